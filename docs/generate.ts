@@ -1,0 +1,47 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { PROBLEMS } from '../lib/errors.ts';
+import { loadRoutes } from './endpoints.ts';
+import { openapi } from './openapi.ts';
+
+/** The generated files and what they should hold. `npm run generate` writes them, a test compares them. */
+export async function generated(): Promise<{ url: URL; text: string }[]> {
+  const specs = (await loadRoutes()).map(({ endpoint }) => endpoint.spec);
+  return [
+    { url: new URL('openapi.json', import.meta.url), text: `${JSON.stringify(openapi(specs), null, 2)}\n` },
+    { url: new URL('errors.md', import.meta.url), text: errorsPage() },
+  ];
+}
+
+function errorsPage(): string {
+  const rows = Object.entries(PROBLEMS).map(
+    ([code, { status, title, help }]) => `| \`${code}\` | ${status} | ${title} | ${help} |`,
+  );
+  return `# Errors
+
+Generated from \`lib/errors.ts\` by \`npm run generate\`.
+
+Every error is \`application/problem+json\` (RFC 9457): \`type, title, status, detail, code, requestId\`, where fields are
+wrong \`errors: [{path, message}]\`, and the legacy service's \`error\` (= title) and \`message\` (= detail). Switch on \`code\`;
+texts may change. 429 and 503 come with \`Retry-After\` (seconds) wherever waiting helps.
+
+| code | status | title | what to do |
+| --- | --- | --- | --- |
+${rows.join('\n')}
+`;
+}
+
+if (import.meta.main) {
+  for (const { url, text } of await generated()) {
+    const changed = read(url) !== text;
+    writeFileSync(url, text);
+    console.log(`${changed ? 'wrote' : 'unchanged'} docs/${url.pathname.split('/').at(-1)}`);
+  }
+}
+
+function read(url: URL): string | undefined {
+  try {
+    return readFileSync(url, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,160 @@
+import * as z from 'zod/mini';
+import { PROBLEMS, type ProblemCode } from '../lib/errors.ts';
+import type { Spec } from '../lib/http/endpoint.ts';
+import pkg from '../package.json' with { type: 'json' };
+
+const SECURITY = {
+  'provisioning-key': [{ provisioningKey: [] }, { provisioningKeyHeader: [] }],
+  'device-key': [{ deviceKey: [] }, { deviceKeyHeader: [] }],
+  admin: [{ admin: [] }],
+};
+
+/** OpenAPI 3.1 of all specs. */
+export function openapi(specs: Spec[]): object {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const spec of specs) {
+    const item = paths[spec.path] ?? {};
+    paths[spec.path] = item;
+    item[spec.method.toLowerCase()] = operation(spec);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Berth',
+      version: pkg.version,
+      summary: 'Gives every MQTT device its broker.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: 'http://localhost:4002', description: 'The local stack (npm start)' }],
+    tags: [{ name: 'device' }, { name: 'provisioning-keys' }, { name: 'devices' }, { name: 'mqtt' }].filter(
+      ({ name }) => specs.some((spec) => tagOf(spec) === name),
+    ),
+    paths,
+    components: {
+      securitySchemes: {
+        provisioningKey: { type: 'http', scheme: 'bearer', description: 'A provisioning key' },
+        provisioningKeyHeader: { type: 'apiKey', in: 'header', name: 'X-Provisioning-Key' },
+        deviceKey: { type: 'http', scheme: 'bearer', description: 'The device’s own key' },
+        deviceKeyHeader: { type: 'apiKey', in: 'header', name: 'X-Device-API-Key' },
+        admin: { type: 'http', scheme: 'bearer', description: 'The admin credential' },
+      },
+      schemas: { Problem: problemSchema() },
+    },
+  };
+}
+
+function operation(spec: Spec): object {
+  return {
+    operationId: operationId(spec),
+    tags: [tagOf(spec)],
+    summary: spec.summary,
+    ...(spec.description ? { description: spec.description } : {}),
+    security: SECURITY[spec.auth],
+    ...(spec.params || spec.query
+      ? { parameters: [...parameters(spec.params, 'path'), ...parameters(spec.query, 'query')] }
+      : {}),
+    ...(spec.body ? { requestBody: requestBody(spec.body) } : {}),
+    responses: { ...replies(spec), ...problemReplies(spec.problems) },
+  };
+}
+
+function tagOf({ path }: Spec): string {
+  return path.split('/')[3] as string;
+}
+
+function operationId({ method, path }: Spec): string {
+  const words = path
+    .replace('/api/v1/', '')
+    .split(/[/{}-]+/)
+    .filter(Boolean);
+  return [method.toLowerCase(), ...words]
+    .map((word, i) => (i === 0 ? word : word[0]?.toUpperCase() + word.slice(1)))
+    .join('');
+}
+
+type JsonSchema = { properties?: Record<string, object>; required?: string[] };
+
+function jsonSchema(schema: z.ZodMiniType, io: 'input' | 'output'): JsonSchema {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Record<string, unknown>;
+  return rest as JsonSchema;
+}
+
+function parameters(schema: z.ZodMiniType | undefined, place: 'path' | 'query'): object[] {
+  if (!schema) return [];
+  const { properties = {}, required = [] } = jsonSchema(schema, 'input');
+  return Object.entries(properties).map(([name, { description, ...property }]: [string, { description?: string }]) => ({
+    name,
+    in: place,
+    required: place === 'path' || required.includes(name),
+    ...(description ? { description } : {}),
+    schema: property,
+  }));
+}
+
+function requestBody(schema: z.ZodMiniType): object {
+  const json = jsonSchema(schema, 'input');
+  return { required: (json.required ?? []).length > 0, content: { 'application/json': { schema: json } } };
+}
+
+function replies({ replies: all }: Spec): object {
+  return Object.fromEntries(
+    Object.entries(all).map(([status, { description, body, headers = {} }]) => [
+      status,
+      {
+        description,
+        ...(Object.keys(headers).length > 0 ? { headers: headerObjects(headers) } : {}),
+        ...(body ? { content: { 'application/json': { schema: jsonSchema(body, 'output') } } } : {}),
+      },
+    ]),
+  );
+}
+
+function headerObjects(headers: Record<string, string>): object {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+  );
+}
+
+/** One response a status: its description lists the codes that a client can switch on. */
+function problemReplies(codes: ProblemCode[]): object {
+  const all: ProblemCode[] = [...codes, 'internal'];
+  const statuses = [...new Set(all.map((code) => PROBLEMS[code].status))].sort();
+  return Object.fromEntries(
+    statuses.map((status) => {
+      const here = [...new Set(all.filter((code) => PROBLEMS[code].status === status))];
+      return [
+        status,
+        {
+          description: here.map((code) => `\`${code}\`: ${PROBLEMS[code].title}`).join('; '),
+          content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+        },
+      ];
+    }),
+  );
+}
+
+function problemSchema(): object {
+  return {
+    type: 'object',
+    description: 'RFC 9457, plus the legacy service’s `error` (= title) and `message` (= detail)',
+    required: ['type', 'title', 'status', 'detail', 'code', 'requestId', 'error', 'message'],
+    properties: {
+      type: { type: 'string', format: 'uri' },
+      title: { type: 'string' },
+      status: { type: 'integer' },
+      detail: { type: 'string' },
+      code: { type: 'string', enum: Object.keys(PROBLEMS) },
+      requestId: { type: 'string' },
+      errors: {
+        type: 'array',
+        items: {
+          type: 'object',
+          required: ['path', 'message'],
+          properties: { path: { type: 'string' }, message: { type: 'string' } },
+        },
+      },
+      error: { type: 'string' },
+      message: { type: 'string' },
+    },
+  };
+}

@@ -1,0 +1,31 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { backoff, retryAfterMs } from './backoff.ts';
+import { say, url } from './identity.ts';
+
+/**
+ * Calls Berth until there is an answer that counts: network errors, half replies, 10 s of silence, 429 and 5xx are
+ * tried again. Anywhere but on a laptop the URL is https: both keys and the MQTT password travel here.
+ */
+export async function call(path: string, key: string, init: { method?: string; headers: object; body?: string }) {
+  for (let attempt = 0; ; attempt++) {
+    let reason: string;
+    let floorMs = 0;
+    try {
+      const headers = { ...init.headers, authorization: `Bearer ${key}` };
+      const reply = await fetch(`${url}/api/v1${path}`, { ...init, headers, signal: AbortSignal.timeout(10_000) });
+      const text = await reply.text();
+      const isJson = reply.status === 200 || (text && reply.headers.get('content-type')?.includes('json'));
+      const body = isJson ? JSON.parse(text) : {};
+      const problem = `${reply.status} ${body.code ?? reply.statusText}: ${body.detail ?? 'no explanation'}`; // RFC 9457
+      const answer = { status: reply.status, etag: reply.headers.get('etag'), body, problem };
+      if (reply.status < 500 && reply.status !== 429) return answer;
+      reason = problem;
+      floorMs = retryAfterMs(reply.headers.get('retry-after'));
+    } catch (error) {
+      reason = String((error as Error).cause ?? error);
+    }
+    const waitMs = backoff(attempt, floorMs);
+    say(`trying ${url} again in ${(waitMs / 1_000).toFixed(1)} s (${reason})`);
+    await sleep(waitMs);
+  }
+}

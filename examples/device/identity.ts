@@ -1,0 +1,51 @@
+/** Who this device is, and where its Berth is. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+
+export const { uuid, deviceApiKey } = identity(process.env.DEVICE_DIR ?? '.berth/device');
+export const { url, provisioningKey } = configuration('.berth/local.json');
+
+/**
+ * Made up once and kept for the device's whole life. It is safely on disk before anything is sent, so that after a
+ * lost reply the registration is repeated with the same uuid and key, and answered with the same credentials.
+ */
+function identity(directory: string): { uuid: string; deviceApiKey: string } {
+  const path = join(directory, 'identity.json');
+  if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8'));
+
+  const created = { uuid: randomUUID(), deviceApiKey: randomBytes(32).toString('base64url') };
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(`${path}.new`, JSON.stringify(created), { mode: 0o600, flush: true }); // flush: fsync
+  renameSync(`${path}.new`, path); // whole or not at all, whenever the power fails
+  const handle = openSync(directory, 'r');
+  fsyncSync(handle); // the new name, too
+  closeSync(handle);
+  return created;
+}
+
+/** From the environment, else from the file that a running `npm start` keeps. */
+function configuration(localStack: string): { url: string; provisioningKey: string } {
+  const { BERTH_URL, BERTH_PROVISIONING_KEY: provisioningKey } = process.env;
+  if (BERTH_URL && provisioningKey) return { url: BERTH_URL.replace(/\/+$/, ''), provisioningKey };
+  if (!BERTH_URL && !provisioningKey && existsSync(localStack)) return JSON.parse(readFileSync(localStack, 'utf8'));
+  return fail('run `npm start` in another terminal, or set both BERTH_URL and BERTH_PROVISIONING_KEY');
+}
+
+export function say(what: string): void {
+  console.log(`device ${uuid}: ${what}`);
+}
+
+export function fail(what: string): never {
+  console.error(`device ${uuid}: ${what}`);
+  process.exit(1);
+}

@@ -1,0 +1,32 @@
+import { getMqtt } from '../lib/devices/get-mqtt.ts';
+import { deviceParams, mqttReply } from '../lib/devices/schema.ts';
+import { endpoint } from '../lib/http/endpoint.ts';
+import { etagOf, matches } from '../lib/http/etag.ts';
+
+export const handler = endpoint({
+  method: 'GET',
+  path: '/api/v1/device/{uuid}/mqtt',
+  summary: 'The broker that is right now',
+  description: 'Poll it with `If-None-Match`: 304 while nothing has changed, else the settings to connect with.',
+  auth: 'device-key',
+  params: deviceParams,
+  replies: {
+    200: { description: 'Connection settings', body: mqttReply, headers: { ETag: 'Strong; changes with any setting' } },
+    304: { description: 'Nothing has changed', headers: { ETag: 'As sent' } },
+  },
+  problems: [
+    'invalid-request',
+    'unauthorized',
+    'authentication-failed',
+    'device-inactive',
+    'device-not-found',
+    'too-many-requests',
+    'no-broker-available',
+    'database-unavailable',
+  ],
+  run: async (ctx, { params, credential, headers }) => {
+    const body = await getMqtt(ctx, params.uuid, credential);
+    const etag = etagOf(body);
+    return matches(headers['if-none-match'], etag) ? { status: 304, headers: { etag } } : { body, headers: { etag } };
+  },
+});

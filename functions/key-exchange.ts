@@ -1,0 +1,41 @@
+import * as z from 'zod/mini';
+import { exchangeKey } from '../lib/devices/key-exchange.ts';
+import { deviceParams } from '../lib/devices/schema.ts';
+import { endpoint } from '../lib/http/endpoint.ts';
+import { optionalText } from '../lib/schema.ts';
+
+export const handler = endpoint({
+  method: 'POST',
+  path: '/api/v1/device/{uuid}/key-exchange',
+  summary: 'Check a device key',
+  description: 'The device key travels twice: as `Authorization: Bearer KEY` and as `deviceApiKey`.',
+  auth: 'device-key',
+  params: deviceParams,
+  body: z.object({ deviceApiKey: optionalText(255, 'The device key') }),
+  replies: {
+    200: {
+      description: 'The key is right',
+      body: z.object({
+        status: z.literal('ok'),
+        message: z.string(),
+        device: z.object({ id: z.int(), uuid: z.string(), deviceName: z.nullable(z.string()) }),
+      }),
+    },
+  },
+  problems: [
+    'missing-credentials',
+    'invalid-request',
+    'malformed-json',
+    'body-too-large',
+    'unauthorized',
+    'key-mismatch',
+    'authentication-failed',
+    'device-inactive',
+    'device-not-found',
+    'too-many-requests',
+    'database-unavailable',
+  ],
+  run: async (ctx, { params, body, credential }) => ({
+    body: await exchangeKey(ctx, params.uuid, credential, body.deviceApiKey),
+  }),
+});

@@ -1,0 +1,68 @@
+import * as z from 'zod/mini';
+import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { createKeyBody, createProvisioningKey } from '../lib/provisioning-keys/create.ts';
+import { listProvisioningKeys } from '../lib/provisioning-keys/list.ts';
+import { revokeKeyBody, revokeProvisioningKey } from '../lib/provisioning-keys/revoke.ts';
+import { createKeyReply, fleetId, listedKey } from '../lib/provisioning-keys/schema.ts';
+import { rowUuid } from '../lib/schema.ts';
+
+const path = '/api/v1/provisioning-keys';
+const problems = [
+  'unauthorized',
+  'invalid-admin-credential',
+  'admin-disabled',
+  'invalid-request',
+  'database-unavailable',
+] as const;
+
+const create = endpoint({
+  method: 'POST',
+  path,
+  summary: 'Issue a provisioning key',
+  description: 'The key is in this reply and never again.',
+  auth: 'admin',
+  body: createKeyBody,
+  replies: { 201: { description: 'Issued', body: createKeyReply } },
+  problems: [...problems, 'missing-fields', 'malformed-json', 'body-too-large', 'broker-not-found'],
+  run: async (ctx, { body }) => ({ status: 201, body: await createProvisioningKey(ctx, body) }),
+});
+
+const list = endpoint({
+  method: 'GET',
+  path,
+  summary: 'List a fleet’s provisioning keys',
+  auth: 'admin',
+  query: z.object({ fleetId }),
+  replies: {
+    200: {
+      description: 'Newest first',
+      body: z.object({ fleet_id: z.string(), count: z.int(), keys: z.array(listedKey) }),
+    },
+  },
+  problems: [...problems],
+  run: async (ctx, { query }) => ({ body: await listProvisioningKeys(ctx, query.fleetId) }),
+});
+
+const revoke = endpoint({
+  method: 'DELETE',
+  path: `${path}/{id}`,
+  summary: 'Revoke a provisioning key',
+  auth: 'admin',
+  params: z.object({ id: rowUuid }),
+  body: revokeKeyBody,
+  replies: {
+    200: {
+      description: 'Revoked, now or before',
+      body: z.object({
+        status: z.literal('ok'),
+        message: z.string(),
+        keyId: z.string(),
+        reason: z.optional(z.string()),
+      }),
+    },
+  },
+  problems: [...problems, 'malformed-json', 'body-too-large', 'provisioning-key-not-found'],
+  run: async (ctx, { params, body }) => ({ body: await revokeProvisioningKey(ctx, params.id, body.reason) }),
+});
+
+export const handler = routes(create, list, revoke);

@@ -1,0 +1,112 @@
+/** A setting is missing or wrong: the sentence names the variable and what it may be. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+}
+
+/** One generation of the pepper. Hashes and salts carry the generation they were made with. */
+export type Pepper = { generation: string; secret: string };
+
+export type Config = Readonly<{
+  databaseUrl: string;
+  /** PEM of the CA that signs the database server's certificate; absent: the system's CAs. */
+  databaseCa: string | undefined;
+  databasePrepare: boolean;
+  /** The current pepper first, then older ones that are still accepted. */
+  peppers: readonly [Pepper, ...Pepper[]];
+  mqttBrokerUrl: string | undefined;
+  mqttPasswordHash: 'pbkdf2' | 'bcrypt';
+  autoAssignBroker: boolean;
+  adminAuth: 'token' | 'none' | undefined;
+  adminTokenHash: string | undefined;
+}>;
+
+type Env = Record<string, string | undefined>;
+
+let loaded: Config | undefined;
+
+/**
+ * The settings, read from the environment once, at the first use.
+ * @throws ConfigError in one sentence when a variable is missing or not usable
+ */
+export function config(): Config {
+  loaded ??= readConfig(process.env);
+  return loaded;
+}
+
+/** Forgets what was read, so that the next `config()` reads the environment again (tests, rotation). */
+export function reloadConfig(): void {
+  loaded = undefined;
+}
+
+/** Reads and checks all settings of `env`; see {@link config}. */
+export function readConfig(env: Env): Config {
+  const adminAuth = oneOf(env, 'ADMIN_AUTH', ['token', 'none'], undefined);
+  return Object.freeze({
+    databaseUrl: required(env, 'DATABASE_URL', 'postgres://user:password@host:5432/database'),
+    databaseCa: env.DATABASE_CA || undefined,
+    databasePrepare: flag(env, 'DATABASE_PREPARE', true),
+    peppers: readPeppers(required(env, 'BERTH_PEPPER', 'at least 32 random characters')),
+    mqttBrokerUrl: readBrokerUrl(env.MQTT_BROKER_URL),
+    mqttPasswordHash: oneOf(env, 'MQTT_PASSWORD_HASH', ['pbkdf2', 'bcrypt'], 'pbkdf2'),
+    autoAssignBroker: flag(env, 'AUTO_ASSIGN_BROKER', false),
+    adminAuth,
+    adminTokenHash: adminAuth === 'token' ? readTokenHash(env) : undefined,
+  });
+}
+
+/** `BERTH_PEPPER`: `secret`, or `2:secret,1:older-secret` with the current generation first. */
+function readPeppers(value: string): [Pepper, ...Pepper[]] {
+  const peppers = value.split(',').map((part, index, all) => {
+    const [, generation, secret] = /^\s*(?:([A-Za-z0-9]{1,16}):)?(.*?)\s*$/.exec(part) ?? [];
+    if (!secret || secret.length < 32) {
+      throw new ConfigError(
+        'BERTH_PEPPER is too short: use at least 32 random characters, e.g. `openssl rand -hex 32`.',
+      );
+    }
+    if (!generation && all.length > 1) {
+      throw new ConfigError(
+        'BERTH_PEPPER with several secrets needs a generation before each: `2:new,1:old`, current first.',
+      );
+    }
+    return { generation: generation ?? String(index + 1), secret };
+  });
+  if (new Set(peppers.map(({ generation }) => generation)).size < peppers.length) {
+    throw new ConfigError('BERTH_PEPPER names one generation twice: each needs its own, e.g. `2:new,1:old`.');
+  }
+  return peppers as [Pepper, ...Pepper[]];
+}
+
+function readTokenHash(env: Env): string {
+  const hash = required(env, 'ADMIN_TOKEN_HASH', 'the SHA-256 of the admin token in hex').toLowerCase();
+  if (!/^[0-9a-f]{64}$/.test(hash)) {
+    throw new ConfigError('ADMIN_TOKEN_HASH must be 64 hex digits: `printf %s "$TOKEN" | sha256sum`.');
+  }
+  return hash;
+}
+
+function readBrokerUrl(value: string | undefined): string | undefined {
+  if (!value) return undefined;
+  if (!/^(mqtts?|wss?):\/\/[^\s/]+/.test(value) || !URL.canParse(value)) {
+    throw new ConfigError('MQTT_BROKER_URL must look like mqtt://host:1883 (mqtt, mqtts, ws or wss).');
+  }
+  return value;
+}
+
+function required(env: Env, name: string, example: string): string {
+  const value = env[name];
+  if (!value) throw new ConfigError(`${name} is not set: it must be ${example}.`);
+  return value;
+}
+
+function flag(env: Env, name: string, fallback: boolean): boolean {
+  return oneOf(env, name, ['true', 'false'], String(fallback) as 'true' | 'false') === 'true';
+}
+
+function oneOf<T extends string, F extends T | undefined>(env: Env, name: string, allowed: T[], fallback: F): T | F {
+  const value = env[name];
+  if (value === undefined || value === '') return fallback;
+  if (!allowed.includes(value as T)) {
+    throw new ConfigError(`${name} is "${value}": it must be ${allowed.join(' or ')}, or unset.`);
+  }
+  return value as T;
+}

@@ -1,0 +1,59 @@
+import { type BrokerColumns, getBrokerConfigForDevice, withBrokerLookup } from '../brokers/resolve.ts';
+import { config } from '../config.ts';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { Problem } from '../errors.ts';
+import { refuse } from './refuse.ts';
+import { verifyDeviceKey } from './verify-key.ts';
+
+export type AuthenticatedDevice = {
+  id: number;
+  uuid: string;
+  device_name: string | null;
+  fleet_id: string | null;
+  is_active: boolean | null;
+  device_api_key_hash: string | null;
+  mqtt_username: string | null;
+  mqtt_password_salt: string | null;
+} & BrokerColumns;
+
+/**
+ * The device behind a uuid and its own key, with the broker that is right for it now.
+ * @throws Problem `device-not-found`, `authentication-failed` (`too-many-requests` past the limit), `device-inactive`
+ */
+export async function authenticateDevice(ctx: Context, uuid: string, key: string): Promise<AuthenticatedDevice> {
+  ctx.actor = `device:${uuid}`;
+  const [device] = await withBrokerLookup(config().mqttBrokerUrl, (lookup) => findDevice(ctx, uuid, lookup));
+  if (!device) throw new Problem('device-not-found');
+  const who = { uuid, fleetId: device.fleet_id };
+  if (!(await verifyDeviceKey(ctx, key, device, 'authentication-failed'))) {
+    return refuse(ctx, new Problem('authentication-failed'), who);
+  }
+  if (device.is_active === false) return refuse(ctx, new Problem('device-inactive'), who);
+  return device;
+}
+
+function findDevice(ctx: Context, uuid: string, lookup: boolean) {
+  return query<AuthenticatedDevice>(
+    ctx,
+    (sql) => sql`
+      with device as (
+        select id, uuid::text as uuid, device_name, fleet_id, is_active, device_api_key_hash, mqtt_username,
+               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id
+        from devices where uuid = berth_uuid(${uuid})
+      ), broker as (
+        ${getBrokerConfigForDevice(
+          sql,
+          lookup
+            ? {
+                device: sql`(select mqtt_broker_id from device)`,
+                provisioningKey: sql`(
+                  select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from device))`,
+                isNew: sql`false`,
+              }
+            : undefined,
+        )}
+      )
+      select device.*, broker.broker_source, broker.broker from device left join broker on true`,
+  );
+}

@@ -1,0 +1,82 @@
+import { config } from '../config.ts';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { Problem } from '../errors.ts';
+import { deriveMqttPassword, hashCandidates, hashMqttPassword, newMqttSalt } from '../secrets.ts';
+import { deviceTopic, mqttUsername } from './mqtt-reply.ts';
+
+/** What a device connects with. */
+export type Login = { username: string; password: string };
+/** What is stored for it, and the password that is not. */
+export type Credentials = { salt: string; password: string; passwordHash: string; keyHash: string };
+
+type Device = { id: number; uuid: string; mqtt_username: string | null; mqtt_password_salt: string | null };
+
+/** Credentials under a new salt, ready to be stored. */
+export async function newCredentials(deviceKey: string): Promise<Credentials> {
+  const { peppers, mqttPasswordHash } = config();
+  const salt = newMqttSalt(peppers[0]);
+  const password = deriveMqttPassword(peppers, deviceKey, salt) as string;
+  const [keyHash] = hashCandidates(peppers, 'device-key', deviceKey) as [string];
+  return { salt, password, passwordHash: await hashMqttPassword(password, mqttPasswordHash), keyHash };
+}
+
+/**
+ * The MQTT password that a device has now, derived again from its key.
+ * @returns undefined when Berth can't know it: made by the legacy service, or under a pepper that is gone
+ */
+export function passwordOf(
+  { mqtt_password_salt: salt }: Pick<Device, 'mqtt_password_salt'>,
+  deviceKey: string,
+): string | undefined {
+  return salt === null ? undefined : deriveMqttPassword(config().peppers, deviceKey, salt);
+}
+
+/**
+ * Gives a registered device new MQTT credentials: salt, user, ACL and event in one statement. Of two
+ * concurrent renewals one wins and both answer its credentials.
+ * @throws Problem `device-not-found` when it was deleted meanwhile
+ */
+export async function renewCredentials(
+  ctx: Context,
+  device: Device,
+  deviceKey: string,
+  fresh: Credentials,
+): Promise<Login> {
+  const username = mqttUsername(device.uuid);
+  const [outcome] = await query<{ renewed: boolean }>(
+    ctx,
+    (sql) => sql`
+      with renewed as (
+        update devices
+        set mqtt_password_salt = ${fresh.salt}, mqtt_username = ${username}, modified_at = now() at time zone 'utc'
+        where id = ${device.id} and mqtt_password_salt is not distinct from ${device.mqtt_password_salt}
+        returning id, fleet_id
+      ), old_user as (
+        delete from mqtt_users
+        where username = ${device.mqtt_username} and username <> ${username} and exists (select from renewed)
+      ), mqtt_user as (
+        insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
+        select ${username}, ${fresh.passwordHash}, false, true, now() at time zone 'utc', now() at time zone 'utc' from renewed
+        on conflict (username) do update
+          set password_hash = excluded.password_hash, is_active = true, updated_at = excluded.updated_at
+      ), old_acl as (
+        delete from mqtt_acls where username in (${username}, ${device.mqtt_username}) and exists (select from renewed)
+      ), acl as (
+        insert into mqtt_acls (username, topic, access, priority, created_at)
+        select ${username}, ${deviceTopic(username)}, 7, 0, now() at time zone 'utc' from renewed
+      ), event as (
+        insert into device_events (type, device_uuid, fleet_id, actor, source_ip, request_id)
+        select 'credentials-renewed', ${device.uuid}, fleet_id, ${ctx.actor}, ${ctx.sourceIp}, ${ctx.requestId} from renewed
+      )
+      select exists (select from renewed) as renewed`,
+  );
+  if (outcome?.renewed) return { username, password: fresh.password };
+  const [won] = await query<{ mqtt_password_salt: string | null }>(
+    ctx,
+    (sql) => sql`select mqtt_password_salt from devices where id = ${device.id}`,
+  );
+  if (!won) throw new Problem('device-not-found');
+  const password = passwordOf(won, deviceKey);
+  return password ? { username, password } : renewCredentials(ctx, { ...device, ...won }, deviceKey, fresh);
+}

@@ -1,0 +1,21 @@
+import { resolvedBroker } from '../brokers/resolve.ts';
+import { config } from '../config.ts';
+import type { Context } from '../context.ts';
+import { Problem } from '../errors.ts';
+import { authenticateDevice } from './authenticate.ts';
+import { passwordOf } from './credentials.ts';
+import { formatMqtt, mqttUsername } from './mqtt-reply.ts';
+import type { MqttReply } from './schema.ts';
+
+/**
+ * The connection settings of a device for the broker that is right now: how it learns that it was moved.
+ * @throws Problem `unauthorized` without a key, as {@link authenticateDevice}, `no-broker-available`
+ */
+export async function getMqtt(ctx: Context, uuid: string, deviceKey: string | undefined): Promise<MqttReply> {
+  if (!deviceKey)
+    throw new Problem('unauthorized', 'Send the device key as `Authorization: Bearer KEY` or `X-Device-API-Key: KEY`.');
+  const device = await authenticateDevice(ctx, uuid, deviceKey);
+  const broker = resolvedBroker(device, config().mqttBrokerUrl);
+  if (!broker) throw new Problem('no-broker-available');
+  return formatMqtt(device.mqtt_username ?? mqttUsername(device.uuid), passwordOf(device, deviceKey), broker);
+}

@@ -1,0 +1,24 @@
+import type { Context } from '../context.ts';
+import { Problem } from '../errors.ts';
+import { sameSecret } from '../secrets.ts';
+import { authenticateDevice } from './authenticate.ts';
+
+/**
+ * Tells a device whether its key is right: sent twice, in the header and in the body.
+ * @throws Problem `missing-credentials`, `key-mismatch`, then as {@link authenticateDevice}
+ */
+export async function exchangeKey(
+  ctx: Context,
+  uuid: string,
+  headerKey: string | undefined,
+  bodyKey: string | undefined,
+) {
+  if (!headerKey || !bodyKey) throw new Problem('missing-credentials');
+  if (!sameSecret(headerKey, bodyKey)) throw new Problem('key-mismatch');
+  const device = await authenticateDevice(ctx, uuid, bodyKey);
+  return {
+    status: 'ok',
+    message: 'Key exchange successful',
+    device: { id: device.id, uuid: device.uuid, deviceName: device.device_name },
+  };
+}

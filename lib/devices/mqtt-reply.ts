@@ -1,0 +1,33 @@
+import type { ResolvedBroker } from '../brokers/schema.ts';
+import { buildBrokerUrl, formatBrokerConfigForClient } from '../brokers/url.ts';
+import type { MqttReply } from './schema.ts';
+
+const USERNAME_PREFIX = 'device_';
+
+/** The MQTT username of a device that registers now; its `devices.mqtt_username` from then on. */
+export function mqttUsername(uuid: string): string {
+  return USERNAME_PREFIX + uuid;
+}
+
+/** The topic filter that a device may publish and subscribe to; legacy devices kept the spelling of their username. */
+export function deviceTopic(username: string): string {
+  return `iot/device/${username.slice(USERNAME_PREFIX.length)}/#`;
+}
+
+/** The `mqtt` object of a reply. Its members' order is fixed: the ETag is made from the text. */
+export function formatMqtt(username: string, password: string | undefined, broker: ResolvedBroker): MqttReply {
+  const topics = [deviceTopic(username)];
+  const environment = broker.source === 'environment';
+  return {
+    username,
+    ...(password ? { password } : {}),
+    broker: environment ? broker.url : buildBrokerUrl(broker.row),
+    ...(environment ? {} : { brokerConfig: formatBrokerConfigForClient(broker.row) }),
+    topics: { publish: topics, subscribe: topics },
+    assignment: {
+      source: broker.source,
+      brokerId: environment ? null : broker.row.id,
+      brokerName: environment ? null : broker.row.name,
+    },
+  };
+}

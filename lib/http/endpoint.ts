@@ -1,0 +1,172 @@
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context as LambdaContext } from 'aws-lambda';
+import type * as z from 'zod/mini';
+import type { Context } from '../context.ts';
+import { type FieldError, Problem, type ProblemCode } from '../errors.ts';
+import { log } from '../log.ts';
+import { authoriseAdmin, credentialOf } from './auth.ts';
+import { parseBody } from './body.ts';
+import { renderProblem } from './problem.ts';
+
+type Schema = z.ZodMiniType;
+type Output<S extends Schema | undefined> = S extends Schema ? z.output<S> : undefined;
+
+/** What `run` answers: a JSON body, 200 unless said otherwise. No body: 304, 204. */
+export type Reply = { status?: number; headers?: Record<string, string>; body?: object };
+
+/** Who is let in: a device's two routes check the key in their statement, admin routes before anything else. */
+export type Auth = 'provisioning-key' | 'device-key' | 'admin';
+
+export type Spec<
+  P extends Schema | undefined = Schema | undefined,
+  Q extends Schema | undefined = Schema | undefined,
+  B extends Schema | undefined = Schema | undefined,
+> = {
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  path: `/api/v1/${string}`;
+  summary: string;
+  description?: string;
+  auth: Auth;
+  params?: P;
+  query?: Q;
+  body?: B;
+  /** Reply headers and body by status, for OpenAPI. */
+  replies: Record<number, { description: string; body?: Schema; headers?: Record<string, string> }>;
+  problems: ProblemCode[];
+  run: (ctx: Context, input: Input<P, Q, B>) => Promise<Reply>;
+};
+
+export type Input<P extends Schema | undefined, Q extends Schema | undefined, B extends Schema | undefined> = {
+  params: Output<P>;
+  query: Output<Q>;
+  body: Output<B>;
+  /** The key as sent; undefined when none was. Admin routes have none: they are through already. */
+  credential: string | undefined;
+  headers: Readonly<Record<string, string | undefined>>;
+};
+
+export type Handler = (
+  event: APIGatewayProxyEventV2,
+  context: LambdaContext,
+) => Promise<APIGatewayProxyStructuredResultV2>;
+export type Endpoint = Handler & { spec: Spec };
+
+/** Kept free for the reply to travel, and the most a request may take: clients give up soon after. */
+const RESERVE_MS = 1_500;
+const BUDGET_MS = 5_000;
+
+/**
+ * A route as a Lambda handler: parse → authorise → run → render, with its spec attached for OpenAPI.
+ * Whatever is thrown becomes a problem+json reply.
+ */
+export function endpoint<
+  P extends Schema | undefined = undefined,
+  Q extends Schema | undefined = undefined,
+  B extends Schema | undefined = undefined,
+>(spec: Spec<P, Q, B>): Endpoint {
+  const handler: Handler = async (event, lambdaContext) => {
+    const started = Date.now();
+    const ctx = contextOf(event, lambdaContext);
+    const reply = await answer(spec as unknown as Spec, ctx, event).catch((error) =>
+      renderProblem(error, ctx.requestId),
+    );
+    log.info('request', {
+      requestId: ctx.requestId,
+      route: `${spec.method} ${spec.path}`,
+      status: reply.statusCode,
+      ms: Date.now() - started,
+    });
+    return reply;
+  };
+  return Object.assign(handler, { spec: spec as unknown as Spec });
+}
+
+/** Several routes as one Lambda handler, told apart by the gateway's route key (`POST /api/v1/…`). */
+export function routes(...endpoints: Endpoint[]): Handler & { endpoints: Endpoint[] } {
+  const byKey = new Map(endpoints.map((one) => [`${one.spec.method} ${one.spec.path}`, one]));
+  const handler: Handler = async (event, context) => {
+    const found = byKey.get(event.routeKey);
+    if (!found) return renderProblem(new Problem('route-not-found'), context.awsRequestId);
+    return found(event, context);
+  };
+  return Object.assign(handler, { endpoints });
+}
+
+async function answer(
+  spec: Spec,
+  ctx: Context,
+  event: APIGatewayProxyEventV2,
+): Promise<APIGatewayProxyStructuredResultV2> {
+  if (spec.auth === 'admin') ctx.actor = authoriseAdmin(event);
+  const input = {
+    params: parse(spec.params, event.pathParameters ?? {}),
+    query: parse(spec.query, event.queryStringParameters ?? {}),
+    body: spec.body && parse(spec.body, parseBody(event) ?? {}, 'missing-fields'),
+    credential:
+      spec.auth === 'admin'
+        ? undefined
+        : credentialOf(event, `x-${spec.auth === 'device-key' ? 'device-api' : 'provisioning'}-key`),
+    headers: event.headers,
+  };
+  const { status = 200, headers = {}, body } = await spec.run(ctx, input);
+  return {
+    statusCode: status,
+    headers: {
+      ...(body ? { 'content-type': 'application/json' } : {}),
+      'cache-control': 'no-store',
+      'x-request-id': ctx.requestId,
+      ...headers,
+    },
+    ...(body ? { body: JSON.stringify(body) } : {}),
+  };
+}
+
+function contextOf(event: APIGatewayProxyEventV2, lambdaContext: LambdaContext): Context {
+  const remainingMs = lambdaContext.getRemainingTimeInMillis();
+  return {
+    requestId: lambdaContext.awsRequestId,
+    sourceIp: event.requestContext.http.sourceIp,
+    actor: 'device',
+    deadline: Date.now() + Math.min(remainingMs - RESERVE_MS, BUDGET_MS),
+  };
+}
+
+/** Checks `value` against the schema; a problem names every field that is wrong and what it may be. */
+function parse(schema: Schema | undefined, value: unknown, ifMissing: ProblemCode = 'invalid-request'): unknown {
+  if (!schema) return undefined;
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const errors = result.error.issues.flatMap((issue) => fieldErrors(issue, value));
+  const missing = errors.some(({ message }) => message === REQUIRED);
+  throw new Problem(
+    missing ? ifMissing : 'invalid-request',
+    errors.map(({ path, message }) => `${path || 'The body'} ${message}`).join('; '),
+    { errors },
+  );
+}
+
+const REQUIRED = 'is required';
+const KINDS: Record<string, string> = {
+  string: 'a string',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  object: 'an object',
+  array: 'an array',
+};
+
+function fieldErrors(issue: z.core.$ZodIssue, root: unknown): FieldError[] {
+  const path = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ path: path ? `${path}.${key}` : key, message: 'is not a known field' }));
+  }
+  const value = valueAt(root, issue.path);
+  // Null and empty count as missing, as they did with the legacy service.
+  const empty = issue.code === 'too_small' && value === '';
+  if (path && ((value ?? undefined) === undefined || empty)) return [{ path, message: REQUIRED }];
+  if (issue.code !== 'invalid_type') return [{ path, message: issue.message }];
+  return [{ path, message: `must be ${KINDS[issue.expected] ?? issue.expected}` }];
+}
+
+function valueAt(root: unknown, path: PropertyKey[]): unknown {
+  return path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], root);
+}

@@ -1,0 +1,73 @@
+import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { ConfigError } from '../config.ts';
+import { PROBLEMS, Problem } from '../errors.ts';
+import { log } from '../log.ts';
+
+type PostgresError = { code: string; constraint_name?: string; column_name?: string };
+
+/**
+ * The problem that a thrown value stands for. Postgres' errors are told by SQLSTATE and constraint,
+ * never by their text.
+ */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  const { code, constraint_name, column_name } = (error ?? {}) as Partial<PostgresError>;
+  if (code === '23503' && constraint_name?.includes('broker_id')) return new Problem('broker-not-found');
+  // berth_uuid() is NULL where devices.uuid is of type uuid and the identifier is not an RFC 4122 one.
+  if (code === '23502' && column_name === 'uuid') {
+    const message = 'must be an RFC 4122 uuid: the devices table of this installation holds no others';
+    return new Problem('invalid-request', `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
+  }
+  if (typeof code === 'string' && /^22...$/.test(code)) {
+    return new Problem('invalid-request', 'A value is too long or of a form that cannot be stored.', { cause: error });
+  }
+  return new Problem('internal', 'Something failed that should not; it has been logged under the requestId.', {
+    cause: error,
+  });
+}
+
+/** The reply of a problem: RFC 9457 plus the legacy service's `error` and `message`. */
+export function renderProblem(
+  error: unknown,
+  requestId: string,
+  envelope: object = {},
+): APIGatewayProxyStructuredResultV2 {
+  const problem = toProblem(error);
+  const { title } = PROBLEMS[problem.code];
+  if (problem.code === 'internal') logUnexpected(problem.cause, requestId);
+  const body = {
+    ...envelope,
+    type: `urn:berth:problem:${problem.code}`,
+    title,
+    status: problem.status,
+    detail: problem.message,
+    code: problem.code,
+    requestId,
+    ...(problem.errors ? { errors: problem.errors } : {}),
+    ...problem.extra,
+    error: title,
+    message: problem.message,
+  };
+  return {
+    statusCode: problem.status,
+    headers: {
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      'x-request-id': requestId,
+      ...(problem.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+      ...(problem.retryAfterSeconds === undefined ? {} : { 'retry-after': String(problem.retryAfterSeconds) }),
+    },
+    body: JSON.stringify(body),
+  };
+}
+
+/** Name, SQLSTATE and stack, without the values that a database error quotes. */
+function logUnexpected(cause: unknown, requestId: string): void {
+  if (cause instanceof ConfigError) {
+    log.critical('not configured', { requestId, reason: cause.message });
+    return;
+  }
+  const { name, code, constraint_name, stack } = (cause ?? {}) as Error & Partial<PostgresError>;
+  const frames = stack?.split('\n').filter((line) => line.trimStart().startsWith('at '));
+  log.error('unexpected failure', { requestId, name, code, constraint: constraint_name, stack: frames });
+}

@@ -1,0 +1,28 @@
+import { fileURLToPath } from 'node:url';
+import { runner } from 'node-pg-migrate';
+
+const DIR = fileURLToPath(new URL('../migrations', import.meta.url));
+
+/**
+ * Applies every migration that the database doesn't have yet, in one transaction, under an advisory
+ * lock (a second run waits for the first). Runs on `pg`: postgres.js doesn't survive a connection
+ * that dies inside a transaction (porsager/postgres#1208).
+ *
+ * @param databaseUrl postgres://… of a role that owns the tables
+ * @param log receives a line per migration
+ * @returns the names of those applied now
+ */
+export async function migrate(databaseUrl: string, log: (line: string) => void = () => {}): Promise<string[]> {
+  const quiet = { debug: () => {}, info: () => {}, warn: log, error: log };
+  const applied = await runner({
+    databaseUrl,
+    dir: DIR,
+    ignorePattern: '(\\..*|schema\\.sql|.*\\.md)',
+    direction: 'up',
+    migrationsTable: 'berth_migrations',
+    advisoryLockMode: 'wait',
+    logger: quiet,
+  });
+  for (const { name } of applied) log(`applied ${name}`);
+  return applied.map(({ name }) => name);
+}

@@ -1,0 +1,70 @@
+import * as z from 'zod/mini';
+
+/** The largest value of a Postgres `integer`. */
+export const MAX_INTEGER = 2_147_483_647;
+
+const codePoints = (text: string): number => {
+  let length = 0;
+  for (const _ of text) length++;
+  return length;
+};
+
+/**
+ * A string that Postgres can store: at most `max` characters (code points, as varchar counts them), no
+ * NUL (Postgres can't) and no lone surrogate (not Unicode: two spellings would become one).
+ */
+export function text(max: number, description: string) {
+  return z.string().check(
+    z.refine((value) => codePoints(value) <= max, { message: `must have at most ${max} characters`, abort: true }),
+    z.refine((value) => !value.includes('\0') && value.isWellFormed(), {
+      message: 'must not contain NUL (\\u0000) or an unpaired surrogate',
+    }),
+    z.meta({ description, maxLength: max }),
+  );
+}
+
+/** {@link text} that is not empty. */
+export function requiredText(max: number, description: string) {
+  return text(max, description).check(z.minLength(1, { message: 'must not be empty' }));
+}
+
+/** {@link text} that may be left out, null or empty: all three mean "not given" and come out as undefined. */
+export function optionalText(max: number, description: string) {
+  return z.pipe(
+    z.optional(z.nullable(text(max, description))),
+    z.transform((value) => value || undefined),
+  );
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/**
+ * A device's identifier. It becomes part of an MQTT username and topic, so nothing that could be a
+ * wildcard or a level (`+ # /`) is let in, nor `.` or `..`, which URLs swallow. RFC 4122 shapes are folded to lower case: one spelling.
+ */
+export const deviceUuid = z.pipe(
+  z.string().check(
+    z.regex(/^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,255}$/, {
+      message: 'must be 1 to 255 characters of A-Z a-z 0-9 . _ : - (an RFC 4122 uuid is best)',
+    }),
+    z.meta({ description: 'Device identifier', examples: ['44faab1a-6b5e-4a53-8f0c-0d8c8b1e4f11', 'test-123'] }),
+  ),
+  z.transform((value) => (UUID.test(value) ? value.toLowerCase() : value)),
+);
+
+/** The id of a row: a whole number that a Postgres `integer` can hold. */
+export function rowId(description: string) {
+  return z
+    .int({ message: `must be a whole number from 1 to ${MAX_INTEGER}` })
+    .check(
+      z.gte(1, { message: `must be a whole number from 1 to ${MAX_INTEGER}` }),
+      z.lte(MAX_INTEGER, { message: `must be a whole number from 1 to ${MAX_INTEGER}` }),
+      z.meta({ description }),
+    );
+}
+
+/** The id of a provisioning key: an RFC 4122 uuid. */
+export const rowUuid = z.pipe(
+  z.string().check(z.regex(UUID, { message: 'must be the id of a provisioning key, an RFC 4122 uuid' })),
+  z.transform((value) => value.toLowerCase()),
+);

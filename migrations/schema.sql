@@ -1,0 +1,167 @@
+-- Generated from a fresh, migrated database by `npm run generate:schema`: read it, do not run it.
+
+-- columns
+device_events.id bigint not null
+device_events.at timestamp with time zone not null default now()
+device_events.type text not null
+device_events.device_uuid text
+device_events.fleet_id text
+device_events.actor text
+device_events.reason text
+device_events.from_broker_id integer
+device_events.to_broker_id integer
+device_events.source_ip text
+device_events.request_id text
+devices.id integer not null default nextval('devices_id_seq'::regclass)
+devices.uuid text not null
+devices.device_name character varying(255)
+devices.device_type character varying(100)
+devices.is_online boolean default false
+devices.is_active boolean default true
+devices.last_connectivity_event timestamp without time zone
+devices.last_vpn_event timestamp without time zone
+devices.ip_address inet
+devices.mac_address character varying(17)
+devices.os_version character varying(100)
+devices.supervisor_version character varying(100)
+devices.api_heartbeat_state character varying(50) default 'online'::character varying
+devices.memory_usage bigint
+devices.memory_total bigint
+devices.storage_usage bigint
+devices.storage_total bigint
+devices.cpu_usage numeric
+devices.cpu_temp numeric
+devices.cpu_id character varying(100)
+devices.is_undervolted boolean default false
+devices.provisioning_progress integer
+devices.provisioning_state character varying(50)
+devices.status character varying(50) default 'idle'::character varying
+devices.download_progress integer
+devices.logs_channel character varying(255)
+devices.created_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+devices.modified_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+devices.fleet_id character varying(100)
+devices.provisioned_at timestamp without time zone
+devices.provisioned_by_key_id uuid
+devices.device_api_key_hash character varying(255)
+devices.api_key_expires_at timestamp without time zone
+devices.api_key_last_rotated_at timestamp without time zone
+devices.api_key_rotation_enabled boolean default true
+devices.api_key_rotation_days integer default 90
+devices.top_processes jsonb default '[]'::jsonb
+devices.mqtt_username character varying(300)
+devices.mqtt_client_id character varying(255)
+devices.mqtt_broker_id integer
+devices.mqtt_password_salt text
+devices.mqtt_broker_assigned_at timestamp with time zone
+mqtt_acls.id integer not null default nextval('mqtt_acls_id_seq'::regclass)
+mqtt_acls.username character varying(300)
+mqtt_acls.clientid character varying(255)
+mqtt_acls.topic character varying(300) not null
+mqtt_acls.access integer not null
+mqtt_acls.priority integer default 0
+mqtt_acls.created_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+mqtt_broker_config.id integer not null default nextval('mqtt_broker_config_id_seq'::regclass)
+mqtt_broker_config.name character varying(255) not null
+mqtt_broker_config.description text
+mqtt_broker_config.protocol character varying(10) not null default 'mqtt'::character varying
+mqtt_broker_config.host character varying(255) not null
+mqtt_broker_config.port integer not null
+mqtt_broker_config.username character varying(255)
+mqtt_broker_config.password_hash character varying(255)
+mqtt_broker_config.use_tls boolean default false
+mqtt_broker_config.ca_cert text
+mqtt_broker_config.client_cert text
+mqtt_broker_config.client_key text
+mqtt_broker_config.verify_certificate boolean default true
+mqtt_broker_config.client_id_prefix character varying(100) default 'berth'::character varying
+mqtt_broker_config.keep_alive integer default 60
+mqtt_broker_config.clean_session boolean default true
+mqtt_broker_config.reconnect_period integer default 1000
+mqtt_broker_config.connect_timeout integer default 30000
+mqtt_broker_config.is_active boolean default true
+mqtt_broker_config.is_default boolean default false
+mqtt_broker_config.broker_type character varying(50) default 'local'::character varying
+mqtt_broker_config.extra_config jsonb default '{}'::jsonb
+mqtt_broker_config.created_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+mqtt_broker_config.updated_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+mqtt_broker_config.last_connected_at timestamp without time zone
+mqtt_broker_config.accepts_new_devices boolean not null default true
+mqtt_users.id integer not null default nextval('mqtt_users_id_seq'::regclass)
+mqtt_users.username character varying(300) not null
+mqtt_users.password_hash character varying(255) not null
+mqtt_users.is_superuser boolean default false
+mqtt_users.is_active boolean default true
+mqtt_users.created_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+mqtt_users.updated_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+provisioning_keys.id uuid not null default gen_random_uuid()
+provisioning_keys.key_hash character varying(255) not null
+provisioning_keys.fleet_id character varying(100) not null
+provisioning_keys.description text
+provisioning_keys.max_devices integer default 100
+provisioning_keys.devices_provisioned integer default 0
+provisioning_keys.expires_at timestamp without time zone not null
+provisioning_keys.is_active boolean default true
+provisioning_keys.created_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+provisioning_keys.created_by character varying(255)
+provisioning_keys.last_used_at timestamp without time zone
+provisioning_keys.default_broker_id integer
+provisioning_keys.revoked_at timestamp with time zone
+provisioning_keys.revoked_reason text
+
+-- constraints
+device_events: device_events_pkey PRIMARY KEY (id)
+devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
+devices: devices_pkey PRIMARY KEY (id)
+mqtt_acls: mqtt_acls_access_check CHECK (((access >= 1) AND (access <= 7)))
+mqtt_acls: mqtt_acls_pkey PRIMARY KEY (id)
+mqtt_broker_config: mqtt_broker_config_pkey PRIMARY KEY (id)
+mqtt_broker_config: mqtt_broker_config_port_check CHECK (((port >= 1) AND (port <= 65535)))
+mqtt_broker_config: mqtt_broker_config_protocol_check CHECK (((protocol)::text = ANY ((ARRAY['mqtt'::character varying, 'mqtts'::character varying, 'ws'::character varying, 'wss'::character varying])::text[])))
+mqtt_users: mqtt_users_pkey PRIMARY KEY (id)
+provisioning_keys: provisioning_keys_default_broker_id_fkey FOREIGN KEY (default_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
+provisioning_keys: provisioning_keys_pkey PRIMARY KEY (id)
+
+-- indexes
+CREATE INDEX device_events_device_idx ON public.device_events USING btree (device_uuid, id)
+CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
+CREATE INDEX device_events_refused_idx ON public.device_events USING btree (source_ip, reason, at) WHERE (type = 'refused'::text)
+CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id)
+CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id)
+CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
+CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
+CREATE UNIQUE INDEX mqtt_acls_pkey ON public.mqtt_acls USING btree (id)
+CREATE INDEX mqtt_acls_username_idx ON public.mqtt_acls USING btree (username)
+CREATE UNIQUE INDEX mqtt_broker_config_name_key ON public.mqtt_broker_config USING btree (name)
+CREATE UNIQUE INDEX mqtt_broker_config_one_default ON public.mqtt_broker_config USING btree (is_default) WHERE is_default
+CREATE UNIQUE INDEX mqtt_broker_config_pkey ON public.mqtt_broker_config USING btree (id)
+CREATE UNIQUE INDEX mqtt_users_pkey ON public.mqtt_users USING btree (id)
+CREATE UNIQUE INDEX mqtt_users_username_key ON public.mqtt_users USING btree (username)
+CREATE INDEX provisioning_keys_fleet_id_idx ON public.provisioning_keys USING btree (fleet_id)
+CREATE INDEX provisioning_keys_key_hash_idx ON public.provisioning_keys USING btree (key_hash)
+CREATE UNIQUE INDEX provisioning_keys_pkey ON public.provisioning_keys USING btree (id)
+
+-- views
+mqtt_broker_summary as
+ SELECT b.id,
+    b.name,
+    b.description,
+    b.protocol,
+    b.host,
+    b.port,
+    b.is_active,
+    b.is_default,
+    b.broker_type,
+    b.last_connected_at,
+    count(d.id) AS device_count,
+    count(d.id) FILTER (WHERE d.is_active) AS active_device_count
+   FROM (mqtt_broker_config b
+     LEFT JOIN devices d ON ((d.mqtt_broker_id = b.id)))
+  GROUP BY b.id;
+
+-- functions
+CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$select identifier$function$

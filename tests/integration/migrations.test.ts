@@ -1,0 +1,159 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { migrate } from '../../lib/migrate.ts';
+import { isBcrypt, verifyMqttPassword } from '../../lib/secrets.ts';
+import { call } from '../support/api.ts';
+import { type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
+import {
+  addLegacyRows,
+  createLegacyTables,
+  LEGACY_DEVICE,
+  LEGACY_PROVISIONING_KEY,
+  legacyColumns,
+} from '../support/legacy.ts';
+import { describeSchema } from '../support/schema-dump.ts';
+
+describe('on a fresh database', () => {
+  let berth: Berth;
+  beforeAll(async () => {
+    berth = await startBerth();
+  });
+  afterAll(() => berth.stop());
+
+  it('makes every column of the legacy service, with its type', async () => {
+    const rows = await berth.sql(`
+      select c.relname as table, a.attname as name, format_type(a.atttypid, a.atttypmod) as type
+      from pg_attribute a join pg_class c on c.oid = a.attrelid
+      where c.relnamespace = 'public'::regnamespace and a.attnum > 0 and not a.attisdropped`);
+    const types = new Map(
+      rows.map(({ table, name, type }) => [`${table}.${name}`, type.replace('character varying', 'varchar')]),
+    );
+    const wider = ['devices.mqtt_username', 'mqtt_users.username', 'mqtt_acls.username', 'mqtt_acls.topic'];
+    for (const { table, name, type } of legacyColumns()) {
+      const expected =
+        `${table}.${name}` === 'devices.uuid' ? 'text' : wider.includes(`${table}.${name}`) ? 'varchar(300)' : type;
+      expect(types.get(`${table}.${name}`), `${table}.${name}`).toBe(expected);
+    }
+  });
+
+  it('is what migrations/schema.sql says, and a second run changes nothing', async () => {
+    const before = await describeSchema(berth.sql);
+    const file = new URL('../../migrations/schema.sql', import.meta.url);
+    if (process.env.UPDATE_SCHEMA) writeFileSync(file, before);
+    expect(before, 'run `npm run generate:schema`').toBe(readFileSync(file, 'utf8'));
+    expect(await migrate(berth.databaseUrl)).toEqual([]);
+    expect(await describeSchema(berth.sql)).toBe(before);
+  });
+
+  it('two runs at once apply each migration once', async () => {
+    const other = await startBerth({ prepare: async () => {} });
+    await other.sql('drop schema public cascade');
+    await other.sql('create schema public');
+    const applied = await Promise.all([migrate(other.databaseUrl), migrate(other.databaseUrl)]);
+    expect(applied.map((names) => names.length === 0).sort()).toEqual([false, true]);
+    await other.stop();
+  });
+});
+
+describe('on the legacy service’s database', () => {
+  let berth: Berth;
+  let before: Record<string, unknown[]>;
+  const TABLES = ['devices', 'provisioning_keys', 'mqtt_users', 'mqtt_acls', 'mqtt_broker_config'];
+  const rowsOf = async (sql: Berth['sql'], table: string) =>
+    (await sql(`select row_to_json(t) as row from ${table} t order by id`)).map(({ row }) => row);
+
+  beforeAll(async () => {
+    berth = await startBerth({
+      prepare: async (sql) => {
+        await createLegacyTables(sql);
+        await addLegacyRows(sql);
+        before = Object.fromEntries(await Promise.all(TABLES.map(async (table) => [table, await rowsOf(sql, table)])));
+      },
+    });
+  });
+  afterAll(() => berth.stop());
+
+  it('keeps every row and value, but for the surplus defaults', async () => {
+    for (const table of TABLES) {
+      const after = await rowsOf(berth.sql, table);
+      expect(after).toHaveLength(before[table]?.length ?? -1);
+      if (table !== 'mqtt_broker_config') expect(after).toMatchObject(before[table] as object[]);
+    }
+    expect(await berth.sql('select name, is_default from mqtt_broker_config order by id')).toEqual([
+      { name: 'first', is_default: false },
+      { name: 'second', is_default: true },
+    ]);
+  });
+
+  it('its device keeps its credentials: key exchange and /mqtt work, without a password', async () => {
+    const headers = { authorization: `Bearer ${LEGACY_DEVICE.deviceApiKey}` };
+    const mqtt = await call(`GET /api/v1/device/${LEGACY_DEVICE.uuid}/mqtt`, { headers });
+    expect(mqtt).toMatchObject({
+      status: 200,
+      body: {
+        username: `device_${LEGACY_DEVICE.uuid.toUpperCase()}`,
+        broker: 'mqtt://second.example.com:1883',
+        topics: { publish: [`iot/device/${LEGACY_DEVICE.uuid.toUpperCase()}/#`] },
+      },
+    });
+    expect(mqtt.body).not.toHaveProperty('password');
+    const [stored] = await berth.sql('select device_api_key_hash from devices');
+    expect(isBcrypt(stored?.device_api_key_hash), 'upgraded on first use').toBe(false);
+    const body = { deviceApiKey: LEGACY_DEVICE.deviceApiKey };
+    expect(await call(`POST /api/v1/device/${LEGACY_DEVICE.uuid}/key-exchange`, { headers, body })).toMatchObject({
+      status: 200,
+    });
+    expect(
+      await verifyMqttPassword(
+        'old-mqtt-password',
+        (await berth.sql('select password_hash from mqtt_users'))[0]?.password_hash,
+      ),
+    ).toBe(true);
+  });
+
+  it('its provisioning key works, is upgraded on first use and charged', async () => {
+    const device = newDevice();
+    const first = await register(LEGACY_PROVISIONING_KEY, device);
+    expect(first).toMatchObject({ status: 200, body: { fleetId: 'old-fleet', uuid: device.uuid } });
+    const [row] = await berth.sql('select key_hash, devices_provisioned from provisioning_keys');
+    expect(row).toMatchObject({ devices_provisioned: 2, key_hash: expect.stringMatching(/^1\$/) });
+    expect((await register(LEGACY_PROVISIONING_KEY, device)).text).toBe(first.text);
+  });
+
+  it('its device gets a password that works when it registers again', async () => {
+    const reply = await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE);
+    expect(reply).toMatchObject({ status: 200, headers: { 'idempotent-replayed': 'true' } });
+    expect(reply.body.mqtt.username).toBe(`device_${LEGACY_DEVICE.uuid}`);
+    const users = await berth.sql(`select username, password_hash from mqtt_users where lower(username) = $1`, [
+      `device_${LEGACY_DEVICE.uuid}`,
+    ]);
+    expect(users).toHaveLength(1);
+    expect(await verifyMqttPassword(reply.body.mqtt.password, users[0]?.password_hash)).toBe(true);
+    expect(
+      await berth.sql(`select topic from mqtt_acls where lower(username) = $1`, [`device_${LEGACY_DEVICE.uuid}`]),
+    ).toEqual([{ topic: `iot/device/${LEGACY_DEVICE.uuid}/#` }]);
+    expect((await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)).text).toBe(reply.text);
+  });
+
+  it('an identifier that its uuid column cannot hold is 400, and uses no place', async () => {
+    const { key, id } = await issueKey();
+    for (const uuid of ['test-123', LEGACY_DEVICE.uuid.replaceAll('-', '')]) {
+      const reply = await register(key, newDevice({ uuid }));
+      expect(reply).toMatchObject({ status: 400, body: { code: 'invalid-request', errors: [{ path: 'uuid' }] } });
+      const headers = { authorization: 'Bearer x' };
+      expect(await call(`GET /api/v1/device/${uuid}/mqtt`, { headers })).toMatchObject({ status: 404 });
+    }
+    expect(
+      (await berth.sql('select devices_provisioned from provisioning_keys where id = $1', [id]))[0]
+        ?.devices_provisioned,
+    ).toBe(0);
+  });
+
+  it('ten first uses of a legacy device at once end with one set of credentials', async () => {
+    await berth.sql('update devices set mqtt_password_salt = null where uuid = $1', [LEGACY_DEVICE.uuid]);
+    const replies = await Promise.all(
+      Array.from({ length: 10 }, () => register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)),
+    );
+    expect(new Set(replies.map(({ text }) => text)).size).toBe(1);
+  });
+});

@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { call } from '../support/api.ts';
+import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
+
+let berth: Berth;
+let brokerId: number;
+
+beforeAll(async () => {
+  berth = await startBerth();
+  brokerId = await addBroker(berth, { name: 'main', is_default: true });
+});
+afterAll(() => berth.stop());
+beforeEach(() => setEnv({}));
+
+const path = '/api/v1/provisioning-keys';
+
+describe('issuing', () => {
+  it('answers as the legacy service did, with a key that works', async () => {
+    const { status, body } = await call(`POST ${path}`, {
+      headers: admin,
+      body: { fleetId: 'fz', description: 'line 3' },
+    });
+    expect(status).toBe(201);
+    expect(body).toEqual({
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      key: expect.stringMatching(/^prov_[0-9a-f-]{36}_[A-Za-z0-9_-]{43}$/),
+      fleetId: 'fz',
+      maxDevices: 100,
+      expiresAt: expect.any(String),
+      description: 'line 3',
+      warning: 'Store this key securely - it cannot be retrieved again!',
+    });
+    expect(Date.parse(body.expiresAt) - Date.now()).toBeGreaterThan(364 * 86_400_000);
+    expect(await register(body.key, newDevice())).toMatchObject({ status: 200, body: { fleetId: 'fz' } });
+  });
+
+  it('with default_broker_id assigns its devices', async () => {
+    const second = await addBroker(berth);
+    const { key } = await issueKey({ default_broker_id: second });
+    const device = newDevice();
+    const { body } = await register(key, device);
+    expect(body.mqtt.assignment).toMatchObject({ source: 'provisioning_key', brokerId: second });
+    const [row] = await berth.sql('select mqtt_broker_id, mqtt_broker_assigned_at from devices where uuid = $1', [
+      device.uuid,
+    ]);
+    expect(row).toMatchObject({ mqtt_broker_id: second, mqtt_broker_assigned_at: expect.any(Date) });
+  });
+
+  it.each([
+    ['nothing', undefined, 'missing-fields', 'fleetId'],
+    ['maxDevices 0', { fleetId: 'f', maxDevices: 0 }, 'invalid-request', 'maxDevices'],
+    ['maxDevices null', { fleetId: 'f', maxDevices: null }, 'missing-fields', 'maxDevices'],
+    ['maxDevices 1.5', { fleetId: 'f', maxDevices: 1.5 }, 'invalid-request', 'maxDevices'],
+    ['maxDevices 10001', { fleetId: 'f', maxDevices: 10_001 }, 'invalid-request', 'maxDevices'],
+    ['maxDevices "5"', { fleetId: 'f', maxDevices: '5' }, 'invalid-request', 'maxDevices'],
+    ['expiresInDays 0', { fleetId: 'f', expiresInDays: 0 }, 'invalid-request', 'expiresInDays'],
+    ['expiresInDays 3651', { fleetId: 'f', expiresInDays: 3651 }, 'invalid-request', 'expiresInDays'],
+    ['fleetId a number', { fleetId: 1 }, 'invalid-request', 'fleetId'],
+    ['fleetId over-long', { fleetId: 'x'.repeat(101) }, 'invalid-request', 'fleetId'],
+    ['a broker id of 2^31', { fleetId: 'f', default_broker_id: 2 ** 31 }, 'invalid-request', 'default_broker_id'],
+    ['an unknown field', { fleetId: 'f', maxDevice: 5 }, 'invalid-request', 'maxDevice'],
+  ])('%s is 400 and names the field', async (_, body, code, field) => {
+    const reply = await call(`POST ${path}`, { headers: admin, body });
+    expect(reply).toMatchObject({ status: 400, body: { code, errors: [{ path: field }] } });
+  });
+
+  it('a broker that is not there is 422', async () => {
+    const reply = await call(`POST ${path}`, { headers: admin, body: { fleetId: 'f', default_broker_id: 999_999 } });
+    expect(reply).toMatchObject({ status: 422, body: { code: 'broker-not-found' } });
+  });
+});
+
+describe('listing', () => {
+  it('has the legacy members, newest first, and neither key nor hash', async () => {
+    const older = await issueKey({ fleetId: 'fl' });
+    const newer = await issueKey({ fleetId: 'fl', default_broker_id: brokerId });
+    const reply = await call(`GET ${path}`, { headers: admin, query: { fleetId: 'fl' } });
+    expect(reply).toMatchObject({
+      status: 200,
+      body: { fleet_id: 'fl', count: 2, keys: [{ id: newer.id }, { id: older.id }] },
+    });
+    expect(Object.keys(reply.body.keys[0]).sort()).toEqual(
+      [
+        'created_at',
+        'created_by',
+        'default_broker_id',
+        'description',
+        'devices_provisioned',
+        'expires_at',
+        'fleet_id',
+        'id',
+        'is_active',
+        'last_used_at',
+        'max_devices',
+      ].sort(),
+    );
+    for (const secret of [older.key, newer.key, 'hash']) expect(reply.text).not.toContain(secret);
+  });
+
+  it('without fleetId is 400 as it was', async () => {
+    expect(await call(`GET ${path}`, { headers: admin })).toMatchObject({
+      status: 400,
+      body: { error: 'Invalid request' },
+    });
+  });
+});
+
+describe('revoking', () => {
+  it('ends registering with it, and may be repeated', async () => {
+    const { id, key } = await issueKey();
+    const revoke = () => call(`DELETE ${path}/${id}`, { headers: admin, body: { reason: 'leaked' } });
+    const body = { status: 'ok', message: 'Provisioning key revoked', keyId: id, reason: 'leaked' };
+    expect(await revoke()).toMatchObject({ status: 200, body });
+    expect(await revoke()).toMatchObject({ status: 200, body });
+    expect(await register(key, newDevice())).toMatchObject({
+      status: 401,
+      body: { error: 'Invalid provisioning key', code: 'provisioning-key-revoked' },
+    });
+    expect(await call(`DELETE ${path}/${id}`, { headers: admin })).toMatchObject({ status: 200 });
+  });
+
+  it.each([
+    ['00000000-0000-4000-8000-000000000000', 404, 'provisioning-key-not-found'],
+    ['7', 400, 'invalid-request'],
+  ])('%s is %i', async (id, status, code) => {
+    expect(await call(`DELETE ${path}/${id}`, { headers: admin })).toMatchObject({ status, body: { code } });
+  });
+});
+
+describe('who may', () => {
+  const routes = [`POST ${path}`, `GET ${path}`, `DELETE ${path}/00000000-0000-4000-8000-000000000000`];
+  it.each(routes)('%s is closed unless ADMIN_AUTH says who may, even for bad input', async (route) => {
+    setEnv({ ADMIN_AUTH: '' });
+    expect(await call(route, { headers: admin, body: '{' })).toMatchObject({
+      status: 403,
+      body: { code: 'admin-disabled' },
+    });
+  });
+
+  it.each(routes)('%s wants the admin token', async (route) => {
+    const { key } = await issueKey();
+    expect(await call(route, {})).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
+    for (const wrong of ['x', key, `${admin.authorization}x`]) {
+      const reply = await call(route, { headers: { authorization: `Bearer ${wrong}` } });
+      expect(reply).toMatchObject({ status: 401, body: { code: 'invalid-admin-credential' } });
+    }
+  });
+
+  it('ADMIN_AUTH=none leaves it to the gateway', async () => {
+    setEnv({ ADMIN_AUTH: 'none' });
+    expect(await call(`GET ${path}`, { query: { fleetId: 'f' } })).toMatchObject({ status: 200 });
+  });
+});

@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { call } from '../support/api.ts';
+import { addBroker, type Berth, counts, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
+
+let berth: Berth;
+let standard: number;
+let keyed: number;
+let own: number;
+
+beforeAll(async () => {
+  berth = await startBerth();
+});
+afterAll(() => berth.stop());
+beforeEach(async () => {
+  setEnv({});
+  await berth.sql('delete from mqtt_broker_config');
+  standard = await addBroker(berth, { host: 'default.example.com', is_default: true });
+  keyed = await addBroker(berth, { host: 'keyed.example.com' });
+  own = await addBroker(berth, { host: 'own.example.com' });
+});
+
+const mqttOf = (device: { uuid: string; deviceApiKey: string }) =>
+  call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: { authorization: `Bearer ${device.deviceApiKey}` } });
+const set = (id: number, column: string, value: unknown) =>
+  berth.sql(`update mqtt_broker_config set ${column} = $1 where id = $2`, [value, id]);
+
+describe('the steps, one after the other', () => {
+  it('device, its provisioning key, default, environment, none', async () => {
+    const { key, id } = await issueKey({ default_broker_id: keyed });
+    const device = newDevice();
+    await register(key, device);
+    await berth.sql('update devices set mqtt_broker_id = $1 where uuid = $2', [own, device.uuid]);
+    const source = async () => {
+      const { status, body } = await mqttOf(device);
+      return status === 200 ? [body.assignment.source, body.broker] : [status, body.code];
+    };
+    expect(await source()).toEqual(['device', 'mqtt://own.example.com:1883']);
+    await set(own, 'is_active', false);
+    expect(await source()).toEqual(['provisioning_key', 'mqtt://keyed.example.com:1883']);
+    await set(keyed, 'is_active', false);
+    expect(await source()).toEqual(['default', 'mqtt://default.example.com:1883']);
+    await berth.sql('update provisioning_keys set default_broker_id = null where id = $1', [id]);
+    await set(standard, 'is_active', false);
+    expect(await source()).toEqual([503, 'no-broker-available']);
+    setEnv({ MQTT_BROKER_URL: 'mqtt://environment.example.com:1883' });
+    expect(await source()).toEqual(['environment', 'mqtt://environment.example.com:1883']);
+    expect((await mqttOf(device)).body).not.toHaveProperty('brokerConfig');
+    expect((await mqttOf(device)).body.assignment).toEqual({ source: 'environment', brokerId: null, brokerName: null });
+  });
+
+  it('an assignment ends with its broker', async () => {
+    const { key } = await issueKey();
+    const device = newDevice();
+    await register(key, device);
+    await berth.sql('update devices set mqtt_broker_id = $1 where uuid = $2', [own, device.uuid]);
+    await berth.sql('delete from mqtt_broker_config where id = $1', [own]);
+    expect((await mqttOf(device)).body.assignment).toMatchObject({ source: 'default', brokerId: standard });
+  });
+});
+
+it('a drained broker keeps its devices and takes no new ones', async () => {
+  const { key } = await issueKey();
+  const old = newDevice();
+  await register(key, old);
+  await set(standard, 'accepts_new_devices', false);
+  expect((await mqttOf(old)).body.assignment).toMatchObject({ source: 'default', brokerId: standard });
+  expect((await register(key, old)).body.mqtt.assignment).toMatchObject({ source: 'default', brokerId: standard });
+  expect(await register(key, newDevice())).toMatchObject({ status: 503, body: { code: 'no-broker-available' } });
+});
+
+it('without any broker nothing is written: 503', async () => {
+  await set(standard, 'is_active', false);
+  const { key } = await issueKey();
+  const before = await counts(berth);
+  const reply = await register(key, newDevice());
+  expect(reply).toMatchObject({ status: 503, body: { code: 'no-broker-available' } });
+  expect(await counts(berth)).toEqual(before);
+});
+
+it('a registration works with MQTT_BROKER_URL alone', async () => {
+  await berth.sql('delete from mqtt_broker_config');
+  setEnv({ MQTT_BROKER_URL: 'mqtt://mosquitto:1883' });
+  const { key } = await issueKey();
+  const { status, body } = await register(key, newDevice());
+  expect(status).toBe(200);
+  expect(body.mqtt).toMatchObject({ broker: 'mqtt://mosquitto:1883', assignment: { source: 'environment' } });
+  expect(body.mqtt).not.toHaveProperty('brokerConfig');
+});
+
+it('the environment also decides when the lookup itself fails', async () => {
+  const { key } = await issueKey();
+  const device = newDevice();
+  await berth.sql('alter table mqtt_broker_config rename to out_of_order');
+  try {
+    expect((await register(key, device)).status).toBe(500);
+    setEnv({ MQTT_BROKER_URL: 'mqtt://fallback:1883' });
+    expect(await register(key, device)).toMatchObject({
+      status: 200,
+      body: { mqtt: { broker: 'mqtt://fallback:1883' } },
+    });
+    expect((await mqttOf(device)).body).toMatchObject({
+      broker: 'mqtt://fallback:1883',
+      assignment: { source: 'environment' },
+    });
+  } finally {
+    await berth.sql('alter table out_of_order rename to mqtt_broker_config');
+  }
+  expect((await mqttOf(device)).body.assignment.source).toBe('default');
+});
+
+describe('AUTO_ASSIGN_BROKER', () => {
+  const assigned = async (uuid: string) =>
+    (await berth.sql('select mqtt_broker_id from devices where uuid = $1', [uuid]))[0]?.mqtt_broker_id;
+
+  it('writes the default into a new device', async () => {
+    setEnv({ AUTO_ASSIGN_BROKER: 'true' });
+    const { key } = await issueKey();
+    const device = newDevice();
+    const { body } = await register(key, device);
+    expect(body.mqtt.assignment).toMatchObject({ source: 'default', brokerId: standard });
+    expect(await assigned(device.uuid)).toBe(standard);
+  });
+
+  it('off, leaves it unassigned, so that it follows the default', async () => {
+    const { key } = await issueKey();
+    const device = newDevice();
+    await register(key, device);
+    expect(await assigned(device.uuid)).toBeNull();
+    await set(standard, 'is_default', false);
+    await set(own, 'is_default', true);
+    expect((await mqttOf(device)).body.assignment).toMatchObject({ source: 'default', brokerId: own });
+  });
+});
+
+it('an IPv6 host is put in brackets', async () => {
+  await set(standard, 'host', '2001:db8::1');
+  const { key } = await issueKey();
+  expect((await register(key, newDevice())).body.mqtt.broker).toBe('mqtt://[2001:db8::1]:1883');
+});

@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto';
+import type { APIGatewayProxyEventV2, Context as LambdaContext } from 'aws-lambda';
+import { loadRoutes, type Route } from '../../docs/endpoints.ts';
+
+export type Call = {
+  headers?: Record<string, string>;
+  /** An object is sent as JSON; a string as it is. */
+  body?: unknown;
+  query?: Record<string, string>;
+  ip?: string;
+  base64?: boolean;
+  remainingMs?: number;
+};
+
+// biome-ignore lint/suspicious/noExplicitAny: replies are checked member by member
+export type Answer = { status: number; headers: Record<string, string>; body: any; text: string };
+
+let routes: Promise<Route[]> | undefined;
+
+/** Calls the handler behind `POST /api/v1/…` as API Gateway would (HTTP API, payload 2.0). */
+export async function call(target: string, options: Call = {}): Promise<Answer> {
+  const [method = '', path = ''] = target.split(' ');
+  routes ??= loadRoutes();
+  const match = findRoute(await routes, method, path);
+  if (!match) throw new Error(`no route for ${target}`);
+  const reply = await match.route.handler(eventOf(method, path, match, options), lambdaContext(options.remainingMs));
+  const text = reply.body ?? '';
+  return {
+    status: reply.statusCode ?? 200,
+    headers: (reply.headers ?? {}) as Record<string, string>,
+    text,
+    body: text === '' ? undefined : JSON.parse(text),
+  };
+}
+
+type Match = { route: Route; params: Record<string, string> };
+
+function findRoute(all: Route[], method: string, path: string): Match | undefined {
+  const candidates = all.filter(({ endpoint }) => endpoint.spec.method === method);
+  // A literal path wins over one with parameters, as it does at the gateway.
+  candidates.sort((a, b) => a.endpoint.spec.path.split('{').length - b.endpoint.spec.path.split('{').length);
+  for (const route of candidates) {
+    const pattern = route.endpoint.spec.path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)');
+    const found = new RegExp(`^${pattern}$`).exec(path);
+    if (found) {
+      const params = Object.entries(found.groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]);
+      return { route, params: Object.fromEntries(params) };
+    }
+  }
+  return undefined;
+}
+
+function eventOf(method: string, path: string, { route, params }: Match, options: Call): APIGatewayProxyEventV2 {
+  const { body, headers = {}, base64 = false } = options;
+  const text = body === undefined || typeof body === 'string' ? (body as string | undefined) : JSON.stringify(body);
+  const lowerCase = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+  const sourceIp = options.ip ?? '198.51.100.7';
+  return {
+    version: '2.0',
+    routeKey: `${method} ${route.endpoint.spec.path}`,
+    rawPath: path,
+    rawQueryString: new URLSearchParams(options.query).toString(),
+    headers: lowerCase,
+    ...(options.query ? { queryStringParameters: options.query } : {}),
+    ...(Object.keys(params).length > 0 ? { pathParameters: params } : {}),
+    requestContext: {
+      requestId: randomUUID(),
+      http: { method, path, protocol: 'HTTP/1.1', sourceIp, userAgent: 'test' },
+    },
+    ...(text === undefined ? {} : { body: base64 ? Buffer.from(text).toString('base64') : text }),
+    isBase64Encoded: base64,
+  } as unknown as APIGatewayProxyEventV2;
+}
+
+function lambdaContext(remainingMs = 10_000): LambdaContext {
+  const end = Date.now() + remainingMs;
+  return { awsRequestId: randomUUID(), getRemainingTimeInMillis: () => end - Date.now() } as unknown as LambdaContext;
+}

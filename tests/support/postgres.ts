@@ -1,0 +1,82 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import type { TestProject } from 'vitest/node';
+import { freePort } from '../../local/ports.ts';
+import { startPostgres } from '../../local/postgres.ts';
+import { isAlive } from '../../local/processes.ts';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** The superuser's URL of the run's server, database `postgres`. */
+    postgresUrl: string;
+  }
+}
+
+const PREFIX = 'berth-tests-';
+
+/** Vitest's global setup: one Postgres for the run, in a temporary directory, on a free port. */
+export default async function setup(project: TestProject) {
+  sweep();
+  const dir = mkdtempSync(path.join(tmpdir(), `${PREFIX}${process.pid}-`));
+  // When root runs the tests another user runs the server, and must be able to enter.
+  chmodSync(dir, 0o711);
+  const postgres = await startPostgres({
+    dataDir: path.join(dir, 'data'),
+    port: await freePort(),
+    maxConnections: 300,
+    settings: { fsync: 'off' },
+  });
+  project.provide('postgresUrl', postgres.url('postgres'));
+  return async () => {
+    await postgres.stop();
+    rmSync(dir, { recursive: true, force: true });
+  };
+}
+
+/**
+ * A database of its own for a test file, under a random name.
+ *
+ * @param adminUrl the provided `postgresUrl`
+ * @param template a database to copy, which nobody may be connected to
+ * @returns its URL, and what removes it along with whoever is still connected
+ */
+export async function createDatabase(
+  adminUrl: string,
+  { template = 'template1' }: { template?: string } = {},
+): Promise<{ url: string; drop(): Promise<void> }> {
+  const name = `t_${randomBytes(6).toString('hex')}`;
+  await createFrom(adminUrl, name, template);
+  const url = new URL(adminUrl);
+  url.pathname = `/${name}`;
+  return { url: url.href, drop: () => execute(adminUrl, `drop database if exists ${name} with (force)`) };
+}
+
+async function createFrom(adminUrl: string, name: string, template: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await execute(adminUrl, `create database ${name} template ${pg.escapeIdentifier(template)}`);
+    } catch (error) {
+      // 55006: somebody is still connected to the template, usually one who is just leaving.
+      if ((error as { code?: string }).code !== '55006' || attempt === 20) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+async function execute(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(sql).finally(() => client.end());
+}
+
+/** Removes what runs that were killed have left behind. */
+function sweep(): void {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
+    const pid = Number(name.slice(PREFIX.length).split('-')[0]);
+    if (pid && !isAlive(pid)) rmSync(path.join(tmpdir(), name), { recursive: true, force: true });
+  }
+}

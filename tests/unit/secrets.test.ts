@@ -1,0 +1,70 @@
+import { createHmac, hkdfSync } from 'node:crypto';
+import { expect, it } from 'vitest';
+import {
+  deriveMqttPassword,
+  hashCandidates,
+  hashMqttPassword,
+  hashSecret,
+  newMqttSalt,
+  sameSecret,
+  verifyBcrypt,
+  verifyMqttPassword,
+} from '../../lib/secrets.ts';
+
+const one = { generation: '1', secret: 'a'.repeat(32) };
+const two = { generation: '2', secret: 'b'.repeat(32) };
+
+it('a leaked database, which holds the hash of the device key and the salt, yields no password', () => {
+  const salt = newMqttSalt(one);
+  const password = deriveMqttPassword([one], 'device-key', salt);
+  const stored = hashSecret(one, 'device-key', 'device-key').split('$')[1] as string;
+  const fromLeak = hkdfSync('sha256', Buffer.from(stored, 'base64url'), salt, 'berth mqtt password', 32);
+  expect(Buffer.from(fromLeak).toString('base64url')).not.toBe(password);
+  const secret = createHmac('sha256', one.secret).update('mqtt-password').update('device-key').digest();
+  const fromSecret = hkdfSync('sha256', secret, salt, 'berth mqtt password', 32);
+  expect(Buffer.from(fromSecret).toString('base64url')).toBe(password);
+});
+
+it('the same device gets the same password on every retry, a new salt another', () => {
+  const salt = newMqttSalt(one);
+  expect(deriveMqttPassword([one], 'k', salt)).toBe(deriveMqttPassword([two, one], 'k', salt));
+  expect(deriveMqttPassword([one], 'k', salt)).not.toBe(deriveMqttPassword([one], 'k', newMqttSalt(one)));
+  expect(deriveMqttPassword([one], 'k', salt)).not.toBe(deriveMqttPassword([one], 'K', salt));
+});
+
+it('a pepper that is gone derives nothing', () => {
+  expect(deriveMqttPassword([two], 'k', newMqttSalt(one))).toBeUndefined();
+});
+
+it('candidates come with the current generation first', () => {
+  expect(hashCandidates([two, one], 'device-key', 'k').map((hash) => hash.slice(0, 2))).toEqual(['2$', '1$']);
+});
+
+it('MQTT hashes have the salt and key lengths that a Mosquitto password file wants', async () => {
+  const [form, digest, iterations, salt, key] = (await hashMqttPassword('p', 'pbkdf2')).split('$') as string[];
+  expect([form, digest, iterations]).toEqual(['PBKDF2', 'sha512', '100']);
+  expect(Buffer.from(salt ?? '', 'base64')).toHaveLength(12);
+  expect(Buffer.from(key ?? '', 'base64')).toHaveLength(64);
+});
+
+it.each(['pbkdf2', 'bcrypt'] as const)('%s verifies its own password and no other', async (form) => {
+  const hash = await hashMqttPassword('right', form);
+  expect(await verifyMqttPassword('right', hash)).toBe(true);
+  expect(await verifyMqttPassword('wrong', hash)).toBe(false);
+  expect(await verifyMqttPassword('right', 'nonsense')).toBe(false);
+});
+
+it('defect 15: bcrypt’s 72 bytes: a longer key is refused instead of cut', async () => {
+  const { hash } = await import('bcryptjs');
+  const long = 'x'.repeat(72);
+  const stored = await hash(`${long}AAA`, 4);
+  expect(await verifyBcrypt(`${long}BBB`, stored)).toBe(false);
+  expect(await verifyBcrypt(`${long}AAA`, stored)).toBe(false);
+  expect(await verifyBcrypt(long, await hash(long, 4))).toBe(true);
+});
+
+it('secrets are compared whole', () => {
+  expect(sameSecret('abc', 'abc')).toBe(true);
+  expect(sameSecret('abc', 'abd')).toBe(false);
+  expect(sameSecret('abc', 'abcd')).toBe(false);
+});
