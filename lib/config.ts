@@ -42,7 +42,7 @@ export function reloadConfig(): void {
 export function readConfig(env: Env): Config {
   const adminAuth = oneOf(env, 'ADMIN_AUTH', ['token', 'none'], undefined);
   return Object.freeze({
-    databaseUrl: required(env, 'DATABASE_URL', 'postgres://user:password@host:5432/database'),
+    databaseUrl: readDatabaseUrl(env),
     databaseCa: env.DATABASE_CA || undefined,
     databasePrepare: flag(env, 'DATABASE_PREPARE', true),
     peppers: readPeppers(required(env, 'BERTH_PEPPER', 'at least 32 random characters')),
@@ -52,6 +52,15 @@ export function readConfig(env: Env): Config {
     adminAuth,
     adminTokenHash: adminAuth === 'token' ? readTokenHash(env) : undefined,
   });
+}
+
+function readDatabaseUrl(env: Env): string {
+  const form = 'postgres://user:password@host:5432/database';
+  const value = required(env, 'DATABASE_URL', form);
+  if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value)) {
+    throw new ConfigError(`DATABASE_URL must look like ${form}; percent-encode special characters of the password.`);
+  }
+  return value;
 }
 
 /** `BERTH_PEPPER`: `secret`, or `2:secret,1:older-secret` with the current generation first. */

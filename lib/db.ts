@@ -22,8 +22,8 @@ const CONNECTION_LOST = new Set([
   // admin shutdown, crash shutdown, cannot connect now, too many connections, read-only (a demoted primary)
   ...['57P01', '57P02', '57P03', '53300', '25006', '08000', '08003', '08006'],
 ]);
-/** Deadlock and serialisation failure: the statement was rolled back and the connection is fine. */
-const ROLLED_BACK = new Set(['40P01', '40001']);
+/** Deadlock, serialisation failure, lock timeout, statement timeout: rolled back, and the connection is fine. */
+const ROLLED_BACK = new Set(['40P01', '40001', '55P03', '57014']);
 
 class DeadlineError extends Error {
   readonly code = 'DEADLINE';
@@ -36,16 +36,13 @@ let lastUsed = 0;
  * Runs one statement, which is one unit of work: there are no transactions here, on purpose
  * (`sql.begin` hangs when its connection dies: porsager/postgres#1208).
  *
+ * A statement whose connection was lost is repeated, so every one must bear being run twice.
+ *
  * @param statement builds the query; called again for each attempt
- * @param idempotent false: never repeated once it may have reached the server
  * @throws Problem `database-unavailable` when it isn't reachable or not done by `ctx.deadline`;
  *   otherwise the PostgresError as it came
  */
-export async function query<T extends object>(
-  ctx: Context,
-  statement: Statement<T>,
-  { idempotent = true } = {},
-): Promise<T[]> {
+export async function query<T extends object>(ctx: Context, statement: Statement<T>): Promise<T[]> {
   for (let attempt = 0; ; attempt++) {
     try {
       await wakeUp(ctx.deadline);
@@ -58,8 +55,7 @@ export async function query<T extends object>(
       if (!lost && !ROLLED_BACK.has(code)) throw error;
       if (lost) discard();
       const pauseMs = Math.random() * 50 * 2 ** attempt;
-      const repeatable = idempotent || ROLLED_BACK.has(code);
-      if (attempt === MAX_RETRIES || !repeatable || Date.now() + pauseMs >= ctx.deadline) throw unavailable(error);
+      if (attempt === MAX_RETRIES || Date.now() + pauseMs >= ctx.deadline) throw unavailable(error);
       log.warn('database statement repeated', { code, attempt });
       count('DatabaseRetry');
       await new Promise((resolve) => setTimeout(resolve, pauseMs));

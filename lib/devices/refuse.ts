@@ -41,7 +41,6 @@ export async function refuse(
         from recent where refusals < ${LIMIT}
       )
       select * from recent`,
-    { idempotent: false },
   );
   if (LIMITED[problem.code] && recent && recent.refusals >= LIMIT) throw tooMany(recent);
   throw problem;

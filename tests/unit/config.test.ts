@@ -27,6 +27,7 @@ it('reads several generations of the pepper, the current one first', () => {
 describe('refuses to start, naming the variable', () => {
   it.each([
     ['DATABASE_URL', { DATABASE_URL: '' }],
+    ['DATABASE_URL', { DATABASE_URL: 'mysql://localhost/berth' }],
     ['BERTH_PEPPER', { BERTH_PEPPER: undefined }],
     ['BERTH_PEPPER', { BERTH_PEPPER: 'short' }],
     ['BERTH_PEPPER', { BERTH_PEPPER: `${'a'.repeat(32)},${'b'.repeat(32)}` }],
