@@ -49,7 +49,7 @@ function operation(spec: Spec): object {
     tags: [tagOf(spec)],
     summary: spec.summary,
     ...(spec.description ? { description: spec.description } : {}),
-    security: SECURITY[spec.auth],
+    security: SECURITY[spec.auth.name],
     ...(spec.params || spec.query
       ? { parameters: [...parameters(spec.params, 'path'), ...parameters(spec.query, 'query')] }
       : {}),

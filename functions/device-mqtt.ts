@@ -1,5 +1,6 @@
 import { getMqtt } from '../lib/devices/get-mqtt.ts';
 import { deviceParams, mqttReply } from '../lib/devices/schema.ts';
+import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
 import { etagOf, matches } from '../lib/http/etag.ts';
 
@@ -8,7 +9,7 @@ export const handler = endpoint({
   path: '/api/v1/device/{uuid}/mqtt',
   summary: 'The broker that is right now',
   description: 'Poll it with `If-None-Match`: 304 while nothing has changed, else the settings to connect with.',
-  auth: 'device-key',
+  auth: deviceKey,
   params: deviceParams,
   replies: {
     200: { description: 'Connection settings', body: mqttReply, headers: { ETag: 'Strong; changes with any setting' } },

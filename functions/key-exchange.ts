@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { exchangeKey } from '../lib/devices/key-exchange.ts';
 import { deviceParams } from '../lib/devices/schema.ts';
+import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
 import { optionalText } from '../lib/schema.ts';
 
@@ -9,7 +10,7 @@ export const handler = endpoint({
   path: '/api/v1/device/{uuid}/key-exchange',
   summary: 'Check a device key',
   description: 'The device key travels twice: as `Authorization: Bearer KEY` and as `deviceApiKey`.',
-  auth: 'device-key',
+  auth: deviceKey,
   params: deviceParams,
   body: z.object({ deviceApiKey: optionalText(255, 'The device key') }),
   replies: {

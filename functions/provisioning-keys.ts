@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { createKeyBody, createProvisioningKey } from '../lib/provisioning-keys/create.ts';
 import { listProvisioningKeys } from '../lib/provisioning-keys/list.ts';
@@ -11,6 +12,8 @@ const problems = [
   'unauthorized',
   'invalid-admin-credential',
   'admin-disabled',
+  'insufficient-scope',
+  'issuer-unavailable',
   'invalid-request',
   'database-unavailable',
 ] as const;
@@ -20,7 +23,7 @@ const create = endpoint({
   path,
   summary: 'Issue a provisioning key',
   description: 'The key is in this reply and never again.',
-  auth: 'admin',
+  auth: admin,
   body: createKeyBody,
   replies: { 201: { description: 'Issued', body: createKeyReply } },
   problems: [...problems, 'missing-fields', 'malformed-json', 'body-too-large', 'broker-not-found'],
@@ -31,7 +34,7 @@ const list = endpoint({
   method: 'GET',
   path,
   summary: 'List a fleet’s provisioning keys',
-  auth: 'admin',
+  auth: admin,
   query: z.object({ fleetId }),
   replies: {
     200: {
@@ -47,7 +50,7 @@ const revoke = endpoint({
   method: 'DELETE',
   path: `${path}/{id}`,
   summary: 'Revoke a provisioning key',
-  auth: 'admin',
+  auth: admin,
   params: z.object({ id: rowUuid }),
   body: revokeKeyBody,
   replies: {

@@ -1,5 +1,6 @@
 import { register } from '../lib/devices/register.ts';
 import { registerBody, registerReply } from '../lib/devices/schema.ts';
+import { provisioningKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
 
 export const handler = endpoint({
@@ -8,7 +9,7 @@ export const handler = endpoint({
   summary: 'Register a device',
   description:
     'Safe to repeat: the same uuid with the same device key gets the same credentials and the current broker again, with `Idempotent-Replayed: true`, and no place on the provisioning key is used.',
-  auth: 'provisioning-key',
+  auth: provisioningKey,
   body: registerBody,
   replies: {
     200: {

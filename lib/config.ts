@@ -16,9 +16,15 @@ export type Config = Readonly<{
   mqttBrokerUrl: string | undefined;
   mqttPasswordHash: 'pbkdf2' | 'bcrypt';
   autoAssignBroker: boolean;
-  adminAuth: 'token' | 'none' | undefined;
+  adminAuth: 'token' | 'jwt' | 'none' | undefined;
   adminTokenHash: string | undefined;
+  /** A second token that may only read. */
+  adminReadTokenHash: string | undefined;
+  adminJwt: AdminJwt | undefined;
 }>;
+
+/** Whose access tokens are accepted, for whom, and where the keys are that they are verified with. */
+export type AdminJwt = Readonly<{ issuer: string; audience: string; jwksUrl: string }>;
 
 type Env = Record<string, string | undefined>;
 
@@ -40,7 +46,7 @@ export function reloadConfig(): void {
 
 /** Reads and checks all settings of `env`; see {@link config}. */
 export function readConfig(env: Env): Config {
-  const adminAuth = oneOf(env, 'ADMIN_AUTH', ['token', 'none'], undefined);
+  const adminAuth = oneOf(env, 'ADMIN_AUTH', ['token', 'jwt', 'none'], undefined);
   return Object.freeze({
     databaseUrl: readDatabaseUrl(env),
     databaseCa: env.DATABASE_CA || undefined,
@@ -50,7 +56,10 @@ export function readConfig(env: Env): Config {
     mqttPasswordHash: oneOf(env, 'MQTT_PASSWORD_HASH', ['pbkdf2', 'bcrypt'], 'pbkdf2'),
     autoAssignBroker: flag(env, 'AUTO_ASSIGN_BROKER', false),
     adminAuth,
-    adminTokenHash: adminAuth === 'token' ? readTokenHash(env) : undefined,
+    adminTokenHash: adminAuth === 'token' ? readTokenHash(env, 'ADMIN_TOKEN_HASH') : undefined,
+    adminReadTokenHash:
+      adminAuth === 'token' && env.ADMIN_READ_TOKEN_HASH ? readTokenHash(env, 'ADMIN_READ_TOKEN_HASH') : undefined,
+    adminJwt: adminAuth === 'jwt' ? readAdminJwt(env) : undefined,
   });
 }
 
@@ -85,12 +94,22 @@ function readPeppers(value: string): [Pepper, ...Pepper[]] {
   return peppers as [Pepper, ...Pepper[]];
 }
 
-function readTokenHash(env: Env): string {
-  const hash = required(env, 'ADMIN_TOKEN_HASH', 'the SHA-256 of the admin token in hex').toLowerCase();
+function readTokenHash(env: Env, name: string): string {
+  const hash = required(env, name, 'the SHA-256 of the admin token in hex').toLowerCase();
   if (!/^[0-9a-f]{64}$/.test(hash)) {
-    throw new ConfigError('ADMIN_TOKEN_HASH must be 64 hex digits: `printf %s "$TOKEN" | sha256sum`.');
+    throw new ConfigError(`${name} must be 64 hex digits: \`printf %s "$TOKEN" | sha256sum\`.`);
   }
   return hash;
+}
+
+function readAdminJwt(env: Env): AdminJwt {
+  const issuer = required(env, 'ADMIN_JWT_ISSUER', 'the `iss` of the tokens, e.g. https://login.example.com/');
+  const audience = required(env, 'ADMIN_JWT_AUDIENCE', 'the `aud` of the tokens, e.g. berth');
+  const jwksUrl = env.ADMIN_JWT_JWKS_URL || `${issuer.replace(/\/$/, '')}/.well-known/jwks.json`;
+  if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
+    throw new ConfigError('ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s JSON Web Key Set.');
+  }
+  return { issuer, audience, jwksUrl };
 }
 
 function readBrokerUrl(value: string | undefined): string | undefined {

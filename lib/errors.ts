@@ -67,7 +67,12 @@ export const PROBLEMS = {
   'admin-disabled': {
     status: 403,
     title: 'Forbidden',
-    help: 'Admin routes are closed: set ADMIN_AUTH (token, or none behind a gateway that authorises).',
+    help: 'Admin routes are closed: set ADMIN_AUTH (token, jwt, or none behind a gateway that authorises).',
+  },
+  'insufficient-scope': {
+    status: 403,
+    title: 'Forbidden',
+    help: 'The credential may not do this: reading wants the scope berth:read, anything else berth:write.',
   },
   'device-inactive': {
     status: 403,
@@ -102,7 +107,7 @@ export const PROBLEMS = {
   'body-too-large': {
     status: 413,
     title: 'Body too large',
-    help: 'A request body may have 16 KB.',
+    help: 'Send less; `detail` says how much is read.',
   },
   'broker-not-found': {
     status: 422,
@@ -123,6 +128,11 @@ export const PROBLEMS = {
     status: 503,
     title: 'No broker available',
     help: 'No broker resolves for this device and MQTT_BROKER_URL is not set. Make a broker the default, then retry.',
+  },
+  'issuer-unavailable': {
+    status: 503,
+    title: 'Token issuer unavailable',
+    help: 'The keys of the access tokens’ issuer can’t be fetched. Repeat the request after Retry-After.',
   },
   'key-check-unfinished': {
     status: 503,

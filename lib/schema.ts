@@ -68,3 +68,30 @@ export const rowUuid = z.pipe(
   z.string().check(z.regex(UUID, { message: 'must be the id of a provisioning key, an RFC 4122 uuid' })),
   z.transform((value) => value.toLowerCase()),
 );
+
+/** A whole number that arrives as text, as everything in a query does. */
+export function integerText(min: number, max: number, description: string) {
+  const message = `must be a whole number from ${min} to ${max}`;
+  return z.pipe(
+    z.string().check(
+      z.regex(/^\d{1,10}$/, { message, abort: true }),
+      z.refine((value) => Number(value) >= min && Number(value) <= max, { message }),
+      z.meta({ description }),
+    ),
+    z.transform(Number),
+  );
+}
+
+/** `true` or `false` in a query. */
+export function booleanText(description: string) {
+  return z.pipe(
+    z.string().check(z.regex(/^(true|false)$/, { message: 'must be true or false' }), z.meta({ description })),
+    z.transform((value) => value === 'true'),
+  );
+}
+
+/** The members of a query that asks for a page: rows after the id `after`, at most `limit`. */
+export const pageQuery = {
+  limit: z.optional(integerText(1, 500, 'Rows a page, 100 unless said otherwise')),
+  after: z.optional(integerText(0, MAX_INTEGER, 'Rows after this id; `next` of the page before has it')),
+};

@@ -1,10 +1,22 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { config } from '../config.ts';
 import { Problem } from '../errors.ts';
-import { sameSecret, sha256Hex } from '../secrets.ts';
 
-/** The header that carries a key where `Authorization` is taken. */
-export type KeyHeader = 'x-provisioning-key' | 'x-device-api-key';
+/** What an admin route asks for: `read` for GET, `write` for all else; who may write may read. */
+export type Scope = 'read' | 'write';
+
+/**
+ * How a route knows its caller. A device's key is checked by the route's own statement; `authorise`, where
+ * there is one, runs before anything else is looked at, throws, or answers who it is.
+ */
+export type Auth = {
+  name: 'provisioning-key' | 'device-key' | 'admin';
+  /** The header that carries the key where `Authorization` is taken. */
+  header?: 'x-provisioning-key' | 'x-device-api-key';
+  authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<string>;
+};
+
+export const provisioningKey: Auth = { name: 'provisioning-key', header: 'x-provisioning-key' };
+export const deviceKey: Auth = { name: 'device-key', header: 'x-device-api-key' };
 
 /**
  * The credential of a request: the key header's, else `Authorization: Bearer KEY` (scheme in any case),
@@ -13,7 +25,7 @@ export type KeyHeader = 'x-provisioning-key' | 'x-device-api-key';
  * @returns undefined when none was sent
  * @throws Problem `unauthorized` for another scheme or for two credentials at once
  */
-export function credentialOf(event: APIGatewayProxyEventV2, keyHeader?: KeyHeader): string | undefined {
+export function credentialOf(event: APIGatewayProxyEventV2, keyHeader?: Auth['header']): string | undefined {
   const own = keyHeader && event.headers[keyHeader]?.trim();
   if (own) return own;
   const header = event.headers.authorization?.trim();
@@ -28,18 +40,4 @@ export function credentialOf(event: APIGatewayProxyEventV2, keyHeader?: KeyHeade
     throw new Problem('unauthorized', `Authorization scheme "${scheme}" is not known here; send Bearer.`);
   }
   return rest.trim();
-}
-
-/**
- * Lets an operator in, or throws. Closed by default: without ADMIN_AUTH nobody passes.
- * @throws Problem `admin-disabled`, `unauthorized`, `invalid-admin-credential`
- */
-export function authoriseAdmin(event: APIGatewayProxyEventV2): string {
-  const { adminAuth, adminTokenHash } = config();
-  if (!adminAuth) throw new Problem('admin-disabled');
-  if (adminAuth === 'none') return 'admin';
-  const token = credentialOf(event);
-  if (!token) throw new Problem('unauthorized', 'Send the admin token as `Authorization: Bearer TOKEN`.');
-  if (!adminTokenHash || !sameSecret(sha256Hex(token), adminTokenHash)) throw new Problem('invalid-admin-credential');
-  return 'admin';
 }

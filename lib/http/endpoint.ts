@@ -3,7 +3,7 @@ import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { type FieldError, Problem, type ProblemCode } from '../errors.ts';
 import { log } from '../log.ts';
-import { authoriseAdmin, credentialOf } from './auth.ts';
+import { type Auth, credentialOf } from './auth.ts';
 import { parseBody } from './body.ts';
 import { renderProblem } from './problem.ts';
 
@@ -12,9 +12,6 @@ type Output<S extends Schema | undefined> = S extends Schema ? z.output<S> : und
 
 /** What `run` answers: a JSON body, 200 unless said otherwise. No body: 304, 204. */
 export type Reply = { status?: number; headers?: Record<string, string>; body?: object };
-
-/** Who is let in: a device's two routes check the key in their statement, admin routes before anything else. */
-export type Auth = 'provisioning-key' | 'device-key' | 'admin';
 
 export type Spec<
   P extends Schema | undefined = Schema | undefined,
@@ -32,6 +29,12 @@ export type Spec<
   /** Reply headers and body by status, for OpenAPI. */
   replies: Record<number, { description: string; body?: Schema; headers?: Record<string, string> }>;
   problems: ProblemCode[];
+  /** Members that come first in every problem of this route: broker routes keep legacy’s `success: false`. */
+  envelope?: object;
+  /** The most the body may have, 16 KB unless said otherwise. */
+  maxBodyBytes?: number;
+  /** The most the request may take, in milliseconds, 5 s unless said otherwise. */
+  budgetMs?: number;
   run: (ctx: Context, input: Input<P, Q, B>) => Promise<Reply>;
 };
 
@@ -50,7 +53,7 @@ export type Handler = (
 ) => Promise<APIGatewayProxyStructuredResultV2>;
 export type Endpoint = Handler & { spec: Spec };
 
-/** Kept free for the reply to travel, and the most a request may take: clients give up soon after. */
+/** Kept free for the reply to travel, and the most a request usually may take: clients give up soon after. */
 const RESERVE_MS = 1_500;
 const BUDGET_MS = 5_000;
 
@@ -65,9 +68,9 @@ export function endpoint<
 >(spec: Spec<P, Q, B>): Endpoint {
   const handler: Handler = async (event, lambdaContext) => {
     const started = Date.now();
-    const ctx = contextOf(event, lambdaContext);
+    const ctx = contextOf(event, lambdaContext, spec.budgetMs);
     const reply = await answer(spec as unknown as Spec, ctx, event).catch((error) =>
-      renderProblem(error, ctx.requestId),
+      renderProblem(error, ctx.requestId, spec.envelope),
     );
     log.info('request', {
       requestId: ctx.requestId,
@@ -96,15 +99,13 @@ async function answer(
   ctx: Context,
   event: APIGatewayProxyEventV2,
 ): Promise<APIGatewayProxyStructuredResultV2> {
-  if (spec.auth === 'admin') ctx.actor = authoriseAdmin(event);
+  const { authorise, header } = spec.auth;
+  if (authorise) ctx.actor = await authorise(event, spec.method === 'GET' ? 'read' : 'write');
   const input = {
     params: parse(spec.params, event.pathParameters ?? {}),
     query: parse(spec.query, event.queryStringParameters ?? {}),
-    body: spec.body && parse(spec.body, parseBody(event) ?? {}, 'missing-fields'),
-    credential:
-      spec.auth === 'admin'
-        ? undefined
-        : credentialOf(event, `x-${spec.auth === 'device-key' ? 'device-api' : 'provisioning'}-key`),
+    body: spec.body && parse(spec.body, parseBody(event, spec.maxBodyBytes) ?? {}, 'missing-fields'),
+    credential: authorise ? undefined : credentialOf(event, header),
     headers: event.headers,
   };
   const { status = 200, headers = {}, body } = await spec.run(ctx, input);
@@ -120,13 +121,13 @@ async function answer(
   };
 }
 
-function contextOf(event: APIGatewayProxyEventV2, lambdaContext: LambdaContext): Context {
+function contextOf(event: APIGatewayProxyEventV2, lambdaContext: LambdaContext, budgetMs = BUDGET_MS): Context {
   const remainingMs = lambdaContext.getRemainingTimeInMillis();
   return {
     requestId: lambdaContext.awsRequestId,
     sourceIp: event.requestContext.http.sourceIp,
     actor: 'device',
-    deadline: Date.now() + Math.min(remainingMs - RESERVE_MS, BUDGET_MS),
+    deadline: Date.now() + Math.min(remainingMs - RESERVE_MS, budgetMs),
   };
 }
 

@@ -1,0 +1,79 @@
+import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import { type AdminJwt, config } from '../config.ts';
+import { Problem } from '../errors.ts';
+import { sameSecret, sha256Hex } from '../secrets.ts';
+import { type Auth, credentialOf, type Scope } from './auth.ts';
+
+/** Operators' routes. In a file of its own: devices' functions need not carry `jose`. */
+export const admin: Auth = { name: 'admin', authorise: authoriseAdmin };
+
+/**
+ * Lets an operator in, or throws. Closed by default: without ADMIN_AUTH nobody passes.
+ *
+ * @returns who it is, for device_events
+ * @throws Problem `admin-disabled`, `unauthorized`, `invalid-admin-credential`, `insufficient-scope`
+ */
+async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<string> {
+  const { adminAuth, adminJwt } = config();
+  if (!adminAuth) throw new Problem('admin-disabled');
+  if (adminAuth === 'none') return 'admin';
+  const token = credentialOf(event);
+  if (!token) throw new Problem('unauthorized', 'Send the admin credential as `Authorization: Bearer TOKEN`.');
+  const { actor, scopes } = adminJwt ? await verifyJwt(token, adminJwt) : verifyToken(token);
+  if (!scopes.includes('write') && !(scope === 'read' && scopes.includes('read'))) {
+    throw new Problem('insufficient-scope');
+  }
+  return actor;
+}
+
+type Admin = { actor: string; scopes: Scope[] };
+
+function verifyToken(token: string): Admin {
+  const { adminTokenHash, adminReadTokenHash } = config();
+  const hash = sha256Hex(token);
+  // Both are compared, so that the time tells nothing of which one it was.
+  const writes = adminTokenHash !== undefined && sameSecret(hash, adminTokenHash);
+  const reads = adminReadTokenHash !== undefined && sameSecret(hash, adminReadTokenHash);
+  if (!writes && !reads) throw new Problem('invalid-admin-credential');
+  return writes ? { actor: 'admin', scopes: ['write'] } : { actor: 'admin-read', scopes: ['read'] };
+}
+
+/** Verifies an access token (RFC 9068): signature by the issuer’s keys, issuer, audience, times. */
+async function verifyJwt(token: string, { issuer, audience, jwksUrl }: AdminJwt): Promise<Admin> {
+  const { createRemoteJWKSet, jwtVerify, errors } = await import('jose');
+  if (keys?.url !== jwksUrl) {
+    keys = { url: jwksUrl, find: createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2_000 }) };
+  }
+  // Asymmetric algorithms only: neither `none` nor a shared secret.
+  const algorithms = [
+    'RS256',
+    'RS384',
+    'RS512',
+    'PS256',
+    'PS384',
+    'PS512',
+    'ES256',
+    'ES384',
+    'ES512',
+    'EdDSA',
+    'Ed25519',
+  ];
+  try {
+    const { payload } = await jwtVerify(token, keys.find, { issuer, audience, algorithms, requiredClaims: ['exp'] });
+    const granted = [payload.scope, payload.scp, payload.permissions].flat().join(' ').split(' ');
+    return {
+      actor: `admin:${payload.sub ?? 'unknown'}`,
+      scopes: (['read', 'write'] as const).filter((scope) => granted.includes(`berth:${scope}`)),
+    };
+  } catch (cause) {
+    if (cause instanceof errors.JWTExpired) {
+      throw new Problem('invalid-admin-credential', 'The access token has expired; get a new one.', { cause });
+    }
+    const unreachable = cause instanceof errors.JWKSTimeout || !(cause instanceof errors.JOSEError);
+    if (unreachable) throw new Problem('issuer-unavailable', undefined, { retryAfterSeconds: 5, cause });
+    throw new Problem('invalid-admin-credential', undefined, { cause });
+  }
+}
+
+/** The issuer’s keys, fetched at the first token and cached by `jose` (it refetches for an unknown key id). */
+let keys: { url: string; find: ReturnType<typeof import('jose').createRemoteJWKSet> } | undefined;
