@@ -14,6 +14,11 @@ export const PROBLEMS = {
     title: 'Missing required fields',
     help: 'Add the fields that `errors` names.',
   },
+  'nothing-to-update': {
+    status: 400,
+    title: 'No fields to update',
+    help: 'Name at least one field to change.',
+  },
   'invalid-request': {
     status: 400,
     title: 'Invalid request',
@@ -104,6 +109,11 @@ export const PROBLEMS = {
     title: 'Device registration failed',
     help: 'The device is registered in another fleet. Use a key of that fleet, or delete the device first.',
   },
+  'precondition-failed': {
+    status: 412,
+    title: 'Precondition failed',
+    help: 'The device has changed since you read it (If-Match). Read it again, then decide.',
+  },
   'body-too-large': {
     status: 413,
     title: 'Body too large',
@@ -113,6 +123,16 @@ export const PROBLEMS = {
     status: 422,
     title: 'Broker not found',
     help: 'No broker has this id. GET /api/v1/mqtt/brokers lists them.',
+  },
+  'broker-inactive': {
+    status: 422,
+    title: 'Broker inactive',
+    help: 'The broker is not active, so devices assigned to it would resolve to another one. Activate it first.',
+  },
+  'broker-draining': {
+    status: 422,
+    title: 'Broker draining',
+    help: 'The broker takes no new devices. Set its accepts_new_devices to true first, or choose another.',
   },
   'too-many-requests': {
     status: 429,

@@ -40,11 +40,12 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /**
  * A device's identifier. It becomes part of an MQTT username and topic, so nothing that could be a
- * wildcard or a level (`+ # /`) is let in, nor `.` or `..`, which URLs swallow. RFC 4122 shapes are folded to lower case: one spelling.
+ * wildcard or a level (`+ # /`) is let in, nor `.` or `..`, which URLs swallow, nor the
+ * path segment beside it. RFC 4122 shapes are folded to lower case: one spelling.
  */
 export const deviceUuid = z.pipe(
   z.string().check(
-    z.regex(/^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,255}$/, {
+    z.regex(/^(?!(\.{1,2}|bulk-assign)$)[A-Za-z0-9._:-]{1,255}$/, {
       message: 'must be 1 to 255 characters of A-Z a-z 0-9 . _ : - (an RFC 4122 uuid is best)',
     }),
     z.meta({ description: 'Device identifier', examples: ['44faab1a-6b5e-4a53-8f0c-0d8c8b1e4f11', 'test-123'] }),
@@ -74,7 +75,7 @@ export function integerText(min: number, max: number, description: string) {
   const message = `must be a whole number from ${min} to ${max}`;
   return z.pipe(
     z.string().check(
-      z.regex(/^\d{1,10}$/, { message, abort: true }),
+      z.regex(/^\d{1,16}$/, { message, abort: true }),
       z.refine((value) => Number(value) >= min && Number(value) <= max, { message }),
       z.meta({ description }),
     ),

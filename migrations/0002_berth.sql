@@ -65,8 +65,8 @@ begin
   end if;
 end $$;
 
-create index if not exists devices_mqtt_broker_id_idx on devices (mqtt_broker_id);
-create index if not exists devices_fleet_id_idx on devices (fleet_id);
+create index if not exists devices_mqtt_broker_id_idx on devices (mqtt_broker_id, id);
+create index if not exists devices_fleet_id_idx on devices (fleet_id, id);
 create index if not exists mqtt_acls_username_idx on mqtt_acls (username);
 create index if not exists provisioning_keys_key_hash_idx on provisioning_keys (key_hash);
 create index if not exists provisioning_keys_fleet_id_idx on provisioning_keys (fleet_id);

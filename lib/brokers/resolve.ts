@@ -28,20 +28,36 @@ type Steps = {
 export function getBrokerConfigForDevice(sql: Sql, steps: Steps | undefined): Fragment {
   if (!steps) return sql`select null::text as broker_source, null::json as broker where false`;
   return sql`
-    select step.source as broker_source,
-           json_build_object(
+    select source as broker_source, broker from (${resolutionSteps(sql, steps)}) step
+    where usable order by number limit 1`;
+}
+
+/** A step of the resolution as {@link resolutionSteps} selects it: what it names, and whether that can be used. */
+export type ResolutionStep = {
+  number: number;
+  source: BrokerColumns['broker_source'] & string;
+  /** What the step names; null: it names none. */
+  broker_id: number | null;
+  /** Null: the broker is not there (any more). */
+  broker: BrokerRow | null;
+  usable: boolean;
+};
+
+/** All steps in their order, for {@link getBrokerConfigForDevice} to take the first usable, and to explain it. */
+export function resolutionSteps(sql: Sql, steps: Steps): Fragment {
+  return sql`
+    select step.number, step.source, step.broker_id,
+           coalesce(b.is_active and (b.accepts_new_devices or not ${steps.isNew}), false) as usable,
+           case when b.id is not null then json_build_object(
              'id', b.id, 'name', b.name, 'protocol', b.protocol, 'host', b.host, 'port', b.port,
              'use_tls', b.use_tls, 'verify_certificate', b.verify_certificate, 'client_id_prefix', b.client_id_prefix,
              'keep_alive', b.keep_alive, 'clean_session', b.clean_session, 'reconnect_period', b.reconnect_period,
              'connect_timeout', b.connect_timeout, 'ca_cert', b.ca_cert
-           ) as broker
+           ) end as broker
     from (values (1, 'device', ${steps.device}::integer),
                  (2, 'provisioning_key', ${steps.provisioningKey}::integer),
                  (3, 'default', ${getDefaultBrokerConfig(sql)}::integer)) as step (number, source, broker_id)
-    join mqtt_broker_config b on b.id = step.broker_id
-    where b.is_active and (b.accepts_new_devices or not ${steps.isNew})
-    order by step.number
-    limit 1`;
+    left join mqtt_broker_config b on b.id = step.broker_id`;
 }
 
 /** SQL for the id of the default broker, active or not; a unique index allows one at most. */

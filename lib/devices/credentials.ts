@@ -12,6 +12,9 @@ export type Credentials = { salt: string; password: string; passwordHash: string
 
 type Device = { id: number; uuid: string; mqtt_username: string | null; mqtt_password_salt: string | null };
 
+/** In place of a salt: the password has been ended by an operator, and the device hasn't asked for the next one yet. */
+export const SALT_PENDING = 'pending';
+
 /** Credentials under a new salt, ready to be stored. */
 export async function newCredentials(deviceKey: string): Promise<Credentials> {
   const { peppers, mqttPasswordHash } = config();
@@ -23,7 +26,7 @@ export async function newCredentials(deviceKey: string): Promise<Credentials> {
 
 /**
  * The MQTT password that a device has now, derived again from its key.
- * @returns undefined when Berth can't know it: made by the legacy service, or under a pepper that is gone
+ * @returns undefined when Berth can't know it: made by the legacy service, ended, or under a pepper that is gone
  */
 export function passwordOf(
   { mqtt_password_salt: salt }: Pick<Device, 'mqtt_password_salt'>,

@@ -3,7 +3,7 @@ import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { Problem } from '../errors.ts';
 import { authenticateDevice } from './authenticate.ts';
-import { passwordOf } from './credentials.ts';
+import { newCredentials, passwordOf, renewCredentials } from './credentials.ts';
 import { formatMqtt, mqttUsername } from './mqtt-reply.ts';
 import type { MqttReply } from './schema.ts';
 
@@ -17,5 +17,10 @@ export async function getMqtt(ctx: Context, uuid: string, deviceKey: string | un
   const device = await authenticateDevice(ctx, uuid, deviceKey);
   const broker = resolvedBroker(device, config().mqttBrokerUrl);
   if (!broker) throw new Problem('no-broker-available');
-  return formatMqtt(device.mqtt_username ?? mqttUsername(device.uuid), passwordOf(device, deviceKey), broker);
+  const username = device.mqtt_username ?? mqttUsername(device.uuid);
+  const password = passwordOf(device, deviceKey);
+  // A legacy device keeps the password it has, which nobody here knows; any other gets its next one.
+  if (password || device.mqtt_password_salt === null) return formatMqtt(username, password, broker);
+  const login = await renewCredentials(ctx, device, deviceKey, await newCredentials(deviceKey));
+  return formatMqtt(login.username, login.password, broker);
 }

@@ -52,3 +52,47 @@ export const registerReply = z.object({
   createdAt: z.nullable(z.string().check(z.meta({ format: 'date-time' }))),
   mqtt: mqttReply,
 });
+
+/** A device as operators see it; the columns of the legacy service are all there but for the key's hash. */
+export const deviceReply = z.looseObject({
+  id: z.int(),
+  uuid: z.string(),
+  device_name: z.nullable(z.string()),
+  device_type: z.nullable(z.string()),
+  fleet_id: z.nullable(z.string()),
+  is_active: z.nullable(z.boolean()),
+  mqtt_broker_id: z.nullable(z.int()),
+  mqtt_broker_assigned_at: z.nullable(z.string()),
+  mqtt_username: z.nullable(z.string()),
+  created_at: z.nullable(z.string()),
+  modified_at: z.nullable(z.string()),
+});
+
+export const resolvedBrokerReply = z.nullable(
+  z.object({
+    source: z.enum(BROKER_SOURCES),
+    id: z.nullable(z.int()),
+    name: z.nullable(z.string()),
+    url: z.string(),
+  }),
+);
+
+export const explainedStep = z.object({
+  step: z.int(),
+  source: z.enum(BROKER_SOURCES),
+  broker_id: z.nullable(z.int()),
+  outcome: z.enum(['taken', 'skipped', 'not reached']),
+  why: z.string(),
+});
+
+export const deviceEvent = z.object({
+  id: z.int(),
+  at: z.string(),
+  type: z.string(),
+  actor: z.nullable(z.string()),
+  reason: z.nullable(z.string()),
+  from_broker_id: z.nullable(z.int()),
+  to_broker_id: z.nullable(z.int()),
+  source_ip: z.nullable(z.string()),
+  request_id: z.nullable(z.string()),
+});

@@ -1,0 +1,113 @@
+import * as z from 'zod/mini';
+import { deleteDevice } from '../lib/devices/delete.ts';
+import { listDeviceEvents, listEventsQuery } from '../lib/devices/events.ts';
+import { getDevice } from '../lib/devices/get.ts';
+import { listDevices, listDevicesQuery } from '../lib/devices/list.ts';
+import { rotateCredentials } from '../lib/devices/rotate-credentials.ts';
+import { deviceEvent, deviceParams, deviceReply, explainedStep, resolvedBrokerReply } from '../lib/devices/schema.ts';
+import { admin } from '../lib/http/admin.ts';
+import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { quoted } from '../lib/http/etag.ts';
+import { nextLink } from '../lib/http/page.ts';
+
+const path = '/api/v1/devices';
+const problems = [
+  'invalid-request',
+  'unauthorized',
+  'invalid-admin-credential',
+  'admin-disabled',
+  'insufficient-scope',
+  'issuer-unavailable',
+  'database-unavailable',
+] as const;
+const done = z.object({ status: z.literal('ok'), message: z.string(), uuid: z.string() });
+const next = z.optional(z.string());
+
+const list = endpoint({
+  method: 'GET',
+  path,
+  summary: 'List devices',
+  description: 'A page in the order of ids; `next` is the link to the one after it.',
+  auth: admin,
+  query: listDevicesQuery,
+  replies: {
+    200: { description: 'A page', body: z.object({ count: z.int(), devices: z.array(deviceReply), next }) },
+  },
+  problems: [...problems],
+  run: async (ctx, { query }) => {
+    const { devices, lastId } = await listDevices(ctx, query);
+    return { body: { count: devices.length, devices, ...nextLink(path, query, { after: lastId }) } };
+  },
+});
+
+const get = endpoint({
+  method: 'GET',
+  path: `${path}/{uuid}`,
+  summary: 'One device, and why its broker is what it is',
+  auth: admin,
+  params: deviceParams,
+  replies: {
+    200: {
+      description: 'The device with its resolution explained',
+      body: z.object({
+        device: deviceReply,
+        resolved_broker: resolvedBrokerReply,
+        explain: z.array(explainedStep),
+        if_default_changes: z.object({ moves: z.boolean(), why: z.string() }),
+      }),
+      headers: { ETag: 'For If-Match' },
+    },
+  },
+  problems: [...problems, 'device-not-found'],
+  run: async (ctx, { params }) => {
+    const { body, tag } = await getDevice(ctx, params.uuid);
+    return { body, headers: { etag: quoted(tag) } };
+  },
+});
+
+const remove = endpoint({
+  method: 'DELETE',
+  path: `${path}/{uuid}`,
+  summary: 'Delete a device',
+  description:
+    'Its MQTT user stops working at once and its place on the provisioning key is free. It may register again.',
+  auth: admin,
+  params: deviceParams,
+  replies: { 200: { description: 'Deleted', body: done } },
+  problems: [...problems, 'device-not-found'],
+  run: async (ctx, { params }) => ({ body: await deleteDevice(ctx, params.uuid) }),
+});
+
+const rotate = endpoint({
+  method: 'POST',
+  path: `${path}/{uuid}/rotate-credentials`,
+  summary: 'End a device’s MQTT password',
+  description: 'At once. The device gets the next one when it asks for its broker or registers again.',
+  auth: admin,
+  params: deviceParams,
+  replies: { 200: { description: 'Ended', body: done } },
+  problems: [...problems, 'device-not-found'],
+  run: async (ctx, { params }) => ({ body: await rotateCredentials(ctx, params.uuid) }),
+});
+
+const events = endpoint({
+  method: 'GET',
+  path: `${path}/{uuid}/events`,
+  summary: 'What happened to a device',
+  description: 'Newest first; a deleted device’s too.',
+  auth: admin,
+  params: deviceParams,
+  query: listEventsQuery,
+  replies: {
+    200: { description: 'A page', body: z.object({ count: z.int(), events: z.array(deviceEvent), next }) },
+  },
+  problems: [...problems, 'device-not-found'],
+  run: async (ctx, { params, query }) => {
+    const { events, lastId } = await listDeviceEvents(ctx, params.uuid, query);
+    return {
+      body: { count: events.length, events, ...nextLink(`${path}/${params.uuid}/events`, query, { before: lastId }) },
+    };
+  },
+});
+
+export const handler = routes(list, get, remove, rotate, events);

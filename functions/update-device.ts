@@ -1,0 +1,46 @@
+import * as z from 'zod/mini';
+import { deviceParams, deviceReply, resolvedBrokerReply } from '../lib/devices/schema.ts';
+import { updateDevice, updateDeviceBody } from '../lib/devices/update.ts';
+import { admin } from '../lib/http/admin.ts';
+import { endpoint } from '../lib/http/endpoint.ts';
+import { quoted, tagsOf } from '../lib/http/etag.ts';
+
+export const handler = endpoint({
+  method: 'PUT',
+  path: '/api/v1/devices/{uuid}',
+  summary: 'Change a device, move it to another broker',
+  description:
+    'At least one field. `mqtt_broker_id` null: back to whatever the default is. With `If-Match` only if the device is still as it was read.',
+  auth: admin,
+  params: deviceParams,
+  body: updateDeviceBody,
+  replies: {
+    200: {
+      description: 'The device as it is now, and the broker it resolves to',
+      body: z.object({ device: deviceReply, resolved_broker: resolvedBrokerReply }),
+      headers: { ETag: 'For If-Match' },
+    },
+  },
+  problems: [
+    'nothing-to-update',
+    'invalid-request',
+    'missing-fields',
+    'malformed-json',
+    'body-too-large',
+    'unauthorized',
+    'invalid-admin-credential',
+    'admin-disabled',
+    'insufficient-scope',
+    'device-not-found',
+    'precondition-failed',
+    'broker-not-found',
+    'broker-inactive',
+    'broker-draining',
+    'issuer-unavailable',
+    'database-unavailable',
+  ],
+  run: async (ctx, { params, body, headers }) => {
+    const { body: reply, tag } = await updateDevice(ctx, params.uuid, body, tagsOf(headers['if-match']));
+    return { body: reply, headers: { etag: quoted(tag) } };
+  },
+});

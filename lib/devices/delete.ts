@@ -1,0 +1,32 @@
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { Problem } from '../errors.ts';
+
+/**
+ * Removes a device with its MQTT user and ACLs, which stop working at once, and gives its place on the
+ * provisioning key back. Its events stay. It may register again.
+ * @throws Problem `device-not-found`
+ */
+export async function deleteDevice(ctx: Context, uuid: string) {
+  const [row] = await query<{ deleted: boolean }>(
+    ctx,
+    (sql) => sql`
+      with deleted as (
+        delete from devices where uuid = berth_uuid(${uuid})
+        returning fleet_id, provisioned_by_key_id, mqtt_broker_id, coalesce(mqtt_username, 'device_' || uuid::text) as username
+      ), mqtt_user as (
+        delete from mqtt_users where username in (select username from deleted)
+      ), acl as (
+        delete from mqtt_acls where username in (select username from deleted)
+      ), place as (
+        update provisioning_keys set devices_provisioned = greatest(devices_provisioned - 1, 0)
+        where id in (select provisioned_by_key_id from deleted)
+      ), event as (
+        insert into device_events (type, device_uuid, fleet_id, actor, from_broker_id, source_ip, request_id)
+        select 'deleted', ${uuid}, fleet_id, ${ctx.actor}, mqtt_broker_id, ${ctx.sourceIp}, ${ctx.requestId} from deleted
+      )
+      select exists (select from deleted) as deleted`,
+  );
+  if (!row?.deleted) throw new Problem('device-not-found');
+  return { status: 'ok', message: 'Device deleted', uuid };
+}

@@ -1,0 +1,45 @@
+import * as z from 'zod/mini';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { Problem } from '../errors.ts';
+import { booleanText, integerText, MAX_INTEGER, pageQuery, text } from '../schema.ts';
+import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
+
+export const listDevicesQuery = z.strictObject({
+  ...pageQuery,
+  fleet_id: z.optional(text(100, 'Only this fleet')),
+  broker_id: z.optional(integerText(1, MAX_INTEGER, 'Only devices assigned to this broker')),
+  unassigned: z.optional(booleanText('true: only devices without an assignment; false: only those with one')),
+  device_type: z.optional(text(100, 'Only this type')),
+  is_active: z.optional(booleanText('Only active, or only inactive devices')),
+});
+export type DeviceFilter = z.output<typeof listDevicesQuery>;
+
+/**
+ * A page of devices in the order of their ids.
+ * @returns the page, and the last id when there are more
+ * @throws Problem `invalid-request` for filters that contradict each other
+ */
+export async function listDevices(ctx: Context, filter: DeviceFilter) {
+  const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active } = filter;
+  if (unassigned === true && broker_id !== undefined) {
+    const message = 'contradicts broker_id: leave one of them out';
+    throw new Problem('invalid-request', `unassigned ${message}`, { errors: [{ path: 'unassigned', message }] });
+  }
+  const rows = await query<{ device: DeviceRow }>(
+    ctx,
+    (sql) => sql`
+      select ${deviceJson(sql, 'd')} as device
+      from devices d
+      where d.id > ${after}
+        ${fleet_id === undefined ? sql`` : sql`and d.fleet_id = ${fleet_id}`}
+        ${broker_id === undefined ? sql`` : sql`and d.mqtt_broker_id = ${broker_id}`}
+        ${unassigned === undefined ? sql`` : sql`and (d.mqtt_broker_id is null) = ${unassigned}`}
+        ${device_type === undefined ? sql`` : sql`and d.device_type = ${device_type}`}
+        ${is_active === undefined ? sql`` : sql`and coalesce(d.is_active, true) = ${is_active}`}
+      order by d.id
+      limit ${limit + 1}`,
+  );
+  const devices = rows.slice(0, limit).map(({ device }) => formatDevice(device));
+  return { devices, lastId: rows.length > limit ? devices.at(-1)?.id : undefined };
+}

@@ -1,0 +1,55 @@
+import type { ResolvedBroker } from '../brokers/schema.ts';
+import { buildBrokerUrl } from '../brokers/url.ts';
+import type { Fragment, Sql } from '../db.ts';
+
+/** The columns of a device that operators see: all but the hash of its key and the salt of its password. */
+const COLUMNS = [
+  ...['id', 'uuid', 'device_name', 'device_type', 'fleet_id', 'is_active', 'mqtt_broker_id', 'mqtt_broker_assigned_at'],
+  ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
+  ...['is_online', 'last_connectivity_event', 'last_vpn_event', 'ip_address', 'mac_address', 'os_version'],
+  ...['supervisor_version', 'api_heartbeat_state', 'memory_usage', 'memory_total', 'storage_usage', 'storage_total'],
+  ...['cpu_usage', 'cpu_temp', 'cpu_id', 'is_undervolted', 'provisioning_progress', 'provisioning_state', 'status'],
+  ...['download_progress', 'logs_channel', 'api_key_expires_at', 'api_key_last_rotated_at', 'api_key_rotation_enabled'],
+  ...['api_key_rotation_days', 'top_processes'],
+];
+/** Without a time zone, as the legacy service made them: UTC. */
+const UTC_COLUMNS = [
+  ...['provisioned_at', 'created_at', 'modified_at', 'last_connectivity_event', 'last_vpn_event'],
+  ...['api_key_expires_at', 'api_key_last_rotated_at'],
+];
+/** bigint and numeric: the legacy service answered them as strings. */
+const STRING_COLUMNS = ['memory_usage', 'memory_total', 'storage_usage', 'storage_total', 'cpu_usage', 'cpu_temp'];
+
+export type DeviceRow = Record<string, unknown> & { id: number; uuid: string };
+
+/** SQL: the row `alias` of devices as JSON, for {@link formatDevice}. */
+export function deviceJson(sql: Sql, alias: string): Fragment {
+  const columns = COLUMNS.map((column) => `${alias}.${column}`);
+  return sql`(select row_to_json(shown) from (select ${sql(columns)}) shown)`;
+}
+
+/** A row from {@link deviceJson} as a reply has it: times in ISO 8601 with `Z`, big numbers as strings. */
+export function formatDevice(row: DeviceRow): DeviceRow {
+  const device = { ...row };
+  for (const column of UTC_COLUMNS) device[column] = iso(row[column], 'Z');
+  device.mqtt_broker_assigned_at = iso(row.mqtt_broker_assigned_at, '');
+  for (const column of STRING_COLUMNS) device[column] = row[column] === null ? null : String(row[column]);
+  return device;
+}
+
+function iso(time: unknown, zone: string): string | null {
+  return typeof time === 'string' ? new Date(time + zone).toISOString() : null;
+}
+
+/** A resolved broker as operators see it: where it came from, which one, its address. */
+export function formatResolvedBroker(broker: ResolvedBroker | undefined) {
+  if (!broker) return null;
+  if (broker.source === 'environment') return { source: broker.source, id: null, name: null, url: broker.url };
+  return { source: broker.source, id: broker.row.id, name: broker.row.name, url: buildBrokerUrl(broker.row) };
+}
+
+/** SQL: the entity tag of the row `alias` of devices, without quotes: another one after every change by an operator. */
+export function deviceTag(sql: Sql, alias: string): Fragment {
+  const columns = ['id', 'device_name', 'device_type', 'is_active', 'mqtt_broker_id', 'modified_at'];
+  return sql`md5(row(${sql(columns.map((column) => `${alias}.${column}`))})::text)`;
+}

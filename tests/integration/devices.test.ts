@@ -1,0 +1,389 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { verifyMqttPassword } from '../../lib/secrets.ts';
+import { call } from '../support/api.ts';
+import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
+import { crowd } from '../support/crowd.ts';
+
+let berth: Berth;
+let standard: number;
+let second: number;
+let key: { id: string; key: string };
+let device: ReturnType<typeof newDevice>;
+
+beforeAll(async () => {
+  berth = await startBerth();
+  standard = await addBroker(berth, { name: 'standard', host: 'one.example.com', is_default: true });
+  second = await addBroker(berth, { name: 'second', host: 'two.example.com' });
+});
+afterAll(() => berth.stop());
+beforeEach(async () => {
+  setEnv({});
+  await berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events');
+  await berth.sql('update mqtt_broker_config set is_active = true, accepts_new_devices = true');
+  key = await issueKey();
+  device = newDevice();
+  await register(key.key, device);
+});
+
+const path = '/api/v1/devices';
+const put = (body: unknown, headers: Record<string, string> = {}, uuid = device.uuid) =>
+  call(`PUT ${path}/${uuid}`, { headers: { ...admin, ...headers }, body });
+const get = (uuid = device.uuid) => call(`GET ${path}/${uuid}`, { headers: admin });
+const mqtt = () =>
+  call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: { authorization: `Bearer ${device.deviceApiKey}` } });
+const eventsOf = (uuid = device.uuid) =>
+  berth.sql(
+    'select type, actor, reason, from_broker_id, to_broker_id from device_events where device_uuid = $1 order by id',
+    [uuid],
+  );
+
+describe('PUT /devices/{uuid}', () => {
+  it('defect 17: assigns a broker, and answers the device with the broker it resolves to', async () => {
+    const reply = await put({ mqtt_broker_id: second, reason: 'nearer' });
+    expect(reply).toMatchObject({
+      status: 200,
+      body: {
+        device: { uuid: device.uuid, mqtt_broker_id: second, mqtt_broker_assigned_at: expect.stringMatching(/Z$/) },
+        resolved_broker: { source: 'device', id: second, name: 'second', url: 'mqtt://two.example.com:1883' },
+      },
+    });
+    expect((await mqtt()).body.broker).toBe('mqtt://two.example.com:1883');
+    expect((await eventsOf()).at(-1)).toEqual({
+      type: 'moved',
+      actor: 'admin',
+      reason: 'nearer',
+      from_broker_id: null,
+      to_broker_id: second,
+    });
+  });
+
+  it('with null gives it back to the default', async () => {
+    await put({ mqtt_broker_id: second });
+    expect(await put({ mqtt_broker_id: null })).toMatchObject({
+      status: 200,
+      body: { device: { mqtt_broker_id: null }, resolved_broker: { source: 'default', id: standard } },
+    });
+    expect((await eventsOf()).at(-1)).toMatchObject({ type: 'moved', from_broker_id: second, to_broker_id: null });
+  });
+
+  it('the same broker again is no move', async () => {
+    const first = await put({ mqtt_broker_id: second });
+    const before = await eventsOf();
+    const again = await put({ mqtt_broker_id: second });
+    expect(again.status).toBe(200);
+    expect(await eventsOf()).toEqual(before);
+    expect(again.body.device.mqtt_broker_assigned_at).toBe(first.body.device.mqtt_broker_assigned_at);
+  });
+
+  it('changes name and type, and leaves the rest', async () => {
+    const { body } = await put({ device_name: 'Pump 8', device_type: 'plc' });
+    expect(body.device).toMatchObject({
+      device_name: 'Pump 8',
+      device_type: 'plc',
+      mqtt_broker_id: null,
+      is_active: true,
+    });
+    expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
+  });
+
+  it('defect 5: is_active false ends its MQTT user in the same statement, true brings it back', async () => {
+    const active = async () => (await berth.sql('select is_active from mqtt_users'))[0]?.is_active;
+    await put({ is_active: false });
+    expect(await active()).toBe(false);
+    expect((await mqtt()).status).toBe(403);
+    await put({ is_active: true });
+    expect(await active()).toBe(true);
+    expect((await mqtt()).status).toBe(200);
+    expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'deactivated', 'refused', 'activated']);
+  });
+
+  it('works as the documents have it: curl without a content type', async () => {
+    const reply = await call(`PUT ${path}/${device.uuid}`, {
+      headers: { ...admin, 'content-type': 'application/x-www-form-urlencoded' },
+      body: JSON.stringify({ mqtt_broker_id: second }),
+      base64: true,
+    });
+    expect(reply).toMatchObject({ status: 200, body: { device: { mqtt_broker_id: second } } });
+  });
+
+  it.each([
+    ['nothing', {}, 400, 'nothing-to-update'],
+    ['no body', undefined, 400, 'nothing-to-update'],
+    ['only a reason', { reason: 'x' }, 400, 'nothing-to-update'],
+    ['a typo', { mqtt_broker: 1 }, 400, 'invalid-request'],
+    ['broker 0', { mqtt_broker_id: 0 }, 400, 'invalid-request'],
+    ['broker -1', { mqtt_broker_id: -1 }, 400, 'invalid-request'],
+    ['broker 2^31', { mqtt_broker_id: 2 ** 31 }, 400, 'invalid-request'],
+    ['broker 1.5', { mqtt_broker_id: 1.5 }, 400, 'invalid-request'],
+    ['broker "1"', { mqtt_broker_id: '1' }, 400, 'invalid-request'],
+    ['an unknown broker', { mqtt_broker_id: 2_147_483_647 }, 422, 'broker-not-found'],
+    ['is_active "true"', { is_active: 'true' }, 400, 'invalid-request'],
+    ['is_active null', { is_active: null }, 400, 'missing-fields'],
+    ['an empty name', { device_name: '' }, 400, 'missing-fields'],
+    ['a name with NUL', { device_name: '\0' }, 400, 'invalid-request'],
+    ['an over-long type', { device_type: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['malformed JSON', '{', 400, 'malformed-json'],
+  ])('%s is refused and changes nothing', async (_, body, status, code) => {
+    const before = await berth.sql('select * from devices');
+    expect(await put(body)).toMatchObject({ status, body: { code } });
+    expect(await berth.sql('select * from devices')).toEqual(before);
+    expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered']);
+  });
+
+  it('an unknown field is named', async () => {
+    expect((await put({ mqtt_broker: 1 })).body.errors).toEqual([
+      { path: 'mqtt_broker', message: 'is not a known field' },
+    ]);
+  });
+
+  it('a broker that is inactive or draining is 422', async () => {
+    await berth.sql('update mqtt_broker_config set is_active = false where id = $1', [second]);
+    expect(await put({ mqtt_broker_id: second })).toMatchObject({ status: 422, body: { code: 'broker-inactive' } });
+    await berth.sql('update mqtt_broker_config set is_active = true, accepts_new_devices = false where id = $1', [
+      second,
+    ]);
+    expect(await put({ mqtt_broker_id: second })).toMatchObject({ status: 422, body: { code: 'broker-draining' } });
+  });
+
+  it('an unknown device is 404', async () => {
+    expect(await put({ mqtt_broker_id: second }, {}, 'nobody')).toMatchObject({
+      status: 404,
+      body: { code: 'device-not-found', error: 'Device not found' },
+    });
+  });
+});
+
+describe('If-Match', () => {
+  it('lets a change through that goes by what was read, and no other', async () => {
+    const { etag } = (await get()).headers as { etag: string };
+    const first = await put({ mqtt_broker_id: second }, { 'if-match': etag });
+    expect(first.status).toBe(200);
+    expect(first.headers.etag).not.toBe(etag);
+    expect(await put({ mqtt_broker_id: standard }, { 'if-match': etag })).toMatchObject({
+      status: 412,
+      body: { code: 'precondition-failed' },
+    });
+    expect((await get()).body.device.mqtt_broker_id).toBe(second);
+    expect((await put({ mqtt_broker_id: standard }, { 'if-match': `"other", ${first.headers.etag}` })).status).toBe(
+      200,
+    );
+    expect((await put({ mqtt_broker_id: null }, { 'if-match': '*' })).status).toBe(200);
+    expect((await put({ mqtt_broker_id: second }, { 'if-match': 'W/"x"' })).status).toBe(412);
+  });
+
+  it('of 20 operators who read the same, one gets through', async () => {
+    const { etag } = (await get()).headers as { etag: string };
+    const answers = await crowd(
+      Array.from({ length: 20 }, (_, i) => ({
+        target: `PUT ${path}/${device.uuid}`,
+        options: { headers: { ...admin, 'if-match': etag }, body: { device_name: `name ${i}` } },
+      })),
+      8,
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array(19).fill(412)]);
+  });
+});
+
+describe('GET /devices/{uuid}', () => {
+  it('defect 11: shows the legacy columns, never a hash or a salt', async () => {
+    const { status, body, text } = await get();
+    expect(status).toBe(200);
+    expect(body.device).toMatchObject({
+      uuid: device.uuid,
+      device_name: 'Pump 7',
+      fleet_id: 'fleet-a',
+      provisioned_by_key_id: key.id,
+      status: 'idle',
+      created_at: expect.stringMatching(/Z$/),
+    });
+    expect(text).not.toMatch(/hash|salt/);
+  });
+
+  it('explains every step of the resolution', async () => {
+    const steps = async () => {
+      const { explain, if_default_changes } = (await get()).body;
+      return [
+        ...explain.map(({ source, outcome }: Record<string, string>) => `${source}: ${outcome}`),
+        if_default_changes.moves,
+      ];
+    };
+    expect(await steps()).toEqual([
+      'device: skipped',
+      'provisioning_key: skipped',
+      'default: taken',
+      'environment: not reached',
+      true,
+    ]);
+    await put({ mqtt_broker_id: second });
+    expect(await steps()).toEqual([
+      'device: taken',
+      'provisioning_key: not reached',
+      'default: not reached',
+      'environment: not reached',
+      false,
+    ]);
+    await berth.sql('update mqtt_broker_config set is_active = false');
+    expect(await steps()).toEqual([
+      'device: skipped',
+      'provisioning_key: skipped',
+      'default: skipped',
+      'environment: skipped',
+      true,
+    ]);
+    expect((await get()).body.resolved_broker).toBeNull();
+    expect((await get()).body.explain[0].why).toBe(`broker ${second} (second) is not active`);
+    setEnv({ MQTT_BROKER_URL: 'mqtt://env.example.com:1883' });
+    expect((await steps())[3]).toBe('environment: taken');
+    expect((await get()).body.resolved_broker).toEqual({
+      source: 'environment',
+      id: null,
+      name: null,
+      url: 'mqtt://env.example.com:1883',
+    });
+  });
+
+  it.each([
+    ['nobody', 404, 'device-not-found'],
+    ['%23', 400, 'invalid-request'],
+  ])('%s is %i', async (uuid, status, code) => {
+    expect(await get(uuid)).toMatchObject({ status, body: { code } });
+  });
+});
+
+describe('GET /devices', () => {
+  const list = (query?: Record<string, string>) => call(`GET ${path}`, { headers: admin, ...(query ? { query } : {}) });
+  const many = async () => {
+    for (let i = 0; i < 6; i++)
+      await register(key.key, newDevice({ uuid: `d-${i}`, deviceType: i % 2 ? 'odd' : 'even' }));
+    await call(`PUT ${path}/d-1`, { headers: admin, body: { mqtt_broker_id: second, is_active: false } });
+  };
+  const uuids = ({ body }: { body: { devices: { uuid: string }[] } }) => body.devices.map(({ uuid }) => uuid);
+
+  it('answers pages that together are every device once', async () => {
+    await many();
+    const seen: string[] = [];
+    let query: Record<string, string> | undefined = { limit: '3' };
+    while (query) {
+      const page = await list(query);
+      expect(page.body.count).toBe(page.body.devices.length);
+      seen.push(...uuids(page));
+      query = page.body.next && Object.fromEntries(new URL(page.body.next, 'http://x').searchParams);
+    }
+    expect(seen).toEqual([device.uuid, 'd-0', 'd-1', 'd-2', 'd-3', 'd-4', 'd-5']);
+    expect((await list()).text).not.toMatch(/hash|salt/);
+  });
+
+  it('filters, and keeps the filter in the link', async () => {
+    await many();
+    expect(uuids(await list({ device_type: 'odd' }))).toEqual(['d-1', 'd-3', 'd-5']);
+    expect(uuids(await list({ broker_id: String(second) }))).toEqual(['d-1']);
+    expect(uuids(await list({ unassigned: 'false' }))).toEqual(['d-1']);
+    expect(uuids(await list({ unassigned: 'true' }))).toHaveLength(6);
+    expect(uuids(await list({ is_active: 'false' }))).toEqual(['d-1']);
+    expect(uuids(await list({ fleet_id: 'fleet-b' }))).toEqual([]);
+    expect((await list({ device_type: 'odd', limit: '1' })).body.next).toMatch(/device_type=odd/);
+  });
+
+  it.each([
+    ['limit', { limit: '0' }],
+    ['limit', { limit: '501' }],
+    ['limit', { limit: 'many' }],
+    ['after', { after: '-1' }],
+    ['broker_id', { broker_id: '2147483648' }],
+    ['is_active', { is_active: 'yes' }],
+    ['fleet', { fleet: 'a' }],
+    ['unassigned', { unassigned: 'true', broker_id: '1' }],
+  ])('%s is refused by name (%j)', async (field, query) => {
+    expect(await list(query as Record<string, string>)).toMatchObject({
+      status: 400,
+      body: { errors: [{ path: field }] },
+    });
+  });
+});
+
+describe('DELETE /devices/{uuid}', () => {
+  it('defect 5: removes the device with its MQTT user and ACLs and gives its place back', async () => {
+    const remove = () => call(`DELETE ${path}/${device.uuid}`, { headers: admin });
+    expect(await remove()).toMatchObject({ status: 200, body: { status: 'ok', uuid: device.uuid } });
+    for (const table of ['devices', 'mqtt_users', 'mqtt_acls'])
+      expect(await berth.sql(`select from ${table}`)).toEqual([]);
+    expect((await berth.sql('select devices_provisioned from provisioning_keys'))[0]?.devices_provisioned).toBe(0);
+    expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'deleted']);
+    expect(await remove()).toMatchObject({ status: 404 });
+    expect((await mqtt()).status).toBe(404);
+  });
+
+  it('defect 4: registering again works, with a password that works', async () => {
+    await call(`DELETE ${path}/${device.uuid}`, { headers: admin });
+    const { status, body } = await register(key.key, device);
+    expect(status).toBe(200);
+    const [user] = await berth.sql('select password_hash from mqtt_users');
+    expect(await verifyMqttPassword(body.mqtt.password, user?.password_hash)).toBe(true);
+  });
+
+  it('deleting and registering at the same time leaves whole devices only, and the count right', async () => {
+    const calls = Array.from({ length: 60 }, (_, i) =>
+      i % 2
+        ? { target: `DELETE ${path}/${device.uuid}`, options: { headers: admin } }
+        : {
+            target: 'POST /api/v1/device/register',
+            options: { headers: { authorization: `Bearer ${key.key}` }, body: device },
+          },
+    );
+    const answers = await crowd(calls, 8);
+    for (const { status } of answers) expect([200, 404]).toContain(status);
+    const [row] = await berth.sql(`
+      select (select count(*)::int from devices) as devices, (select count(*)::int from mqtt_users) as users,
+             (select count(*)::int from mqtt_acls) as acls, (select devices_provisioned from provisioning_keys) as used`);
+    expect(row?.users).toBe(row?.devices);
+    expect(row?.acls).toBe(row?.devices);
+    expect(row?.used).toBe(row?.devices);
+  });
+});
+
+describe('POST /devices/{uuid}/rotate-credentials', () => {
+  it('ends the password at once; the device gets the next one by asking', async () => {
+    const before = (await mqtt()).body.password;
+    expect(await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin })).toMatchObject({
+      status: 200,
+    });
+    const hash = async () =>
+      (await berth.sql('select password_hash from mqtt_users where is_active'))[0]?.password_hash;
+    expect(await verifyMqttPassword(before, await hash())).toBe(false);
+    const after = await mqtt();
+    expect(after.body.password).not.toBe(before);
+    expect(await verifyMqttPassword(after.body.password, await hash())).toBe(true);
+    expect((await mqtt()).text).toBe(after.text);
+    expect((await register(key.key, device)).body.mqtt.password).toBe(after.body.password);
+    expect((await eventsOf()).map(({ type }) => type)).toEqual([
+      'registered',
+      'credentials-revoked',
+      'credentials-renewed',
+    ]);
+  });
+
+  it('an unknown device is 404', async () => {
+    expect(await call(`POST ${path}/nobody/rotate-credentials`, { headers: admin })).toMatchObject({ status: 404 });
+  });
+});
+
+describe('GET /devices/{uuid}/events', () => {
+  const events = (uuid: string, query?: Record<string, string>) =>
+    call(`GET ${path}/${uuid}/events`, { headers: admin, ...(query ? { query } : {}) });
+
+  it('answers newest first, in pages, for a deleted device too', async () => {
+    await put({ mqtt_broker_id: second });
+    await call(`DELETE ${path}/${device.uuid}`, { headers: admin });
+    const all = await events(device.uuid);
+    expect(all.body.events.map(({ type }: { type: string }) => type)).toEqual(['deleted', 'moved', 'registered']);
+    const first = await events(device.uuid, { limit: '2' });
+    const next = Object.fromEntries(new URL(first.body.next, 'http://x').searchParams);
+    const rest = await events(device.uuid, next);
+    expect([...first.body.events, ...rest.body.events]).toEqual(all.body.events);
+    expect(rest.body).not.toHaveProperty('next');
+  });
+
+  it('someone nobody knows is 404', async () => {
+    expect(await events('nobody')).toMatchObject({ status: 404, body: { code: 'device-not-found' } });
+  });
+});
