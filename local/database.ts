@@ -1,0 +1,68 @@
+import pg from 'pg';
+import { Foreseen } from './foreseen.ts';
+
+/** A broker as it is registered: its row's id, and the URL that devices get for it. */
+export type LocalBroker = { id: number; name: string; port: number; url: string; isDefault: boolean };
+
+/** @throws Foreseen when DATABASE_URL leads to no database */
+export async function checkReachable(databaseUrl: string): Promise<void> {
+  try {
+    await withClient(databaseUrl, (client) => client.query('select 1'));
+  } catch (error) {
+    throw new Foreseen(
+      `DATABASE_URL leads to no database (${reasonOf(error)}): correct it, or unset it for the embedded one.`,
+    );
+  }
+}
+
+/** Makes the database if there is none of that name. */
+export async function ensureDatabase(adminUrl: string, name: string): Promise<void> {
+  await withClient(adminUrl, async (client) => {
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [name]);
+    if (!rowCount) await client.query(`create database ${pg.escapeIdentifier(name)}`);
+  });
+}
+
+/**
+ * Registers the embedded brokers as `local-1`, `local-2` …, or moves those rows to their ports. What an
+ * operator has changed on them (active, default) stays; the first becomes the default if there is none.
+ */
+export async function registerBrokers(databaseUrl: string, ports: number[]): Promise<LocalBroker[]> {
+  return withClient(databaseUrl, async (client) => {
+    const names = ports.map((_, index) => `local-${index + 1}`);
+    for (const [index, name] of names.entries()) await client.query(UPSERT, [name, ports[index]]);
+    await client.query(DEFAULT, [names[0]]);
+    const { rows } = await client.query<LocalBroker>(SELECT, [names]);
+    return rows;
+  });
+}
+
+const UPSERT = `
+  insert into mqtt_broker_config (name, description, protocol, host, port, broker_type)
+  values ($1, 'Embedded broker of npm start', 'mqtt', 'localhost', $2, 'local')
+  on conflict (name) do update set protocol = 'mqtt', host = 'localhost', port = excluded.port, use_tls = false`;
+
+const DEFAULT = `
+  update mqtt_broker_config set is_default = true
+  where name = $1 and not exists (select from mqtt_broker_config where is_default)`;
+
+const SELECT = `
+  select id, name, port, 'mqtt://localhost:' || port as url, coalesce(is_default, false) as "isDefault"
+  from mqtt_broker_config where name = any($1) order by id`;
+
+async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return await use(client);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** Node reports a name that has several addresses as several failures, without a message of its own. */
+function reasonOf(error: unknown): string {
+  const { errors, message } = error as { errors?: Error[]; message: string };
+  return errors?.[0]?.message ?? message;
+}

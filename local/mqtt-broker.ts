@@ -1,0 +1,185 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import tls from 'node:tls';
+import { Aedes, type AedesOptions, type AuthenticateError, type Client } from 'aedes';
+import { verifyMqttPassword } from '../lib/secrets.ts';
+import { Foreseen } from './foreseen.ts';
+import { ACCESS, isAllowed } from './mqtt-acl.ts';
+import { connectMqttUsers, type FindUsers, type MqttUser } from './mqtt-users.ts';
+
+export type BrokerOptions = {
+  /** 0: any free port. */
+  port: number;
+  /** The id of this broker's row in `mqtt_broker_config`. */
+  id: number;
+  databaseUrl: string;
+  host?: string;
+  /** PEM; set: MQTT over TLS. */
+  tls?: { key: string; cert: string };
+  /** How often connected clients are looked up again. */
+  recheckMs?: number;
+  /** Receives a line for each client that is refused or disconnected. */
+  log?: (line: string) => void;
+};
+
+export type Broker = {
+  port: number;
+  /** The MQTT usernames that are connected, one per connection. */
+  clients(): string[];
+  /** Disconnects everybody and stops listening. */
+  close(): Promise<void>;
+};
+
+type Session = { client: Client; user: MqttUser };
+type Refusal = { returnCode: 3 | 4 | 5; reason: string };
+type Log = (line: string) => void;
+
+/**
+ * Starts an MQTT 3.1.1 broker that lets in and authorises by `mqtt_users` and `mqtt_acls`, as a
+ * Mosquitto with mosquitto-go-auth on the same tables does. Beyond that it refuses, and disconnects
+ * within `recheckMs`, a device that Berth resolves to another broker.
+ *
+ * An unauthorised subscription is refused in the SUBACK; an unauthorised publish closes the connection,
+ * one of the two answers that MQTT 3.1.1 allows and the one that shows ([MQTT-3.3.5-2]).
+ *
+ * @throws Foreseen when the port is taken
+ */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  const log = options.log ?? (() => {});
+  const users = connectMqttUsers(options.databaseUrl);
+  const sessions = new WeakMap<Client, Session>();
+  const connected = new Set<Session>();
+  const aedes = await Aedes.createBroker(rules(options.id, users.find, sessions, log));
+  aedes.on('client', (client) => connected.add(sessions.get(client) as Session));
+  aedes.on('clientDisconnect', (client) => connected.delete(sessions.get(client) as Session));
+  const server = options.tls ? tls.createServer(options.tls, aedes.handle) : createServer(aedes.handle);
+  const stopListening = trackSockets(server);
+  try {
+    await listen(server, options.port, options.host ?? '127.0.0.1');
+  } catch (error) {
+    await Promise.all([closeAedes(aedes), users.close()]);
+    throw error;
+  }
+  const stopRechecking = every(options.recheckMs ?? 1_000, () => recheck(options.id, users.find, connected, log));
+  return {
+    port: (server.address() as { port: number }).port,
+    clients: () => [...connected].map(({ user }) => user.username),
+    close: async () => {
+      await stopRechecking();
+      await closeAedes(aedes);
+      await stopListening();
+      await users.close();
+    },
+  };
+}
+
+/** What may be done, in the terms of aedes. Rules that change take effect at the next recheck. */
+function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, log: Log): AedesOptions {
+  const may = (client: Client, topic: string, access: number) => {
+    const user = sessions.get(client)?.user;
+    return user !== undefined && (user.is_superuser || isAllowed(user.acls, topic, access));
+  };
+  const name = (client: Client) => sessions.get(client)?.user.username;
+  return {
+    authenticate: async (client, username, password, done) => {
+      const result = await authenticate(id, find, username ?? '', password?.toString() ?? '');
+      if ('username' in result) {
+        sessions.set(client, { client, user: result });
+        return done(null, true);
+      }
+      log(`refused ${username ?? 'a client without a username'}: ${result.reason}`);
+      done(Object.assign(new Error(result.reason), result) as AuthenticateError, false);
+    },
+    authorizePublish: (client, { topic }, done) => {
+      // The broker itself publishes without a client.
+      if (!client || (!topic.startsWith('$') && may(client, topic, ACCESS.write))) return done(null);
+      log(`disconnected ${name(client)}: it may not publish to ${topic}`);
+      done(new Error(`not authorised to publish to ${topic}`));
+    },
+    authorizeSubscribe: (client, subscription, done) => {
+      if (may(client, subscription.topic, ACCESS.subscribe)) return done(null, subscription);
+      log(`refused ${name(client)} a subscription to ${subscription.topic}`);
+      done(null, null);
+    },
+    authorizeForward: (client, packet) => (may(client, packet.topic, ACCESS.read) ? packet : null),
+  };
+}
+
+async function authenticate(id: number, find: FindUsers, username: string, password: string) {
+  let user: MqttUser | undefined;
+  try {
+    user = (await find([username])).get(username);
+  } catch (error) {
+    return { returnCode: 3, reason: `the database does not answer (${(error as Error).message})` } satisfies Refusal;
+  }
+  if (!user) return { returnCode: 4, reason: 'unknown or inactive user' } satisfies Refusal;
+  if (!(await verifyMqttPassword(password, user.password_hash))) {
+    return { returnCode: 4, reason: 'wrong password' } satisfies Refusal;
+  }
+  return elsewhere(id, user) ?? user;
+}
+
+/** Not authorised here: the device resolves to another broker. One that resolves to none may stay. */
+function elsewhere(id: number, user: MqttUser): Refusal | undefined {
+  if (user.broker_id === null || user.broker_id === id) return undefined;
+  return { returnCode: 5, reason: `its broker is number ${user.broker_id}` };
+}
+
+async function recheck(id: number, find: FindUsers, connected: Set<Session>, log: Log): Promise<void> {
+  // Those who come while the query runs are not in its answer.
+  const asked = [...connected];
+  if (asked.length === 0) return;
+  const users = await find(asked.map(({ user }) => user.username));
+  for (const session of asked) {
+    const user = users.get(session.user.username);
+    const reason = user ? elsewhere(id, user)?.reason : 'unknown or inactive user';
+    if (user) session.user = user;
+    if (!reason) continue;
+    log(`disconnected ${session.user.username}: ${reason}`);
+    session.client.close();
+  }
+}
+
+/** Runs `task` again and again, `ms` after it has ended; a failure waits for the next time. */
+function every(ms: number, task: () => Promise<void>): () => Promise<void> {
+  const stop = new AbortController();
+  const pause = () => sleep(ms, undefined, { signal: stop.signal, ref: false });
+  const loop = (async () => {
+    while (!stop.signal.aborted)
+      await pause()
+        .then(task)
+        .catch(() => {});
+  })();
+  return () => {
+    stop.abort();
+    return loop;
+  };
+}
+
+/** @returns closes the server along with its connections, those not yet authenticated included */
+function trackSockets(server: Server): () => Promise<void> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return () =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      for (const socket of sockets) socket.destroy();
+    });
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const taken = `Port ${port} is taken, so no MQTT broker can listen there: free it, or choose others with MQTT_PORTS.`;
+      reject(error.code === 'EADDRINUSE' ? new Foreseen(taken) : error);
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+function closeAedes(aedes: Aedes): Promise<void> {
+  return new Promise((resolve) => aedes.close(resolve));
+}

@@ -1,0 +1,40 @@
+import { createServer } from 'node:net';
+import { Foreseen } from './foreseen.ts';
+
+/** A TCP port of 127.0.0.1 that nothing listens on at this moment. */
+export async function freePort(): Promise<number> {
+  return listen(0, '127.0.0.1');
+}
+
+/**
+ * Whether something already listens on `port` of `host`. An address this machine doesn't have (::1
+ * without IPv6) is not taken.
+ * @throws Foreseen when this user may not listen on the port at all
+ */
+export async function portTaken(port: number, host: string): Promise<boolean> {
+  try {
+    await listen(port, host);
+    return false;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') return true;
+    if (code === 'EACCES') throw new Foreseen(`Port ${port} needs administrator rights; choose one above 1023.`);
+    return false;
+  }
+}
+
+/** Whether `localhost:port` already leads somewhere, by IPv4 or IPv6. */
+export async function localPortTaken(port: number): Promise<boolean> {
+  return (await portTaken(port, '127.0.0.1')) || (await portTaken(port, '::1'));
+}
+
+function listen(port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ port, host, exclusive: true }, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : port));
+    });
+  });
+}

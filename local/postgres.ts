@@ -1,0 +1,230 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Foreseen } from './foreseen.ts';
+import { guard } from './guard.ts';
+import { type PostgresHome, postgresHome, type ServerUser } from './postgres-home.ts';
+import { commandOf, isAlive } from './processes.ts';
+
+const START_MS = 60_000;
+/** How long a server that is already being ended (its owner was killed) may still hold the data. */
+const HANDOVER_MS = 5_000;
+
+export type PostgresOptions = {
+  /** Made on first use. Beside it go `<dataDir>.password` (mode 600) and `<dataDir>.log`. */
+  dataDir: string;
+  /** TCP port on 127.0.0.1; the server listens nowhere else. */
+  port: number;
+  maxConnections?: number;
+  /** Further server settings, e.g. `{ fsync: 'off' }`. */
+  settings?: Record<string, string>;
+  /** File for the server's log instead of `<dataDir>.log`; emptied at every start. */
+  log?: string;
+  /** Receives a line when something noteworthy happens, such as the data being kept elsewhere. */
+  say?: (line: string) => void;
+};
+
+export type Postgres = {
+  port: number;
+  pid: number;
+  /** Where the data really is; see {@link postgresHome}. */
+  dataDir: string;
+  /** `postgres://…` of a database of this server, as its superuser. */
+  url(database: string): string;
+  /** Settles when the server ends, asked or not. */
+  exited: Promise<void>;
+  /** The last lines of the server's log, for an error message. */
+  lastLog(): string;
+  /** Ends it (fast shutdown: open transactions roll back) and waits until it has ended. */
+  stop(): Promise<void>;
+};
+
+/**
+ * Starts PostgreSQL on `dataDir`, making the cluster first if there is none. The server ends with this
+ * process, also when that is killed.
+ *
+ * @throws Foreseen when another server uses the data, or this one doesn't start; the message carries
+ *   the end of its log
+ */
+export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
+  const home = postgresHome(path.resolve(options.dataDir), options.say ?? (() => {}));
+  await refuseWhileInUse(home.dataDir);
+  await createCluster(home, options.settings?.fsync === 'off');
+  const logFile = options.log ?? `${path.resolve(options.dataDir)}.log`;
+  const child = await launch(home, options, logFile);
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  await waitUntilReady(child, home.dataDir, () => tail(logFile));
+  const password = fs.readFileSync(passwordFile(home), 'utf8').trim();
+  let stopping: Promise<void> | undefined;
+  return {
+    port: options.port,
+    pid: child.pid as number,
+    dataDir: home.dataDir,
+    url: (database) => `postgres://postgres:${password}@127.0.0.1:${options.port}/${encodeURIComponent(database)}`,
+    exited,
+    lastLog: () => tail(logFile),
+    stop: () => {
+      stopping ??= stopServer(child, exited);
+      return stopping;
+    },
+  };
+}
+
+/** The process id of the server that runs on `dataDir`, if one does. */
+export function runningServer(dataDir: string): number | undefined {
+  const lockFile = path.join(dataDir, 'postmaster.pid');
+  if (!fs.existsSync(lockFile)) return undefined;
+  const pid = Number.parseInt(fs.readFileSync(lockFile, 'utf8'), 10);
+  if (!isAlive(pid)) return undefined;
+  if (commandOf(pid).includes('postgres') && worksIn(pid, dataDir)) return pid;
+  // After a power cut the id can be another process's by now, and PostgreSQL would not dare to start.
+  fs.rmSync(lockFile);
+  return undefined;
+}
+
+/** A server's working directory is its data directory. Where that can't be seen it is assumed. */
+function worksIn(pid: number, dataDir: string): boolean {
+  try {
+    return fs.readlinkSync(`/proc/${pid}/cwd`) === dataDir;
+  } catch {
+    return true;
+  }
+}
+
+async function refuseWhileInUse(dataDir: string): Promise<void> {
+  for (const end = Date.now() + HANDOVER_MS; ; await sleep(100)) {
+    const pid = runningServer(dataDir);
+    if (pid === undefined) return;
+    if (Date.now() > end) {
+      throw new Foreseen(
+        `Another \`npm start\` is using ${dataDir} (PostgreSQL is process ${pid}): stop that one first.`,
+      );
+    }
+  }
+}
+
+async function createCluster(home: PostgresHome, throwaway: boolean): Promise<void> {
+  const { dataDir, binDir, user } = home;
+  if (fs.existsSync(dataDir)) return checkCluster(home);
+  // Made under another name, so that a half-made cluster is never taken for a whole one.
+  const draft = `${dataDir}.new`;
+  fs.rmSync(draft, { recursive: true, force: true });
+  fs.mkdirSync(draft, { mode: 0o700 });
+  fs.rmSync(passwordFile(home), { force: true });
+  fs.writeFileSync(passwordFile(home), `${randomBytes(24).toString('hex')}\n`, { mode: 0o600 });
+  for (const file of user ? [draft, passwordFile(home)] : []) fs.chownSync(file, user?.uid ?? 0, user?.gid ?? 0);
+  const authentication = ['-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile(home)}`];
+  const format = ['-E', 'UTF8', '--locale=C', '--no-instructions', ...(throwaway ? ['--no-sync'] : [])];
+  await run(path.join(binDir, 'initdb'), ['-D', draft, ...authentication, ...format], user);
+  if (user) fs.chownSync(passwordFile(home), 0, 0);
+  fs.renameSync(draft, dataDir);
+}
+
+function checkCluster({ dataDir, binDir, user }: PostgresHome): void {
+  try {
+    const version = fs.readFileSync(path.join(dataDir, 'PG_VERSION'), 'utf8').trim();
+    if (version !== '18') {
+      throw new Foreseen(`${dataDir} was made by PostgreSQL ${version}, this is 18: \`npm run reset\` starts afresh.`);
+    }
+    fs.accessSync(path.join(binDir, 'postgres'), fs.constants.X_OK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+    throw new Foreseen(`${dataDir} belongs to another user (root, perhaps): run as that user, or have it removed.`);
+  }
+  if (user && fs.statSync(dataDir).uid !== user.uid) giveTo(user, dataDir);
+}
+
+/** What somebody else's server left must become our server's, or it refuses it. */
+function giveTo(user: ServerUser, dir: string): void {
+  for (const entry of ['', ...fs.readdirSync(dir, { recursive: true, encoding: 'utf8' })]) {
+    fs.lchownSync(path.join(dir, entry), user.uid, user.gid);
+  }
+}
+
+async function launch(home: PostgresHome, options: PostgresOptions, logFile: string): Promise<ChildProcess> {
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    max_connections: String(options.maxConnections ?? 100),
+    timezone: 'UTC',
+    log_timezone: 'UTC',
+    ...options.settings,
+  };
+  const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  // The file itself, not a pipe through us: the server can still write when we are gone.
+  const log = fs.openSync(logFile, 'w', 0o600);
+  const command = path.join(home.binDir, 'postgres');
+  const child = spawn(command, ['-D', home.dataDir, '-p', String(options.port), ...args], {
+    ...spawnOptions(home.user),
+    stdio: ['ignore', log, log],
+  });
+  fs.closeSync(log);
+  guard(child, 'SIGINT');
+  await spawned(child, command);
+  return child;
+}
+
+function spawnOptions(user: ServerUser | undefined): SpawnOptions {
+  // In a session of its own, so that Ctrl-C reaches it only through us, in its turn.
+  return { cwd: '/', detached: true, env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' }, ...user };
+}
+
+async function spawned(child: ChildProcess, command: string): Promise<void> {
+  try {
+    await once(child, 'spawn');
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new Foreseen(`${command} can't be run here (${reason}): set DATABASE_URL to a database that you have.`);
+  }
+}
+
+async function run(command: string, args: string[], user: ServerUser | undefined): Promise<void> {
+  const child = spawn(command, args, { ...spawnOptions(user), stdio: ['ignore', 'pipe', 'pipe'] });
+  const output: Buffer[] = [];
+  child.stdout?.on('data', (chunk: Buffer) => output.push(chunk));
+  child.stderr?.on('data', (chunk: Buffer) => output.push(chunk));
+  const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
+  guard(child, 'SIGTERM');
+  await spawned(child, command);
+  if ((await closed) === 0) return;
+  throw new Foreseen(`${path.basename(command)} failed:\n${lastLines(Buffer.concat(output).toString())}`);
+}
+
+/** The server writes its state into the 8th line of its lock file; pg_ctl waits for it in the same way. */
+async function waitUntilReady(child: ChildProcess, dataDir: string, log: () => string): Promise<void> {
+  const lockFile = path.join(dataDir, 'postmaster.pid');
+  for (const end = Date.now() + START_MS; Date.now() < end; await sleep(20)) {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      throw new Foreseen(`PostgreSQL did not start. Its log ends with:\n${log()}`);
+    }
+    const lines = fs.existsSync(lockFile) ? fs.readFileSync(lockFile, 'utf8').split('\n') : [];
+    if (Number(lines[0]) === child.pid && lines[7]?.trim() === 'ready') return;
+  }
+  child.kill('SIGQUIT');
+  throw new Foreseen(`PostgreSQL was not ready within ${START_MS / 1000} s. Its log ends with:\n${log()}`);
+}
+
+async function stopServer(child: ChildProcess, exited: Promise<void>): Promise<void> {
+  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(signal);
+    const patience = new AbortController();
+    await Promise.race([exited, sleep(10_000, undefined, { signal: patience.signal }).catch(() => {})]);
+    patience.abort();
+  }
+}
+
+function passwordFile({ dataDir }: PostgresHome): string {
+  return `${dataDir}.password`;
+}
+
+function tail(logFile: string): string {
+  return fs.existsSync(logFile) ? lastLines(fs.readFileSync(logFile, 'utf8')) : '(no log)';
+}
+
+function lastLines(text: string): string {
+  return text.trim().split('\n').slice(-8).join('\n');
+}

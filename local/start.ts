@@ -1,0 +1,171 @@
+import { migrate } from '../lib/migrate.ts';
+import { banner } from './banner.ts';
+import { checkReachable, ensureDatabase, type LocalBroker, registerBrokers } from './database.ts';
+import { demoKey } from './demo-key.ts';
+import { describeError } from './foreseen.ts';
+import { startBroker } from './mqtt-broker.ts';
+import { startOffline } from './offline.ts';
+import { startPostgres } from './postgres.ts';
+import { commandOf, parentOf } from './processes.ts';
+import { checkPorts, readSettings, type Settings } from './settings.ts';
+import {
+  DATA_DIR,
+  hashOf,
+  loadSecrets,
+  lockState,
+  OFFLINE_LOG,
+  POSTGRES_LOG,
+  postgresPort,
+  ROOT,
+  removeLocalFile,
+  type Secrets,
+  saveSecrets,
+  unlockState,
+  writeLocalFile,
+} from './state.ts';
+
+/** After a crash, how long to wait for what the watchdog is still ending. */
+const HANDOVER_MS = 12_000;
+/** npm passes Ctrl-C on to us, who have had it from the terminal already. */
+const SAME_KEYSTROKE_MS = 500;
+
+/** What has been started, to be stopped in the opposite order. */
+const stoppers: (() => Promise<void> | void)[] = [];
+let stoppingSince: number | undefined;
+/** Whether what the functions print is shown: not our own requests at the start, not the noise at the end. */
+let ready = false;
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+// Whoever reads our output may leave; that is no reason to stop.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+stopWithNpm();
+
+try {
+  await start(readSettings(process.env));
+} catch (error) {
+  await stop(1, describeError(error));
+}
+
+async function start(settings: Settings): Promise<void> {
+  const { crashed } = lockState();
+  process.once('exit', () => {
+    removeLocalFile();
+    unlockState();
+  });
+  await checkPorts(settings, crashed ? HANDOVER_MS : 0);
+  const secrets = loadSecrets();
+  const databaseUrl = await openDatabase(settings);
+  await step('migrations', async () => {
+    const applied = await migrate(databaseUrl);
+    return applied.length === 0 ? 'up to date' : `${applied.length} applied`;
+  });
+  const brokers = await registerBrokers(databaseUrl, settings.mqttPorts);
+  await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
+  await step('functions', () => openFunctions(settings.port, databaseUrl, secrets));
+  const url = `http://localhost:${settings.port}`;
+  const provisioningKey = await keepDemoKey(`http://127.0.0.1:${settings.port}/api/v1`, secrets);
+  if (stoppingSince) return;
+  const listed = brokers.map(({ id, name, url }) => ({ id, name, url }));
+  const local = { url, adminToken: secrets.adminToken, provisioningKey, databaseUrl, brokers: listed };
+  stoppers.push(removeLocalFile);
+  writeLocalFile(local);
+  console.log(banner(local, brokers));
+  ready = true;
+}
+
+/** Starts the embedded database, or looks whether the one of DATABASE_URL is there. */
+async function openDatabase({ databaseUrl }: Settings): Promise<string> {
+  if (databaseUrl) {
+    await step('database', () => checkReachable(databaseUrl).then(() => 'the one of DATABASE_URL'));
+    return databaseUrl;
+  }
+  let url = '';
+  await step('PostgreSQL 18', async () => {
+    const port = await postgresPort();
+    const options = { dataDir: DATA_DIR, port, maxConnections: 200, log: POSTGRES_LOG, say: console.log };
+    const postgres = await startPostgres(options);
+    stoppers.push(postgres.stop);
+    void postgres.exited.then(() => stop(1, `PostgreSQL ended by itself. Its log ends with:\n${postgres.lastLog()}`));
+    await ensureDatabase(postgres.url('postgres'), 'berth');
+    url = postgres.url('berth');
+    return `on 127.0.0.1:${port}`;
+  });
+  return url;
+}
+
+async function openBrokers(brokers: LocalBroker[], databaseUrl: string): Promise<string> {
+  for (const { id, name, port } of brokers) {
+    const broker = await startBroker({ port, id, databaseUrl, log: (line) => console.log(`${name}: ${line}`) });
+    stoppers.push(broker.close);
+  }
+  return `on ${brokers.map(({ port }) => port).join(' and ')}`;
+}
+
+async function openFunctions(port: number, databaseUrl: string, { pepper, adminToken }: Secrets): Promise<string> {
+  const env = {
+    DATABASE_URL: databaseUrl,
+    BERTH_PEPPER: process.env.BERTH_PEPPER || pepper,
+    BERTH_STAGE: 'local',
+    ADMIN_AUTH: 'token',
+    ADMIN_TOKEN_HASH: hashOf(adminToken),
+    POWERTOOLS_LOG_LEVEL: process.env.POWERTOOLS_LOG_LEVEL || 'WARN',
+    POWERTOOLS_METRICS_DISABLED: 'true',
+    AWS_REGION: 'eu-central-1',
+  };
+  const say = (line: string) => ready && console.log(line);
+  const offline = await startOffline({ root: ROOT, port, env, logFile: OFFLINE_LOG, say });
+  stoppers.push(offline.stop);
+  void offline.exited.then(() => stop(1, `serverless-offline ended by itself. It printed last:\n${offline.lastLog()}`));
+  return `on 127.0.0.1:${port}`;
+}
+
+/** Made through the API like any other key, and kept as long as it is worth something. */
+async function keepDemoKey(api: string, secrets: Secrets): Promise<string> {
+  const pepperHash = hashOf(process.env.BERTH_PEPPER || secrets.pepper);
+  const known = secrets.demoKey?.pepperHash === pepperHash ? secrets.demoKey.key : undefined;
+  const key = await demoKey(api, secrets.adminToken, known);
+  if (key !== known) saveSecrets({ ...secrets, demoKey: { key, pepperHash } });
+  return key;
+}
+
+/** Runs a part of the start and prints that it is done, with what it says of itself and the time it took. */
+async function step(name: string, run: () => Promise<string>): Promise<void> {
+  if (stoppingSince) await new Promise(() => {});
+  const begin = performance.now();
+  const what = await run();
+  console.log(`✓ ${name}: ${what} (${((performance.now() - begin) / 1000).toFixed(1)} s)`);
+}
+
+function onSignal(): void {
+  if (stoppingSince === undefined) void stop(0, 'Stopping; the data stays.');
+  // The watchdog ends what we leave.
+  else if (Date.now() - stoppingSince > SAME_KEYSTROKE_MS) process.exit(130);
+}
+
+/** Stops everything once, in the opposite order of its start, and ends this process. */
+async function stop(exitCode: number, why: string): Promise<void> {
+  if (stoppingSince !== undefined) return;
+  stoppingSince = Date.now();
+  ready = false;
+  (exitCode === 0 ? console.log : console.error)(`\n${why}`);
+  for (const stopper of stoppers.reverse()) {
+    try {
+      await stopper();
+    } catch (error) {
+      console.error(describeError(error));
+    }
+  }
+  process.exit(exitCode);
+}
+
+/** A killed npm tells nobody, and leaves us (and the shell between us, if there is one) to ourselves. */
+function stopWithNpm(): void {
+  if (process.env.npm_lifecycle_event !== 'start') return;
+  const parent = process.ppid;
+  const shell = commandOf(parent).startsWith('sh ') ? parent : undefined;
+  const npm = shell && parentOf(shell);
+  const timer = setInterval(() => {
+    if (process.ppid !== parent || (shell && parentOf(shell) !== npm)) void stop(1, 'npm has ended: stopping.');
+  }, 500);
+  timer.unref();
+}

@@ -1,0 +1,125 @@
+import { createHash, randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Foreseen } from './foreseen.ts';
+import { freePort, portTaken } from './ports.ts';
+import { commandOf, isAlive } from './processes.ts';
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** Everything that `npm start` keeps; `npm run reset` removes it. */
+export const STATE_DIR = path.join(ROOT, '.berth');
+export const DATA_DIR = path.join(STATE_DIR, 'postgres');
+export const POSTGRES_LOG = path.join(STATE_DIR, 'postgres.log');
+export const OFFLINE_LOG = path.join(STATE_DIR, 'offline.log');
+const PORT_FILE = path.join(STATE_DIR, 'postgres.port');
+const LOCK_FILE = path.join(STATE_DIR, 'start.pid');
+const SECRETS_FILE = path.join(STATE_DIR, 'secrets.json');
+const LOCAL_FILE = path.join(STATE_DIR, 'local.json');
+
+/** What scripts find in `.berth/local.json` while the stack is ready. */
+export type LocalFile = {
+  /** `http://localhost:4002`: the API is under `/api/v1` of it. */
+  url: string;
+  adminToken: string;
+  provisioningKey: string;
+  databaseUrl: string;
+  brokers: { id: number; name: string; url: string }[];
+};
+
+/** Made once and kept, so that keys and MQTT passwords stay valid from one start to the next. */
+export type Secrets = {
+  pepper: string;
+  adminToken: string;
+  /** The demo key, and the hash of the pepper it was issued under: with another one it is not valid. */
+  demoKey?: { key: string; pepperHash: string };
+};
+
+/**
+ * Makes this the only `npm start` of the clone.
+ *
+ * @returns `crashed`: an earlier one left its lock behind, so its processes may still be on their way out
+ * @throws Foreseen while another one runs
+ */
+export function lockState(): { crashed: boolean } {
+  fs.mkdirSync(STATE_DIR, { recursive: true });
+  // When root starts, the server runs as another user, who must get through to its data.
+  fs.chmodSync(STATE_DIR, 0o711);
+  const holder = runningStart();
+  if (holder !== undefined) {
+    throw new Foreseen(
+      `\`npm start\` is already running here (process ${holder}): use that one, or stop it with Ctrl-C.`,
+    );
+  }
+  const crashed = fs.existsSync(LOCK_FILE);
+  fs.rmSync(LOCK_FILE, { force: true });
+  fs.rmSync(LOCAL_FILE, { force: true });
+  fs.writeFileSync(LOCK_FILE, String(process.pid), { flag: 'wx' });
+  return { crashed };
+}
+
+/** The process id of the `npm start` that runs in this clone, if one does. */
+export function runningStart(): number | undefined {
+  const pid = fs.existsSync(LOCK_FILE) ? Number(fs.readFileSync(LOCK_FILE, 'utf8')) : 0;
+  return pid > 0 && isAlive(pid) && commandOf(pid).includes('start.ts') ? pid : undefined;
+}
+
+export function unlockState(): void {
+  fs.rmSync(LOCK_FILE, { force: true });
+}
+
+/** The kept secrets; those that are missing are made. */
+export function loadSecrets(): Secrets {
+  const secrets: Secrets = {
+    pepper: randomBytes(32).toString('base64url'),
+    adminToken: randomBytes(24).toString('base64url'),
+    ...readSecrets(),
+  };
+  saveSecrets(secrets);
+  return secrets;
+}
+
+function readSecrets(): Partial<Secrets> {
+  if (!fs.existsSync(SECRETS_FILE)) return {};
+  try {
+    return JSON.parse(fs.readFileSync(SECRETS_FILE, 'utf8')) as Partial<Secrets>;
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new Foreseen(
+      `${SECRETS_FILE} can't be read (${reason}): restore it, or start afresh with \`npm run reset\`.`,
+    );
+  }
+}
+
+export function saveSecrets(secrets: Secrets): void {
+  writePrivately(SECRETS_FILE, secrets);
+}
+
+export function hashOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex');
+}
+
+export function writeLocalFile(local: LocalFile): void {
+  writePrivately(LOCAL_FILE, local);
+}
+
+export function removeLocalFile(): void {
+  fs.rmSync(LOCAL_FILE, { force: true });
+}
+
+/** The port that Postgres had last time, so that a saved connection keeps working; else a free one. */
+export async function postgresPort(): Promise<number> {
+  const last = fs.existsSync(PORT_FILE) ? Number(fs.readFileSync(PORT_FILE, 'utf8')) : 0;
+  if (last > 0 && !(await portTaken(last, '127.0.0.1'))) return last;
+  const port = await freePort();
+  fs.writeFileSync(PORT_FILE, String(port));
+  return port;
+}
+
+/** Whole or not at all, and readable by its owner only. */
+function writePrivately(file: string, content: unknown): void {
+  const draft = `${file}.new`;
+  fs.rmSync(draft, { force: true });
+  fs.writeFileSync(draft, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
+  fs.renameSync(draft, file);
+}

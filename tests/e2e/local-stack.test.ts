@@ -1,0 +1,150 @@
+import { execFileSync } from 'node:child_process';
+import { connect } from 'mqtt';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { portTaken } from '../../local/ports.ts';
+import { cloneProject, type Local, localFile, type Program, run, stackPorts } from '../support/stack.ts';
+
+const clone = cloneProject();
+let ports: Awaited<ReturnType<typeof stackPorts>>;
+let stack: Program;
+let local: Local;
+
+const start = () => run(process.execPath, ['local/start.ts'], { cwd: clone.dir, env: ports });
+const device = (env: Record<string, string> = {}) =>
+  run(process.execPath, ['examples/device/device.ts'], { cwd: clone.dir, env: { POLL_SECONDS: '1', ...env } });
+/** Runs a command as it was printed, in a shell. */
+const paste = (command: string) =>
+  execFileSync('bash', ['-c', command], { encoding: 'utf8', cwd: clone.dir, stdio: ['ignore', 'pipe', 'ignore'] });
+const banner = (start: string) => {
+  const text = stack.output();
+  const from = text.indexOf(start);
+  return text.slice(from, text.indexOf('\n\n', from)).trim();
+};
+const putBroker = (uuid: string, mqtt_broker_id: number) =>
+  fetch(`${local.url}/api/v1/devices/${uuid}`, {
+    method: 'PUT',
+    headers: { authorization: `Bearer ${local.adminToken}` },
+    body: JSON.stringify({ mqtt_broker_id, reason: 'test' }),
+  });
+
+beforeAll(async () => {
+  ports = await stackPorts();
+  stack = start();
+  await stack.says(/^Ready\.$/m, 120_000);
+  local = localFile(clone.dir) as Local;
+});
+afterAll(async () => {
+  if (stack.child.exitCode === null) await stack.end('SIGINT');
+  clone.remove();
+});
+
+describe('npm start', () => {
+  it('prints a curl that registers test-123; pasted again it answers the same', () => {
+    const command = banner('curl -i -X POST');
+    const [head, body] = paste(command).split('\r\n\r\n');
+    expect(head).toMatch(/^HTTP\/1.1 200/);
+    expect(head).not.toMatch(/idempotent-replayed/i);
+    expect(JSON.parse(body ?? '')).toMatchObject({
+      uuid: 'test-123',
+      deviceName: 'Test Device',
+      mqtt: { username: 'device_test-123' },
+    });
+    const [headAgain, bodyAgain] = paste(command).split('\r\n\r\n');
+    expect(headAgain).toMatch(/idempotent-replayed: true/i);
+    expect(bodyAgain).toBe(body);
+  });
+
+  it('prints a curl that lists the provisioning keys', () => {
+    expect(JSON.parse(paste(banner("curl 'http")))).toMatchObject({ fleet_id: 'demo', count: 1 });
+  });
+
+  it('refuses a second start in one sentence', async () => {
+    const second = start();
+    await second.says(/already running/);
+    expect(second.output()).not.toMatch(/\n\s+at /);
+    expect(await second.ended).toBe(1);
+  });
+
+  it('answers through the gateway as the handlers do: 413 for 10 MB, 401 for nonsense', async () => {
+    const post = (body: string, authorization: string) =>
+      fetch(`${local.url}/api/v1/device/register`, { method: 'POST', headers: { authorization }, body });
+    expect((await post('a'.repeat(10 * 1024 * 1024), 'Bearer x')).status).toBe(413);
+    const nonsense = await post(
+      JSON.stringify({ uuid: 'a', deviceName: 'b', deviceType: 'c', deviceApiKey: 'd' }),
+      'Bearer x',
+    );
+    expect(nonsense.status).toBe(401);
+    expect(nonsense.headers.get('content-type')).toBe('application/problem+json');
+  });
+});
+
+describe('npm run device', () => {
+  it('connects with what it got, talks on its own topic and on no other, and follows a move', async () => {
+    const agent = device();
+    await agent.says(/round trip on iot\/device/);
+    await agent.says(/refused on iot\/device\/someone-else/);
+    const uuid = /device ([0-9a-f-]{36}):/.exec(agent.output())?.[1] as string;
+    const [first, second] = local.brokers as [Local['brokers'][0], Local['brokers'][0]];
+    expect(agent.output()).toContain(`connected to ${first.url}`);
+    expect((await putBroker(uuid, second.id)).status).toBe(200);
+    await agent.says(new RegExp(`moved from ${first.url} to ${second.url}`));
+    await agent.says(new RegExp(`connected to ${second.url}`));
+    expect(await agent.end('SIGINT')).toBe(0);
+  });
+
+  it('keeps its identity', async () => {
+    const agent = device();
+    await agent.says(/registered; its broker: local-2/);
+    expect(await agent.end('SIGTERM')).toBe(0);
+  });
+
+  it('the old broker refuses a moved device, the new one accepts it', async () => {
+    const registered = await fetch(`${local.url}/api/v1/device/register`, {
+      method: 'POST',
+      headers: { 'x-provisioning-key': local.provisioningKey },
+      body: JSON.stringify({ uuid: 'mover', deviceName: 'Mover', deviceType: 'test', deviceApiKey: 'mover-key' }),
+    });
+    const { mqtt } = (await registered.json()) as { mqtt: { username: string; password: string; broker: string } };
+    const attempt = (url: string) =>
+      new Promise<string>((resolve) => {
+        const client = connect(url, {
+          username: mqtt.username,
+          password: mqtt.password,
+          reconnectPeriod: 0,
+          clientId: 'mover',
+        });
+        client.once('connect', () => client.end(true, () => resolve('connected')));
+        client.once('error', (error) => client.end(true, () => resolve(error.message)));
+      });
+    const [first, second] = local.brokers as [Local['brokers'][0], Local['brokers'][0]];
+    expect(await attempt(mqtt.broker)).toBe('connected');
+    await putBroker('mover', second.id);
+    expect(await attempt(first.url)).toMatch(/[Nn]ot authorized/);
+    expect(await attempt(second.url)).toBe('connected');
+  });
+});
+
+describe('stopping', () => {
+  const everythingFree = async () => {
+    const all = [ports.PORT, ...ports.MQTT_PORTS.split(','), new URL(local.databaseUrl).port].map(Number);
+    return (await Promise.all(all.map((port) => portTaken(port, '127.0.0.1')))).every((taken) => !taken);
+  };
+
+  it('Ctrl-C ends all of it and keeps the data for the next start', async () => {
+    expect(await stack.end('SIGINT')).toBe(0);
+    expect(localFile(clone.dir)).toBeUndefined();
+    expect(await everythingFree()).toBe(true);
+    stack = start();
+    await stack.says(/^Ready\.$/m, 120_000);
+    local = localFile(clone.dir) as Local;
+    expect(paste(banner('curl -i -X POST'))).toMatch(/idempotent-replayed: true/i);
+  });
+
+  it('kill -9 leaves nothing running either', async () => {
+    await stack.end('SIGKILL');
+    for (const end = Date.now() + 20_000; !(await everythingFree()) && Date.now() < end; ) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    expect(await everythingFree()).toBe(true);
+  });
+});

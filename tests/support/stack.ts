@@ -1,0 +1,94 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from '../../local/ports.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PARTS = [
+  'functions',
+  'lib',
+  'local',
+  'migrations',
+  'examples',
+  'docs',
+  'serverless.yml',
+  'package.json',
+  'tsconfig.json',
+];
+
+export type Local = {
+  url: string;
+  adminToken: string;
+  provisioningKey: string;
+  databaseUrl: string;
+  brokers: { id: number; url: string }[];
+};
+
+/** A program that runs beside the test: what it printed, and its end. */
+export type Program = {
+  child: ChildProcess;
+  output: () => string;
+  /** Waits until the output matches; rejects with the output when it ends or takes too long. */
+  says: (pattern: RegExp, timeoutMs?: number) => Promise<void>;
+  /** The exit code, once it has ended. */
+  ended: Promise<number | null>;
+  /** Sends the signal and waits for the end; answers the exit code. */
+  end: (signal: NodeJS.Signals) => Promise<number | null>;
+};
+
+export function run(command: string, args: string[], options: { cwd: string; env?: Record<string, string> }): Program {
+  const child = spawn(command, args, {
+    ...options,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (data) => {
+      text += data;
+    });
+  const ended = once(child, 'exit').then(([code]) => code as number | null);
+  return {
+    child,
+    output: () => text,
+    ended,
+    says: async (pattern, timeoutMs = 60_000) => {
+      for (const end = Date.now() + timeoutMs; !pattern.test(text); ) {
+        const over = Date.now() > end || (child.exitCode !== null && !pattern.test(text));
+        if (over) throw new Error(`never said ${pattern}:\n${text}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+    end: (signal) => {
+      child.kill(signal);
+      return ended;
+    },
+  };
+}
+
+/** A copy of the project in a directory that only its owner may enter, as `mktemp -d` makes them. */
+export function cloneProject(): { dir: string; remove: () => void } {
+  const dir = mkdtempSync(path.join(realpathSync(tmpdir()), 'berth-clone-'));
+  for (const part of PARTS) cpSync(path.join(ROOT, part), path.join(dir, part), { recursive: true });
+  symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));
+  const remove = () => {
+    // Root's data may lie elsewhere (local/postgres-home.ts): reset knows where.
+    execFileSync(process.execPath, ['local/reset.ts'], { cwd: dir });
+    rmSync(dir, { recursive: true, force: true });
+  };
+  return { dir, remove };
+}
+
+/** Free ports for `npm start`, as its environment. */
+export async function stackPorts(): Promise<{ PORT: string; MQTT_PORTS: string }> {
+  return { PORT: String(await freePort()), MQTT_PORTS: `${await freePort()},${await freePort()}` };
+}
+
+/** What a running `npm start` in `dir` says about itself; undefined when none runs. */
+export function localFile(dir: string): Local | undefined {
+  const file = path.join(dir, '.berth/local.json');
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+}
