@@ -1,0 +1,233 @@
+import { createServer, type Server } from 'node:http';
+import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadRoutes } from '../../docs/endpoints.ts';
+import { sha256Hex } from '../../lib/secrets.ts';
+import { call } from '../support/api.ts';
+import {
+  ADMIN_TOKEN,
+  addBroker,
+  type Berth,
+  issueKey,
+  newDevice,
+  register,
+  setEnv,
+  startBerth,
+} from '../support/berth.ts';
+
+/** Every route with every kind of credential, and the answer to each. */
+const READ_TOKEN = 'read-token-of-the-tests';
+const AUDIENCE = 'berth';
+const device = newDevice();
+const other = newDevice();
+let berth: Berth;
+let provisioningKey: string;
+let issuer: string;
+let jwks: Server;
+let tokens: Record<string, string>;
+const credentials: Record<string, () => string | undefined> = {
+  none: () => undefined,
+  wrong: () => 'nonsense',
+  "the device's": () => device.deviceApiKey,
+  "another device's": () => other.deviceApiKey,
+  'provisioning key': () => provisioningKey,
+  'read-only token': () => READ_TOKEN,
+  'admin token': () => ADMIN_TOKEN,
+};
+const jwtNames = [
+  'berth:read',
+  'berth:write',
+  'no scope',
+  'expired',
+  'for someone else',
+  'of another issuer',
+  'of another key',
+  'without exp',
+  'alg none',
+  'HS256 with the public key',
+];
+for (const name of jwtNames) credentials[`JWT ${name}`] = () => tokens[name];
+
+const routes = await loadRoutes();
+const adminRoutes = routes
+  .filter(({ endpoint }) => endpoint.spec.auth.name === 'admin')
+  .map(({ endpoint }) => endpoint.spec);
+
+beforeAll(async () => {
+  berth = await startBerth();
+  await addBroker(berth, { is_default: true });
+  provisioningKey = (await issueKey()).key;
+  await register(provisioningKey, device);
+  await register(provisioningKey, other);
+  await startIssuer();
+});
+afterAll(async () => {
+  await berth.stop();
+  jwks.close();
+});
+
+async function startIssuer(): Promise<void> {
+  const [ours, theirs] = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256')]);
+  const jwk = { ...(await exportJWK(ours.publicKey)), kid: 'k', alg: 'ES256', use: 'sig' };
+  jwks = createServer((_, response) => response.end(JSON.stringify({ keys: [jwk] })));
+  await new Promise<void>((resolve) => jwks.listen(0, '127.0.0.1', () => resolve()));
+  issuer = `http://127.0.0.1:${(jwks.address() as { port: number }).port}`;
+  const claims = (scope: string) =>
+    new SignJWT({ scope })
+      .setProtectedHeader({ alg: 'ES256', kid: 'k' })
+      .setSubject('operator')
+      .setIssuer(issuer)
+      .setAudience(AUDIENCE);
+  const now = Math.floor(Date.now() / 1000);
+  const later = now + 600;
+  const publicKey = new TextEncoder().encode(await exportSPKI(ours.publicKey));
+  tokens = {
+    'berth:read': await claims('openid berth:read').setExpirationTime(later).sign(ours.privateKey),
+    'berth:write': await claims('berth:write').setExpirationTime(later).sign(ours.privateKey),
+    'no scope': await claims('openid').setExpirationTime(later).sign(ours.privateKey),
+    expired: await claims('berth:write')
+      .setExpirationTime(now - 60)
+      .sign(ours.privateKey),
+    'for someone else': await claims('berth:write').setAudience('other').setExpirationTime(later).sign(ours.privateKey),
+    'of another issuer': await claims('berth:write')
+      .setIssuer('https://other.example.com')
+      .setExpirationTime(later)
+      .sign(ours.privateKey),
+    'of another key': await claims('berth:write').setExpirationTime(later).sign(theirs.privateKey),
+    'without exp': await claims('berth:write').sign(ours.privateKey),
+    'alg none': new UnsecuredJWT({ scope: 'berth:write' })
+      .setIssuer(issuer)
+      .setAudience(AUDIENCE)
+      .setExpirationTime(later)
+      .encode(),
+    'HS256 with the public key': await new SignJWT({ scope: 'berth:write' })
+      .setProtectedHeader({ alg: 'HS256', kid: 'k' })
+      .setIssuer(issuer)
+      .setAudience(AUDIENCE)
+      .setExpirationTime(later)
+      .sign(publicKey),
+  };
+}
+
+/** The modes of ADMIN_AUTH, as environments. */
+const modes = {
+  unset: () => setEnv({ ADMIN_AUTH: '' }),
+  token: () => setEnv({ ADMIN_READ_TOKEN_HASH: sha256Hex(READ_TOKEN) }),
+  jwt: () =>
+    setEnv({
+      ADMIN_AUTH: 'jwt',
+      ADMIN_JWT_ISSUER: issuer,
+      ADMIN_JWT_AUDIENCE: AUDIENCE,
+      ADMIN_JWT_JWKS_URL: `${issuer}/keys`,
+    }),
+  none: () => setEnv({ ADMIN_AUTH: 'none' }),
+};
+type Mode = keyof typeof modes;
+
+/** What an admin route must answer: `in`, or the problem's code. */
+function expected(mode: Mode, name: string, reads: boolean): string {
+  if (mode === 'unset') return 'admin-disabled';
+  if (mode === 'none') return 'in';
+  if (name === 'none') return 'unauthorized';
+  const [reading, writing] =
+    mode === 'token' ? ['read-only token', 'admin token'] : ['JWT berth:read', 'JWT berth:write'];
+  if (name === writing) return 'in';
+  if (name === reading) return reads ? 'in' : 'insufficient-scope';
+  return mode === 'jwt' && name === 'JWT no scope' ? 'insufficient-scope' : 'invalid-admin-credential';
+}
+
+const STATUS: Record<string, number> = {
+  'admin-disabled': 403,
+  unauthorized: 401,
+  'insufficient-scope': 403,
+  'invalid-admin-credential': 401,
+};
+const authorization = (credential: string | undefined): Record<string, string> =>
+  credential === undefined ? {} : { authorization: `Bearer ${credential}` };
+/** A path whose parameters name nothing, so that whoever is let in does no harm. */
+const harmless = (path: string) =>
+  path
+    .replace('{uuid}', 'nobody')
+    .replace('provisioning-keys/{id}', 'provisioning-keys/00000000-0000-4000-8000-000000000000')
+    .replace('{id}', '2147483647');
+
+describe.each(Object.keys(modes) as Mode[])('ADMIN_AUTH %s', (mode) => {
+  it.each(adminRoutes.map((spec) => [`${spec.method} ${spec.path}`, spec.method === 'GET'] as const))(
+    '%s',
+    async (route, reads) => {
+      modes[mode]();
+      for (const [name, credential] of Object.entries(credentials)) {
+        const reply = await call(harmless(route), {
+          headers: authorization(credential()),
+          body: reads ? undefined : '{"x":',
+        });
+        const answer = expected(mode, name, reads);
+        if (answer === 'in') expect([401, 403], `${name}: ${reply.body?.code}`).not.toContain(reply.status);
+        else
+          expect({ name, status: reply.status, code: reply.body.code }).toEqual({
+            name,
+            status: STATUS[answer],
+            code: answer,
+          });
+      }
+    },
+  );
+});
+
+describe('a device route knows only its own kind of key, whatever ADMIN_AUTH is', () => {
+  const own: Record<string, string> = {
+    'POST /api/v1/device/register': 'provisioning key',
+    'GET /api/v1/device/{uuid}/mqtt': "the device's",
+    'POST /api/v1/device/{uuid}/key-exchange': "the device's",
+  };
+  it.each((Object.keys(modes) as Mode[]).flatMap((mode) => Object.keys(own).map((route) => [mode, route] as const)))(
+    '%s: %s',
+    async (mode, route) => {
+      modes[mode]();
+      let ip = 0;
+      for (const [name, credential] of Object.entries(credentials)) {
+        const key = credential();
+        const body = route.endsWith('register') ? device : { deviceApiKey: key };
+        const { status } = await call(route.replace('{uuid}', device.uuid), {
+          headers: authorization(key),
+          ...(route.startsWith('GET') ? {} : { body }),
+          ip: `203.0.113.${ip++}`,
+        });
+        const refused = name === 'none' && route.endsWith('key-exchange') ? [400] : [401, 400];
+        if (name === own[route]) expect(status, name).toBe(200);
+        else expect(refused, name).toContain(status);
+      }
+    },
+  );
+
+  it('there is no other route without a credential', () => {
+    const known = new Set([
+      ...adminRoutes.map(({ path }) => path),
+      ...Object.keys(own).map((route) => route.split(' ')[1]),
+    ]);
+    const rest = routes.map(({ endpoint }) => endpoint.spec.path).filter((path) => !known.has(path));
+    expect(rest).toEqual([]);
+  });
+});
+
+it('an issuer whose keys cannot be fetched is 503, not 401', async () => {
+  setEnv({
+    ADMIN_AUTH: 'jwt',
+    ADMIN_JWT_ISSUER: issuer,
+    ADMIN_JWT_AUDIENCE: AUDIENCE,
+    ADMIN_JWT_JWKS_URL: 'http://127.0.0.1:9/keys',
+  });
+  const reply = await call('GET /api/v1/devices', { headers: authorization(tokens['berth:read']) });
+  expect(reply).toMatchObject({ status: 503, body: { code: 'issuer-unavailable' } });
+  expect(reply.headers['retry-after']).toBeDefined();
+});
+
+it('who acted stands in the record: the token’s subject', async () => {
+  modes.jwt();
+  await call(`PUT /api/v1/devices/${device.uuid}`, {
+    headers: authorization(tokens['berth:write']),
+    body: { device_name: 'x' },
+  });
+  const [event] = await berth.sql('select actor from device_events order by id desc limit 1');
+  expect(event?.actor).toBe('admin:operator');
+});
