@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { PROBLEMS } from '../lib/errors.ts';
 import { loadRoutes } from './endpoints.ts';
-import { openapi } from './openapi.ts';
+import { allProblems, openapi } from './openapi.ts';
 
 /** The generated files and what they should hold. `npm run generate` writes them, a test compares them. */
 export async function generated(): Promise<{ url: URL; text: string }[]> {
@@ -13,9 +12,7 @@ export async function generated(): Promise<{ url: URL; text: string }[]> {
 }
 
 function errorsPage(): string {
-  const rows = Object.entries(PROBLEMS).map(
-    ([code, { status, title, help }]) => `| \`${code}\` | ${status} | ${title} | ${help} |`,
-  );
+  const rows = allProblems().map(({ code, status, title, help }) => `| \`${code}\` | ${status} | ${title} | ${help} |`);
   return `# Errors
 
 Generated from \`lib/errors.ts\` by \`npm run generate\`.

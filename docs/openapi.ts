@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
-import { PROBLEMS, type ProblemCode } from '../lib/errors.ts';
+import * as errors from '../lib/errors.ts';
+import { internal, type ProblemType } from '../lib/errors.ts';
 import type { Spec } from '../lib/http/endpoint.ts';
 import pkg from '../package.json' with { type: 'json' };
 
@@ -7,7 +8,21 @@ const SECURITY = {
   'provisioning-key': [{ provisioningKey: [] }, { provisioningKeyHeader: [] }],
   'device-key': [{ deviceKey: [] }, { deviceKeyHeader: [] }],
   admin: [{ admin: [] }],
+  broker: [{ brokerSecret: [] }, { brokerSecretQuery: [] }],
 };
+
+const TAGS = [
+  { name: 'device', description: 'For devices' },
+  { name: 'devices', description: 'For operators: devices, and moving many of them' },
+  { name: 'mqtt', description: 'For operators: brokers. For brokers: who may connect, and what it may do' },
+  { name: 'provisioning-keys', description: 'For operators: the keys that devices register with' },
+];
+
+/** Every problem of lib/errors.ts, in its order of status. */
+export function allProblems(): ProblemType[] {
+  const problems = Object.values(errors).filter((value): value is ProblemType & typeof internal => 'status' in value);
+  return problems.sort((a, b) => a.status - b.status || a.code.localeCompare(b.code));
+}
 
 /** OpenAPI 3.1 of all specs. */
 export function openapi(specs: Spec[]): object {
@@ -26,9 +41,7 @@ export function openapi(specs: Spec[]): object {
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: 'http://localhost:4002', description: 'The local stack (npm start)' }],
-    tags: [{ name: 'device' }, { name: 'provisioning-keys' }, { name: 'devices' }, { name: 'mqtt' }].filter(
-      ({ name }) => specs.some((spec) => tagOf(spec) === name),
-    ),
+    tags: TAGS.filter(({ name }) => specs.some((spec) => tagOf(spec) === name)),
     paths,
     components: {
       securitySchemes: {
@@ -37,6 +50,8 @@ export function openapi(specs: Spec[]): object {
         deviceKey: { type: 'http', scheme: 'bearer', description: 'The device’s own key' },
         deviceKeyHeader: { type: 'apiKey', in: 'header', name: 'X-Device-API-Key' },
         admin: { type: 'http', scheme: 'bearer', description: 'The admin credential' },
+        brokerSecret: { type: 'http', scheme: 'bearer', description: 'The secret of the brokers' },
+        brokerSecretQuery: { type: 'apiKey', in: 'query', name: 'secret' },
       },
       schemas: { Problem: problemSchema() },
     },
@@ -98,12 +113,19 @@ function requestBody(schema: z.ZodMiniType): object {
 
 function replies({ replies: all }: Spec): object {
   return Object.fromEntries(
-    Object.entries(all).map(([status, { description, body, headers = {} }]) => [
+    Object.entries(all).map(([status, { description, body, text, headers = {} }]) => [
       status,
       {
         description,
         ...(Object.keys(headers).length > 0 ? { headers: headerObjects(headers) } : {}),
-        ...(body ? { content: { 'application/json': { schema: jsonSchema(body, 'output') } } } : {}),
+        ...(body || text
+          ? {
+              content: {
+                ...(body ? { 'application/json': { schema: jsonSchema(body, 'output') } } : {}),
+                ...(text ? { [text]: { schema: { type: 'string' } } } : {}),
+              },
+            }
+          : {}),
       },
     ]),
   );
@@ -116,16 +138,16 @@ function headerObjects(headers: Record<string, string>): object {
 }
 
 /** One response a status: its description lists the codes that a client can switch on. */
-function problemReplies(codes: ProblemCode[]): object {
-  const all: ProblemCode[] = [...codes, 'internal'];
-  const statuses = [...new Set(all.map((code) => PROBLEMS[code].status))].sort();
+function problemReplies(problems: readonly ProblemType[]): object {
+  const all = [...problems, internal];
+  const statuses = [...new Set(all.map(({ status }) => status))].sort();
   return Object.fromEntries(
     statuses.map((status) => {
-      const here = [...new Set(all.filter((code) => PROBLEMS[code].status === status))];
+      const here = [...new Set(all.filter((problem) => problem.status === status))];
       return [
         status,
         {
-          description: here.map((code) => `\`${code}\`: ${PROBLEMS[code].title}`).join('; '),
+          description: here.map(({ code, title }) => `\`${code}\`: ${title}`).join('; '),
           content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
         },
       ];
@@ -143,7 +165,7 @@ function problemSchema(): object {
       title: { type: 'string' },
       status: { type: 'integer' },
       detail: { type: 'string' },
-      code: { type: 'string', enum: Object.keys(PROBLEMS) },
+      code: { type: 'string', enum: allProblems().map(({ code }) => code) },
       requestId: { type: 'string' },
       errors: {
         type: 'array',

@@ -1,5 +1,15 @@
 import { getMqtt } from '../lib/devices/get-mqtt.ts';
 import { deviceParams, mqttReply } from '../lib/devices/schema.ts';
+import {
+  authenticationFailed,
+  databaseUnavailable,
+  deviceInactive,
+  deviceNotFound,
+  invalidRequest,
+  noBrokerAvailable,
+  tooManyRequests,
+  unauthorized,
+} from '../lib/errors.ts';
 import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
 import { etagOf, matches } from '../lib/http/etag.ts';
@@ -16,14 +26,14 @@ export const handler = endpoint({
     304: { description: 'Nothing has changed', headers: { ETag: 'As sent' } },
   },
   problems: [
-    'invalid-request',
-    'unauthorized',
-    'authentication-failed',
-    'device-inactive',
-    'device-not-found',
-    'too-many-requests',
-    'no-broker-available',
-    'database-unavailable',
+    invalidRequest,
+    unauthorized,
+    authenticationFailed,
+    deviceInactive,
+    deviceNotFound,
+    tooManyRequests,
+    noBrokerAvailable,
+    databaseUnavailable,
   ],
   run: async (ctx, { params, credential, headers }) => {
     const body = await getMqtt(ctx, params.uuid, credential);

@@ -1,6 +1,19 @@
 import * as z from 'zod/mini';
 import { exchangeKey } from '../lib/devices/key-exchange.ts';
 import { deviceParams } from '../lib/devices/schema.ts';
+import {
+  authenticationFailed,
+  bodyTooLarge,
+  databaseUnavailable,
+  deviceInactive,
+  deviceNotFound,
+  invalidRequest,
+  keyMismatch,
+  malformedJson,
+  missingCredentials,
+  tooManyRequests,
+  unauthorized,
+} from '../lib/errors.ts';
 import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
 import { optionalText } from '../lib/schema.ts';
@@ -24,17 +37,17 @@ export const handler = endpoint({
     },
   },
   problems: [
-    'missing-credentials',
-    'invalid-request',
-    'malformed-json',
-    'body-too-large',
-    'unauthorized',
-    'key-mismatch',
-    'authentication-failed',
-    'device-inactive',
-    'device-not-found',
-    'too-many-requests',
-    'database-unavailable',
+    missingCredentials,
+    invalidRequest,
+    malformedJson,
+    bodyTooLarge,
+    unauthorized,
+    keyMismatch,
+    authenticationFailed,
+    deviceInactive,
+    deviceNotFound,
+    tooManyRequests,
+    databaseUnavailable,
   ],
   run: async (ctx, { params, body, credential }) => ({
     body: await exchangeKey(ctx, params.uuid, credential, body.deviceApiKey),

@@ -1,4 +1,18 @@
 import * as z from 'zod/mini';
+import {
+  adminDisabled,
+  bodyTooLarge,
+  brokerNotFound,
+  databaseUnavailable,
+  insufficientScope,
+  invalidAdminCredential,
+  invalidRequest,
+  issuerUnavailable,
+  malformedJson,
+  missingFields,
+  provisioningKeyNotFound,
+  unauthorized,
+} from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { createKeyBody, createProvisioningKey } from '../lib/provisioning-keys/create.ts';
@@ -9,13 +23,13 @@ import { rowUuid } from '../lib/schema.ts';
 
 const path = '/api/v1/provisioning-keys';
 const problems = [
-  'unauthorized',
-  'invalid-admin-credential',
-  'admin-disabled',
-  'insufficient-scope',
-  'issuer-unavailable',
-  'invalid-request',
-  'database-unavailable',
+  unauthorized,
+  invalidAdminCredential,
+  adminDisabled,
+  insufficientScope,
+  issuerUnavailable,
+  invalidRequest,
+  databaseUnavailable,
 ] as const;
 
 const create = endpoint({
@@ -26,7 +40,7 @@ const create = endpoint({
   auth: admin,
   body: createKeyBody,
   replies: { 201: { description: 'Issued', body: createKeyReply } },
-  problems: [...problems, 'missing-fields', 'malformed-json', 'body-too-large', 'broker-not-found'],
+  problems: [...problems, missingFields, malformedJson, bodyTooLarge, brokerNotFound],
   run: async (ctx, { body }) => ({ status: 201, body: await createProvisioningKey(ctx, body) }),
 });
 
@@ -64,7 +78,7 @@ const revoke = endpoint({
       }),
     },
   },
-  problems: [...problems, 'malformed-json', 'body-too-large', 'provisioning-key-not-found'],
+  problems: [...problems, malformedJson, bodyTooLarge, provisioningKeyNotFound],
   run: async (ctx, { params, body }) => ({ body: await revokeProvisioningKey(ctx, params.id, body.reason) }),
 });
 

@@ -1,5 +1,23 @@
 import { register } from '../lib/devices/register.ts';
 import { registerBody, registerReply } from '../lib/devices/schema.ts';
+import {
+  bodyTooLarge,
+  databaseUnavailable,
+  deviceAlreadyRegistered,
+  deviceInactive,
+  deviceInOtherFleet,
+  invalidProvisioningKey,
+  invalidRequest,
+  keyCheckUnfinished,
+  malformedJson,
+  missingFields,
+  noBrokerAvailable,
+  provisioningKeyExhausted,
+  provisioningKeyExpired,
+  provisioningKeyRevoked,
+  tooManyRequests,
+  unauthorized,
+} from '../lib/errors.ts';
 import { provisioningKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
 
@@ -8,7 +26,7 @@ export const handler = endpoint({
   path: '/api/v1/device/register',
   summary: 'Register a device',
   description:
-    'Safe to repeat: the same uuid with the same device key gets the same credentials and the current broker again, with `Idempotent-Replayed: true`, and no place on the provisioning key is used.',
+    'Safe to repeat: the same uuid with the same device key gets the same credentials and the current broker, with `Idempotent-Replayed: true`, and uses no place on its key.',
   auth: provisioningKey,
   body: registerBody,
   replies: {
@@ -19,22 +37,22 @@ export const handler = endpoint({
     },
   },
   problems: [
-    'missing-fields',
-    'invalid-request',
-    'malformed-json',
-    'body-too-large',
-    'unauthorized',
-    'invalid-provisioning-key',
-    'provisioning-key-expired',
-    'provisioning-key-revoked',
-    'provisioning-key-exhausted',
-    'device-inactive',
-    'device-already-registered',
-    'device-in-other-fleet',
-    'too-many-requests',
-    'no-broker-available',
-    'key-check-unfinished',
-    'database-unavailable',
+    missingFields,
+    invalidRequest,
+    malformedJson,
+    bodyTooLarge,
+    unauthorized,
+    invalidProvisioningKey,
+    provisioningKeyExpired,
+    provisioningKeyRevoked,
+    provisioningKeyExhausted,
+    deviceInactive,
+    deviceAlreadyRegistered,
+    deviceInOtherFleet,
+    tooManyRequests,
+    noBrokerAvailable,
+    keyCheckUnfinished,
+    databaseUnavailable,
   ],
   run: async (ctx, { body, credential }) => {
     const { body: reply, replayed } = await register(ctx, body, credential);

@@ -1,6 +1,24 @@
 import * as z from 'zod/mini';
 import { deviceParams, deviceReply, resolvedBrokerReply } from '../lib/devices/schema.ts';
 import { updateDevice, updateDeviceBody } from '../lib/devices/update.ts';
+import {
+  adminDisabled,
+  bodyTooLarge,
+  brokerDraining,
+  brokerInactive,
+  brokerNotFound,
+  databaseUnavailable,
+  deviceNotFound,
+  insufficientScope,
+  invalidAdminCredential,
+  invalidRequest,
+  issuerUnavailable,
+  malformedJson,
+  missingFields,
+  nothingToUpdate,
+  preconditionFailed,
+  unauthorized,
+} from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
 import { quoted, tagsOf } from '../lib/http/etag.ts';
@@ -22,22 +40,22 @@ export const handler = endpoint({
     },
   },
   problems: [
-    'nothing-to-update',
-    'invalid-request',
-    'missing-fields',
-    'malformed-json',
-    'body-too-large',
-    'unauthorized',
-    'invalid-admin-credential',
-    'admin-disabled',
-    'insufficient-scope',
-    'device-not-found',
-    'precondition-failed',
-    'broker-not-found',
-    'broker-inactive',
-    'broker-draining',
-    'issuer-unavailable',
-    'database-unavailable',
+    nothingToUpdate,
+    invalidRequest,
+    missingFields,
+    malformedJson,
+    bodyTooLarge,
+    unauthorized,
+    invalidAdminCredential,
+    adminDisabled,
+    insufficientScope,
+    deviceNotFound,
+    preconditionFailed,
+    brokerNotFound,
+    brokerInactive,
+    brokerDraining,
+    issuerUnavailable,
+    databaseUnavailable,
   ],
   run: async (ctx, { params, body, headers }) => {
     const { body: reply, tag } = await updateDevice(ctx, params.uuid, body, tagsOf(headers['if-match']));

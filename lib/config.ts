@@ -6,6 +6,9 @@ export class ConfigError extends Error {
 /** One generation of the pepper. Hashes and salts carry the generation they were made with. */
 export type Pepper = { generation: string; secret: string };
 
+/** One generation of the key that secrets are sealed with: 32 bytes. */
+export type SealKey = { generation: string; key: Buffer };
+
 export type Config = Readonly<{
   databaseUrl: string;
   /** PEM of the CA that signs the database server's certificate; absent: the system's CAs. */
@@ -13,6 +16,10 @@ export type Config = Readonly<{
   databasePrepare: boolean;
   /** The current pepper first, then older ones that are still accepted. */
   peppers: readonly [Pepper, ...Pepper[]];
+  /** What brokers' passwords and private keys are sealed with, the current one first; none: not configured. */
+  sealKeys: readonly SealKey[];
+  /** The local stack, where brokers may be on this machine. */
+  isLocalStack: boolean;
   mqttBrokerUrl: string | undefined;
   mqttPasswordHash: 'pbkdf2' | 'bcrypt';
   autoAssignBroker: boolean;
@@ -21,6 +28,8 @@ export type Config = Readonly<{
   /** A second token that may only read. */
   adminReadTokenHash: string | undefined;
   adminJwt: AdminJwt | undefined;
+  /** SHA-256 in hex of what brokers authenticate with, several with commas between; checked where it is used. */
+  brokerSecretHash: string | undefined;
 }>;
 
 /** Whose access tokens are accepted, for whom, and where the keys are that they are verified with. */
@@ -52,6 +61,8 @@ export function readConfig(env: Env): Config {
     databaseCa: env.DATABASE_CA || undefined,
     databasePrepare: flag(env, 'DATABASE_PREPARE', true),
     peppers: readPeppers(required(env, 'BERTH_PEPPER', 'at least 32 random characters')),
+    sealKeys: readSealKeys(env.BERTH_SEAL_KEY),
+    isLocalStack: env.BERTH_STAGE === 'local',
     mqttBrokerUrl: readBrokerUrl(env.MQTT_BROKER_URL),
     mqttPasswordHash: oneOf(env, 'MQTT_PASSWORD_HASH', ['pbkdf2', 'bcrypt'], 'pbkdf2'),
     autoAssignBroker: flag(env, 'AUTO_ASSIGN_BROKER', false),
@@ -60,6 +71,7 @@ export function readConfig(env: Env): Config {
     adminReadTokenHash:
       adminAuth === 'token' && env.ADMIN_READ_TOKEN_HASH ? readTokenHash(env, 'ADMIN_READ_TOKEN_HASH') : undefined,
     adminJwt: adminAuth === 'jwt' ? readAdminJwt(env) : undefined,
+    brokerSecretHash: env.BROKER_AUTH_SECRET_HASH,
   });
 }
 
@@ -89,9 +101,23 @@ function readPeppers(value: string): [Pepper, ...Pepper[]] {
     return { generation: generation ?? String(index + 1), secret };
   });
   if (new Set(peppers.map(({ generation }) => generation)).size < peppers.length) {
-    throw new ConfigError('BERTH_PEPPER names one generation twice: each needs its own, e.g. `2:new,1:old`.');
+    throw new ConfigError('BERTH_PEPPER names one generation twice.');
   }
   return peppers as [Pepper, ...Pepper[]];
+}
+
+/** `BERTH_SEAL_KEY`: like the pepper, `key` or `2:key,1:older-key`; a key is 32 bytes in base64 or hex. */
+function readSealKeys(value: string | undefined): SealKey[] {
+  const keys = (value ? value.split(',') : []).map((part) => {
+    const [, generation = '1', text = ''] = /^\s*(?:([A-Za-z0-9]{1,16}):)?(.*?)\s*$/.exec(part) ?? [];
+    return { generation, key: Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? 'hex' : 'base64') };
+  });
+  if (keys.some(({ key }) => key.length !== 32) || new Set(keys.map((one) => one.generation)).size < keys.length) {
+    throw new ConfigError(
+      'BERTH_SEAL_KEY must be 32 bytes in base64 or hex (`openssl rand -base64 32`), or several: `2:new,1:old`.',
+    );
+  }
+  return keys;
 }
 
 function readTokenHash(env: Env, name: string): string {
@@ -107,7 +133,7 @@ function readAdminJwt(env: Env): AdminJwt {
   const audience = required(env, 'ADMIN_JWT_AUDIENCE', 'the `aud` of the tokens, e.g. berth');
   const jwksUrl = env.ADMIN_JWT_JWKS_URL || `${issuer.replace(/\/$/, '')}/.well-known/jwks.json`;
   if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
-    throw new ConfigError('ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s JSON Web Key Set.');
+    throw new ConfigError('ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s key set (JWKS).');
   }
   return { issuer, audience, jwksUrl };
 }

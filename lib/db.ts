@@ -1,7 +1,7 @@
 import postgres from 'postgres';
 import { config } from './config.ts';
 import type { Context } from './context.ts';
-import { Problem } from './errors.ts';
+import { databaseUnavailable, Problem } from './errors.ts';
 import { log } from './log.ts';
 import { count } from './metrics.ts';
 
@@ -122,7 +122,7 @@ function unavailable(cause: unknown): Problem {
   log.error('database unavailable', { code: codeOf(cause) });
   count('DatabaseUnavailable');
   // 1–5 s, so that a fleet turned away together doesn't come back together.
-  return new Problem('database-unavailable', undefined, {
+  return new Problem(databaseUnavailable, undefined, {
     retryAfterSeconds: 1 + Math.floor(Math.random() * 5),
     cause,
   });

@@ -13,3 +13,15 @@ export function count(name: string, dimensions: Record<string, string> = {}): vo
   metric.addDimensions(dimensions);
   metric.addMetric(name, MetricUnit.Count, 1);
 }
+
+/**
+ * Several figures of one thing that happened, as one EMF record.
+ *
+ * @param figures by name, in CamelCase; a name that ends in `Ms` is of milliseconds
+ */
+export function measure(figures: Record<string, number>): void {
+  for (const [name, value] of Object.entries(figures)) {
+    metrics.addMetric(name, name.endsWith('Ms') ? MetricUnit.Milliseconds : MetricUnit.Count, value);
+  }
+  metrics.publishStoredMetrics();
+}

@@ -2,9 +2,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import { Aedes, type AedesOptions, type AuthenticateError, type Client } from 'aedes';
+import { ACCESS, isAllowed } from '../lib/mqtt-auth/acl.ts';
 import { verifyMqttPassword } from '../lib/secrets.ts';
 import { Foreseen } from './foreseen.ts';
-import { ACCESS, isAllowed } from './mqtt-acl.ts';
 import { connectMqttUsers, type FindUsers, type MqttUser } from './mqtt-users.ts';
 
 export type BrokerOptions = {

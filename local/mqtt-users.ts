@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { Acl } from './mqtt-acl.ts';
+import type { Acl } from '../lib/mqtt-auth/acl.ts';
 
 /** A row of `mqtt_users` with what a broker needs to know about it. */
 export type MqttUser = {

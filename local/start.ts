@@ -101,10 +101,15 @@ async function openBrokers(brokers: LocalBroker[], databaseUrl: string): Promise
   return `on ${brokers.map(({ port }) => port).join(' and ')}`;
 }
 
-async function openFunctions(port: number, databaseUrl: string, { pepper, adminToken }: Secrets): Promise<string> {
+async function openFunctions(
+  port: number,
+  databaseUrl: string,
+  { pepper, sealKey, adminToken }: Secrets,
+): Promise<string> {
   const env = {
     DATABASE_URL: databaseUrl,
     BERTH_PEPPER: process.env.BERTH_PEPPER || pepper,
+    BERTH_SEAL_KEY: process.env.BERTH_SEAL_KEY || sealKey,
     BERTH_STAGE: 'local',
     ADMIN_AUTH: 'token',
     ADMIN_TOKEN_HASH: hashOf(adminToken),

@@ -30,6 +30,8 @@ export type LocalFile = {
 /** Made once and kept, so that keys and MQTT passwords stay valid from one start to the next. */
 export type Secrets = {
   pepper: string;
+  /** What brokers' passwords and private keys are sealed with. */
+  sealKey: string;
   adminToken: string;
   /** The demo key, and the hash of the pepper it was issued under: with another one it is not valid. */
   demoKey?: { key: string; pepperHash: string };
@@ -72,6 +74,7 @@ export function unlockState(): void {
 export function loadSecrets(): Secrets {
   const secrets: Secrets = {
     pepper: randomBytes(32).toString('base64url'),
+    sealKey: randomBytes(32).toString('base64'),
     adminToken: randomBytes(24).toString('base64url'),
     ...readSecrets(),
   };

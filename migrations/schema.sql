@@ -1,6 +1,34 @@
 -- Generated from a fresh, migrated database by `npm run generate:schema`: read it, do not run it.
 
 -- columns
+broker_test_lease.id integer not null default 1
+broker_test_lease.until timestamp with time zone not null default '-infinity'::timestamp with time zone
+broker_test_lease.taken_by text
+bulk_assign_jobs.id integer not null
+bulk_assign_jobs.once text not null
+bulk_assign_jobs.request_hash text
+bulk_assign_jobs.request_id text not null
+bulk_assign_jobs.created_at timestamp with time zone not null default now()
+bulk_assign_jobs.created_by text not null
+bulk_assign_jobs.state text not null default 'queued'::text
+bulk_assign_jobs.failure text
+bulk_assign_jobs.started_at timestamp with time zone
+bulk_assign_jobs.last_batch_at timestamp with time zone
+bulk_assign_jobs.ended_at timestamp with time zone
+bulk_assign_jobs.filter jsonb not null
+bulk_assign_jobs.target_broker_id integer
+bulk_assign_jobs.reverts_job_id integer
+bulk_assign_jobs.max_per_minute integer
+bulk_assign_jobs.start_id bigint not null
+bulk_assign_jobs.cursor_id bigint not null
+bulk_assign_jobs.end_id bigint not null
+bulk_assign_jobs.moved integer not null default 0
+bulk_assign_jobs.skipped integer not null default 0
+bulk_assign_jobs.batches integer not null default 0
+bulk_assign_jobs.batch_size integer not null default 2000
+bulk_assign_jobs.worker text
+bulk_assign_jobs.next_batch_at timestamp with time zone not null default now()
+bulk_assign_jobs.leased_until timestamp with time zone not null default now()
 device_events.id bigint not null
 device_events.at timestamp with time zone not null default now()
 device_events.type text not null
@@ -12,6 +40,7 @@ device_events.from_broker_id integer
 device_events.to_broker_id integer
 device_events.source_ip text
 device_events.request_id text
+device_events.job_id integer
 devices.id integer not null default nextval('devices_id_seq'::regclass)
 devices.uuid text not null
 devices.device_name character varying(255)
@@ -87,6 +116,10 @@ mqtt_broker_config.created_at timestamp without time zone default (now() AT TIME
 mqtt_broker_config.updated_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
 mqtt_broker_config.last_connected_at timestamp without time zone
 mqtt_broker_config.accepts_new_devices boolean not null default true
+mqtt_broker_config.region text
+mqtt_broker_config.allocation_weight integer not null default 100
+mqtt_broker_config.password_sealed text
+mqtt_broker_config.client_key_sealed text
 mqtt_users.id integer not null default nextval('mqtt_users_id_seq'::regclass)
 mqtt_users.username character varying(300) not null
 mqtt_users.password_hash character varying(255) not null
@@ -110,11 +143,18 @@ provisioning_keys.revoked_at timestamp with time zone
 provisioning_keys.revoked_reason text
 
 -- constraints
+broker_test_lease: broker_test_lease_one_row CHECK ((id = 1))
+broker_test_lease: broker_test_lease_pkey PRIMARY KEY (id)
+bulk_assign_jobs: bulk_assign_jobs_once_key UNIQUE (once)
+bulk_assign_jobs: bulk_assign_jobs_pkey PRIMARY KEY (id)
+bulk_assign_jobs: bulk_assign_jobs_reverts_job_id_fkey FOREIGN KEY (reverts_job_id) REFERENCES bulk_assign_jobs(id)
+bulk_assign_jobs: bulk_assign_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finished'::text, 'failed'::text, 'cancelled'::text])))
 device_events: device_events_pkey PRIMARY KEY (id)
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
 devices: devices_pkey PRIMARY KEY (id)
 mqtt_acls: mqtt_acls_access_check CHECK (((access >= 1) AND (access <= 7)))
 mqtt_acls: mqtt_acls_pkey PRIMARY KEY (id)
+mqtt_broker_config: mqtt_broker_config_allocation_weight_check CHECK (((allocation_weight >= 1) AND (allocation_weight <= 1000)))
 mqtt_broker_config: mqtt_broker_config_pkey PRIMARY KEY (id)
 mqtt_broker_config: mqtt_broker_config_port_check CHECK (((port >= 1) AND (port <= 65535)))
 mqtt_broker_config: mqtt_broker_config_protocol_check CHECK (((protocol)::text = ANY ((ARRAY['mqtt'::character varying, 'mqtts'::character varying, 'ws'::character varying, 'wss'::character varying])::text[])))
@@ -123,7 +163,13 @@ provisioning_keys: provisioning_keys_default_broker_id_fkey FOREIGN KEY (default
 provisioning_keys: provisioning_keys_pkey PRIMARY KEY (id)
 
 -- indexes
+CREATE UNIQUE INDEX broker_test_lease_pkey ON public.broker_test_lease USING btree (id)
+CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING btree (once)
+CREATE INDEX bulk_assign_jobs_open_idx ON public.bulk_assign_jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
+CREATE UNIQUE INDEX bulk_assign_jobs_pkey ON public.bulk_assign_jobs USING btree (id)
+CREATE INDEX bulk_assign_jobs_reverts_idx ON public.bulk_assign_jobs USING btree (reverts_job_id)
 CREATE INDEX device_events_device_idx ON public.device_events USING btree (device_uuid, id)
+CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
 CREATE INDEX device_events_refused_idx ON public.device_events USING btree (source_ip, reason, at) WHERE (type = 'refused'::text)
 CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)

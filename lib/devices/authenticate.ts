@@ -2,7 +2,7 @@ import { type BrokerColumns, getBrokerConfigForDevice, withBrokerLookup } from '
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { authenticationFailed, deviceInactive, deviceNotFound, Problem } from '../errors.ts';
 import { refuse } from './refuse.ts';
 import { verifyDeviceKey } from './verify-key.ts';
 
@@ -24,12 +24,12 @@ export type AuthenticatedDevice = {
 export async function authenticateDevice(ctx: Context, uuid: string, key: string): Promise<AuthenticatedDevice> {
   ctx.actor = `device:${uuid}`;
   const [device] = await withBrokerLookup(config().mqttBrokerUrl, (lookup) => findDevice(ctx, uuid, lookup));
-  if (!device) throw new Problem('device-not-found');
+  if (!device) throw new Problem(deviceNotFound);
   const who = { uuid, fleetId: device.fleet_id };
-  if (!(await verifyDeviceKey(ctx, key, device, 'authentication-failed'))) {
-    return refuse(ctx, new Problem('authentication-failed'), who);
+  if (!(await verifyDeviceKey(ctx, key, device, authenticationFailed))) {
+    return refuse(ctx, new Problem(authenticationFailed), who);
   }
-  if (device.is_active === false) return refuse(ctx, new Problem('device-inactive'), who);
+  if (device.is_active === false) return refuse(ctx, new Problem(deviceInactive), who);
   return device;
 }
 

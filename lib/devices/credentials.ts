@@ -1,7 +1,7 @@
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { deviceNotFound, Problem } from '../errors.ts';
 import { deriveMqttPassword, hashCandidates, hashMqttPassword, newMqttSalt } from '../secrets.ts';
 import { deviceTopic, mqttUsername } from './mqtt-reply.ts';
 
@@ -79,7 +79,7 @@ export async function renewCredentials(
     ctx,
     (sql) => sql`select mqtt_password_salt from devices where id = ${device.id}`,
   );
-  if (!won) throw new Problem('device-not-found');
+  if (!won) throw new Problem(deviceNotFound);
   const password = passwordOf(won, deviceKey);
   return password ? { username, password } : renewCredentials(ctx, { ...device, ...won }, deviceKey, fresh);
 }

@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { deviceNotFound, Problem } from '../errors.ts';
 
 /**
  * Removes a device with its MQTT user and ACLs, which stop working at once, and gives its place on the
@@ -27,6 +27,6 @@ export async function deleteDevice(ctx: Context, uuid: string) {
       )
       select exists (select from deleted) as deleted`,
   );
-  if (!row?.deleted) throw new Problem('device-not-found');
+  if (!row?.deleted) throw new Problem(deviceNotFound);
   return { status: 'ok', message: 'Device deleted', uuid };
 }

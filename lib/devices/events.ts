@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { deviceNotFound, Problem } from '../errors.ts';
 import { integerText, pageQuery } from '../schema.ts';
 
 export const listEventsQuery = z.strictObject({
@@ -49,5 +49,5 @@ export async function listDeviceEvents(
 
 async function requireDevice(ctx: Context, uuid: string): Promise<void> {
   const [device] = await query(ctx, (sql) => sql`select id from devices where uuid = berth_uuid(${uuid})`);
-  if (!device) throw new Problem('device-not-found');
+  if (!device) throw new Problem(deviceNotFound);
 }

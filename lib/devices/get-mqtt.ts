@@ -1,7 +1,7 @@
 import { resolvedBroker } from '../brokers/resolve.ts';
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { Problem } from '../errors.ts';
+import { noBrokerAvailable, Problem, unauthorized } from '../errors.ts';
 import { authenticateDevice } from './authenticate.ts';
 import { newCredentials, passwordOf, renewCredentials } from './credentials.ts';
 import { formatMqtt, mqttUsername } from './mqtt-reply.ts';
@@ -13,10 +13,10 @@ import type { MqttReply } from './schema.ts';
  */
 export async function getMqtt(ctx: Context, uuid: string, deviceKey: string | undefined): Promise<MqttReply> {
   if (!deviceKey)
-    throw new Problem('unauthorized', 'Send the device key as `Authorization: Bearer KEY` or `X-Device-API-Key: KEY`.');
+    throw new Problem(unauthorized, 'Send the device key as `Authorization: Bearer KEY` or `X-Device-API-Key: KEY`.');
   const device = await authenticateDevice(ctx, uuid, deviceKey);
   const broker = resolvedBroker(device, config().mqttBrokerUrl);
-  if (!broker) throw new Problem('no-broker-available');
+  if (!broker) throw new Problem(noBrokerAvailable);
   const username = device.mqtt_username ?? mqttUsername(device.uuid);
   const password = passwordOf(device, deviceKey);
   // A legacy device keeps the password it has, which nobody here knows; any other gets its next one.

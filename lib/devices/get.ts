@@ -3,7 +3,7 @@ import type { ResolvedBroker } from '../brokers/schema.ts';
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { deviceNotFound, Problem } from '../errors.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 
 type Row = { device: DeviceRow; tag: string; steps: ResolutionStep[] };
@@ -38,7 +38,7 @@ export async function getDevice(ctx: Context, uuid: string) {
              (select json_agg(steps order by number) from steps) as steps
       from device`,
   );
-  if (!row) throw new Problem('device-not-found');
+  if (!row) throw new Problem(deviceNotFound);
   const { mqttBrokerUrl } = config();
   const taken = row.steps.find(({ usable }) => usable);
   const broker: ResolvedBroker | undefined = taken?.broker

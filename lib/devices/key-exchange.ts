@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { Problem } from '../errors.ts';
+import { keyMismatch, missingCredentials, Problem } from '../errors.ts';
 import { sameSecret } from '../secrets.ts';
 import { authenticateDevice } from './authenticate.ts';
 
@@ -13,8 +13,8 @@ export async function exchangeKey(
   headerKey: string | undefined,
   bodyKey: string | undefined,
 ) {
-  if (!headerKey || !bodyKey) throw new Problem('missing-credentials');
-  if (!sameSecret(headerKey, bodyKey)) throw new Problem('key-mismatch');
+  if (!headerKey || !bodyKey) throw new Problem(missingCredentials);
+  if (!sameSecret(headerKey, bodyKey)) throw new Problem(keyMismatch);
   const device = await authenticateDevice(ctx, uuid, bodyKey);
   return {
     status: 'ok',

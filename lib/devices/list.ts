@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { invalidRequest, Problem } from '../errors.ts';
 import { booleanText, integerText, MAX_INTEGER, pageQuery, text } from '../schema.ts';
 import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
 
@@ -24,7 +24,7 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
   const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active } = filter;
   if (unassigned === true && broker_id !== undefined) {
     const message = 'contradicts broker_id: leave one of them out';
-    throw new Problem('invalid-request', `unassigned ${message}`, { errors: [{ path: 'unassigned', message }] });
+    throw new Problem(invalidRequest, `unassigned ${message}`, { errors: [{ path: 'unassigned', message }] });
   }
   const rows = await query<{ device: DeviceRow }>(
     ctx,

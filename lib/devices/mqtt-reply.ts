@@ -9,6 +9,11 @@ export function mqttUsername(uuid: string): string {
   return USERNAME_PREFIX + uuid;
 }
 
+/** The uuid in a device's MQTT username, spelt as it is there; undefined: the username of something else. */
+export function uuidInUsername(username: string): string | undefined {
+  return username.startsWith(USERNAME_PREFIX) ? username.slice(USERNAME_PREFIX.length) : undefined;
+}
+
 /** The topic filter that a device may publish and subscribe to; legacy devices kept the spelling of their username. */
 export function deviceTopic(username: string): string {
   return `iot/device/${username.slice(USERNAME_PREFIX.length)}/#`;

@@ -1,12 +1,12 @@
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem, type ProblemCode } from '../errors.ts';
+import { authenticationFailed, invalidProvisioningKey, Problem, tooManyRequests } from '../errors.ts';
 import { count } from '../metrics.ts';
 
 /** Refusals of one kind that are written, and answered with what is wrong, per 15 minutes. */
 const LIMIT = 20;
 
-type Bucket = { code: ProblemCode; uuid: string };
+type Bucket = { code: string; uuid: string };
 type Recent = { refusals: number; retry_after: number | null };
 
 /**
@@ -14,9 +14,9 @@ type Recent = { refusals: number; retry_after: number | null };
  * that one bad device does not lock out the others behind its address. What is refused although the key
  * was right (used up, expired …) is not a guess and keeps its answer.
  */
-const LIMITED: Partial<Record<ProblemCode, 'address' | 'device'>> = {
-  'invalid-provisioning-key': 'address',
-  'authentication-failed': 'device',
+const LIMITED: Record<string, 'address' | 'device'> = {
+  [invalidProvisioningKey.code]: 'address',
+  [authenticationFailed.code]: 'device',
 };
 
 /**
@@ -71,5 +71,5 @@ function recentRefusals(sql: Parameters<Parameters<typeof query<Recent>>[1]>[0],
 }
 
 function tooMany({ retry_after }: Recent): Problem {
-  return new Problem('too-many-requests', undefined, { retryAfterSeconds: Math.max(1, retry_after ?? 1) });
+  return new Problem(tooManyRequests, undefined, { retryAfterSeconds: Math.max(1, retry_after ?? 1) });
 }

@@ -3,7 +3,18 @@ import type { ResolvedBroker } from '../brokers/schema.ts';
 import { type Config, config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../db.ts';
-import { Problem, type ProblemCode } from '../errors.ts';
+import {
+  deviceAlreadyRegistered,
+  deviceInactive,
+  deviceInOtherFleet,
+  invalidProvisioningKey,
+  noBrokerAvailable,
+  Problem,
+  provisioningKeyExhausted,
+  provisioningKeyExpired,
+  provisioningKeyRevoked,
+  unauthorized,
+} from '../errors.ts';
 import { count } from '../metrics.ts';
 import { findLegacyKey } from '../provisioning-keys/find-legacy.ts';
 import { shapeOf } from '../provisioning-keys/schema.ts';
@@ -49,7 +60,7 @@ const MAX_ATTEMPTS = 4;
 export async function register(ctx: Context, input: Registration, provisioningKey: string | undefined) {
   if (!provisioningKey) {
     throw new Problem(
-      'unauthorized',
+      unauthorized,
       'Send the provisioning key as `Authorization: Bearer KEY` or `X-Provisioning-Key: KEY`.',
     );
   }
@@ -65,13 +76,13 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   );
 
   const { key, device, created } = outcome;
-  if (!key) return refuse(ctx, new Problem('invalid-provisioning-key'), { uuid: input.uuid });
+  if (!key) return refuse(ctx, new Problem(invalidProvisioningKey), { uuid: input.uuid });
   const broker = resolvedBroker(outcome, settings.mqttBrokerUrl);
   if (!device) throw await whyNot(ctx, input, key, broker);
   const login = created
     ? { username: mqttUsername(device.uuid), password: credentials.password }
     : await replay(ctx, input, key, device, credentials);
-  if (!broker) throw new Problem('no-broker-available');
+  if (!broker) throw new Problem(noBrokerAvailable);
 
   count(created ? 'Registered' : 'RegistrationReplayed');
   return { body: formatReply(input, device, login, broker), replayed: !created };
@@ -80,10 +91,10 @@ export async function register(ctx: Context, input: Registration, provisioningKe
 async function keyIdOf(ctx: Context, { uuid }: Registration, key: string): Promise<string> {
   const shape = shapeOf(key);
   if (shape.kind === 'current') return shape.id;
-  const code: ProblemCode = 'invalid-provisioning-key';
+  const { code } = invalidProvisioningKey;
   const id =
     shape.kind === 'legacy' ? await findLegacyKey(ctx, key, () => mayCompareSlowly(ctx, { code, uuid })) : undefined;
-  return id ?? refuse(ctx, new Problem(code), { uuid });
+  return id ?? refuse(ctx, new Problem(invalidProvisioningKey), { uuid });
 }
 
 /** Runs the statement until no concurrent request has changed what it saw. */
@@ -101,8 +112,10 @@ async function settle(
       const overtaken = key?.is_active && key.in_time && key.has_room && !device && (broker || mqttBrokerUrl);
       if (!overtaken || attempt === MAX_ATTEMPTS) return outcome as Outcome;
     } catch (error) {
-      // 23505: another request has just registered the same uuid. All of this one is rolled back.
-      if ((error as { code?: unknown }).code !== '23505' || attempt === MAX_ATTEMPTS) throw error;
+      // 23505: another request has just registered the same uuid. 23503: the broker has just been deleted. All of
+      // this one is rolled back.
+      const code = String((error as { code?: unknown }).code);
+      if (!['23505', '23503'].includes(code) || attempt === MAX_ATTEMPTS) throw error;
     }
   }
 }
@@ -206,29 +219,17 @@ async function whyNot(
   key: ProvisioningKey,
   broker: ResolvedBroker | undefined,
 ): Promise<Problem> {
-  const code = keyProblem(key);
-  if (!code && !broker) return new Problem('no-broker-available');
-  return refuse(
-    ctx,
-    new Problem(code ?? 'provisioning-key-exhausted', KEY_DETAILS[code ?? 'provisioning-key-exhausted']),
-    {
-      uuid,
-      fleetId: key.fleet_id,
-    },
-  );
+  const problem = keyProblem(key);
+  if (!problem && !broker) return new Problem(noBrokerAvailable);
+  return refuse(ctx, problem ?? usedUp(), { uuid, fleetId: key.fleet_id });
 }
 
-type KeyProblem = 'provisioning-key-revoked' | 'provisioning-key-expired' | 'provisioning-key-exhausted';
-const KEY_DETAILS: Record<KeyProblem, string> = {
-  'provisioning-key-revoked': 'Provisioning key has been revoked',
-  'provisioning-key-expired': 'Provisioning key has expired',
-  'provisioning-key-exhausted': 'Provisioning key device limit exceeded',
-};
+const usedUp = () => new Problem(provisioningKeyExhausted, 'Provisioning key device limit exceeded');
 
-function keyProblem(key: ProvisioningKey): KeyProblem | undefined {
-  if (!key.is_active) return 'provisioning-key-revoked';
-  if (!key.in_time) return 'provisioning-key-expired';
-  return key.has_room ? undefined : 'provisioning-key-exhausted';
+function keyProblem(key: ProvisioningKey): Problem | undefined {
+  if (!key.is_active) return new Problem(provisioningKeyRevoked, 'Provisioning key has been revoked');
+  if (!key.in_time) return new Problem(provisioningKeyExpired, 'Provisioning key has expired');
+  return key.has_room ? undefined : usedUp();
 }
 
 /**
@@ -245,17 +246,15 @@ async function replay(
   fresh: Credentials,
 ): Promise<Login> {
   const who = { uuid: input.uuid, fleetId: key.fleet_id };
-  const no = (code: ProblemCode, detail?: string) => refuse(ctx, new Problem(code, detail), who);
+  const no = (problem: Problem) => refuse(ctx, problem, who);
   const unusable = keyProblem(key);
-  if (unusable === 'provisioning-key-revoked') return no(unusable, KEY_DETAILS[unusable]);
-  if (!(await verifyDeviceKey(ctx, input.deviceApiKey, device, 'device-already-registered'))) {
+  if (unusable?.code === provisioningKeyRevoked.code) return no(unusable);
+  if (!(await verifyDeviceKey(ctx, input.deviceApiKey, device, deviceAlreadyRegistered))) {
     // As with the legacy service, the key is judged before the device.
-    return unusable
-      ? no(unusable, KEY_DETAILS[unusable])
-      : no('device-already-registered', 'This device is already registered');
+    return no(unusable ?? new Problem(deviceAlreadyRegistered, 'This device is already registered'));
   }
-  if (device.fleet_id !== null && device.fleet_id !== key.fleet_id) return no('device-in-other-fleet');
-  if (device.is_active === false) return no('device-inactive');
+  if (device.fleet_id !== null && device.fleet_id !== key.fleet_id) return no(new Problem(deviceInOtherFleet));
+  if (device.is_active === false) return no(new Problem(deviceInactive));
   const password = passwordOf(device, input.deviceApiKey);
   const username = device.mqtt_username ?? mqttUsername(device.uuid);
   return password ? { username, password } : renewCredentials(ctx, device, input.deviceApiKey, fresh);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { deviceNotFound, Problem } from '../errors.ts';
 import { hashMqttPassword } from '../secrets.ts';
 import { SALT_PENDING } from './credentials.ts';
 
@@ -30,7 +30,7 @@ export async function rotateCredentials(ctx: Context, uuid: string) {
       )
       select exists (select from rotated) as rotated`,
   );
-  if (!row?.rotated) throw new Problem('device-not-found');
+  if (!row?.rotated) throw new Problem(deviceNotFound);
   return {
     status: 'ok',
     message:

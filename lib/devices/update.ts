@@ -3,7 +3,15 @@ import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '..
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import {
+  brokerDraining,
+  brokerInactive,
+  brokerNotFound,
+  deviceNotFound,
+  nothingToUpdate,
+  Problem,
+  preconditionFailed,
+} from '../errors.ts';
 import { optionalText, requiredText, rowId } from '../schema.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 
@@ -36,14 +44,14 @@ type Outcome = {
  */
 export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpdate, tags?: string[]) {
   const { reason: _, ...changes } = update;
-  if (Object.values(changes).every((value) => value === undefined)) throw new Problem('nothing-to-update');
+  if (Object.values(changes).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
   const [outcome] = await query<Outcome>(ctx, updateStatement(ctx, uuid, update, tags));
   const { found, tag_matches, target_active, target_open, device, tag } = outcome as Outcome;
-  if (!found) throw new Problem('device-not-found');
-  if (!tag_matches) throw new Problem('precondition-failed');
+  if (!found) throw new Problem(deviceNotFound);
+  if (!tag_matches) throw new Problem(preconditionFailed);
   if (!device || !tag) {
-    if (target_active === null) throw new Problem('broker-not-found');
-    throw new Problem(target_active && !target_open ? 'broker-draining' : 'broker-inactive');
+    if (target_active === null) throw new Problem(brokerNotFound);
+    throw new Problem(target_active && !target_open ? brokerDraining : brokerInactive);
   }
   const broker = resolvedBroker(outcome as Outcome, config().mqttBrokerUrl);
   return { body: { device: formatDevice(device), resolved_broker: formatResolvedBroker(broker) }, tag };

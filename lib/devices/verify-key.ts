@@ -1,7 +1,7 @@
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import type { ProblemCode } from '../errors.ts';
+import type { ProblemType } from '../errors.ts';
 import { hashCandidates, isBcrypt, sameSecret, verifyBcrypt } from '../secrets.ts';
 import { mayCompareSlowly } from './refuse.ts';
 
@@ -11,14 +11,14 @@ type StoredKey = { id: number; uuid: string; device_api_key_hash: string | null 
  * Whether `key` is this device's. One stored by the legacy service or under an older pepper is
  * stored anew, so that the slow comparison happens once.
  *
- * @param code what a wrong key is refused with: its refusals limit the slow comparison
+ * @param refusal what a wrong key is refused with: its refusals limit the slow comparison
  * @throws Problem `too-many-requests` when the comparison would be slow and too many have failed
  */
 export async function verifyDeviceKey(
   ctx: Context,
   key: string,
   device: StoredKey,
-  code: ProblemCode,
+  { code }: ProblemType,
 ): Promise<boolean> {
   const stored = device.device_api_key_hash;
   if (!stored) return false;

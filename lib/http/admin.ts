@@ -1,6 +1,13 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import { type AdminJwt, config } from '../config.ts';
-import { Problem } from '../errors.ts';
+import {
+  adminDisabled,
+  insufficientScope,
+  invalidAdminCredential,
+  issuerUnavailable,
+  Problem,
+  unauthorized,
+} from '../errors.ts';
 import { sameSecret, sha256Hex } from '../secrets.ts';
 import { type Auth, credentialOf, type Scope } from './auth.ts';
 
@@ -15,13 +22,13 @@ export const admin: Auth = { name: 'admin', authorise: authoriseAdmin };
  */
 async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<string> {
   const { adminAuth, adminJwt } = config();
-  if (!adminAuth) throw new Problem('admin-disabled');
+  if (!adminAuth) throw new Problem(adminDisabled);
   if (adminAuth === 'none') return 'admin';
   const token = credentialOf(event);
-  if (!token) throw new Problem('unauthorized', 'Send the admin credential as `Authorization: Bearer TOKEN`.');
+  if (!token) throw new Problem(unauthorized, 'Send the admin credential as `Authorization: Bearer TOKEN`.');
   const { actor, scopes } = adminJwt ? await verifyJwt(token, adminJwt) : verifyToken(token);
   if (!scopes.includes('write') && !(scope === 'read' && scopes.includes('read'))) {
-    throw new Problem('insufficient-scope');
+    throw new Problem(insufficientScope);
   }
   return actor;
 }
@@ -34,7 +41,7 @@ function verifyToken(token: string): Admin {
   // Both are compared, so that the time tells nothing of which one it was.
   const writes = adminTokenHash !== undefined && sameSecret(hash, adminTokenHash);
   const reads = adminReadTokenHash !== undefined && sameSecret(hash, adminReadTokenHash);
-  if (!writes && !reads) throw new Problem('invalid-admin-credential');
+  if (!writes && !reads) throw new Problem(invalidAdminCredential);
   return writes ? { actor: 'admin', scopes: ['write'] } : { actor: 'admin-read', scopes: ['read'] };
 }
 
@@ -67,11 +74,11 @@ async function verifyJwt(token: string, { issuer, audience, jwksUrl }: AdminJwt)
     };
   } catch (cause) {
     if (cause instanceof errors.JWTExpired) {
-      throw new Problem('invalid-admin-credential', 'The access token has expired; get a new one.', { cause });
+      throw new Problem(invalidAdminCredential, 'The access token has expired; get a new one.', { cause });
     }
     const unreachable = cause instanceof errors.JWKSTimeout || !(cause instanceof errors.JOSEError);
-    if (unreachable) throw new Problem('issuer-unavailable', undefined, { retryAfterSeconds: 5, cause });
-    throw new Problem('invalid-admin-credential', undefined, { cause });
+    if (unreachable) throw new Problem(issuerUnavailable, undefined, { retryAfterSeconds: 5, cause });
+    throw new Problem(invalidAdminCredential, undefined, { cause });
   }
 }
 

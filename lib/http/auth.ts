@@ -1,5 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { Problem } from '../errors.ts';
+import { Problem, unauthorized } from '../errors.ts';
 
 /** What an admin route asks for: `read` for GET, `write` for all else; who may write may read. */
 export type Scope = 'read' | 'write';
@@ -9,7 +9,7 @@ export type Scope = 'read' | 'write';
  * there is one, runs before anything else is looked at, throws, or answers who it is.
  */
 export type Auth = {
-  name: 'provisioning-key' | 'device-key' | 'admin';
+  name: 'provisioning-key' | 'device-key' | 'admin' | 'broker';
   /** The header that carries the key where `Authorization` is taken. */
   header?: 'x-provisioning-key' | 'x-device-api-key';
   authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<string>;
@@ -32,12 +32,12 @@ export function credentialOf(event: APIGatewayProxyEventV2, keyHeader?: Auth['he
   if (!header) return undefined;
   // The gateway joins a repeated header with commas.
   if (/,\s*(bearer|basic)\s/i.test(header)) {
-    throw new Problem('unauthorized', 'There are two Authorization headers; send one, `Authorization: Bearer KEY`.');
+    throw new Problem(unauthorized, 'There are two Authorization headers; send one, `Authorization: Bearer KEY`.');
   }
   const [, scheme, rest] = /^(\S+)\s+(.+)$/.exec(header) ?? [];
   if (scheme === undefined || rest === undefined) return /^(bearer|basic)$/i.test(header) ? undefined : header;
   if (scheme.toLowerCase() !== 'bearer') {
-    throw new Problem('unauthorized', `Authorization scheme "${scheme}" is not known here; send Bearer.`);
+    throw new Problem(unauthorized, `Authorization scheme "${scheme}" is not known here; send Bearer.`);
   }
   return rest.trim();
 }

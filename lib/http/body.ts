@@ -1,5 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { Problem } from '../errors.ts';
+import { bodyTooLarge, malformedJson, Problem } from '../errors.ts';
 
 const MAX_BYTES = 16 * 1024;
 
@@ -16,7 +16,7 @@ export function parseBody(event: APIGatewayProxyEventV2, maxBytes = MAX_BYTES): 
   // Measured before decoding: base64 has 4 characters for 3 bytes.
   const bytes = event.isBase64Encoded ? Math.floor((raw.length * 3) / 4) - 2 : Buffer.byteLength(raw);
   if (bytes > maxBytes) {
-    throw new Problem('body-too-large', `The body has ${bytes} bytes; at most ${maxBytes} are read.`);
+    throw new Problem(bodyTooLarge, `The body has ${bytes} bytes; at most ${maxBytes} are read.`);
   }
   const text = event.isBase64Encoded ? Buffer.from(raw, 'base64').toString('utf8') : raw;
   if (text.trim() === '') return undefined;
@@ -24,7 +24,7 @@ export function parseBody(event: APIGatewayProxyEventV2, maxBytes = MAX_BYTES): 
     return JSON.parse(text);
   } catch (cause) {
     if (isForm(event) && !/^\s*[[{"]/.test(text)) return Object.fromEntries(new URLSearchParams(text));
-    throw new Problem('malformed-json', `The body is not JSON: ${(cause as Error).message.replace(/, ".*$/s, '')}.`);
+    throw new Problem(malformedJson, `The body is not JSON: ${(cause as Error).message.replace(/, ".*$/s, '')}.`);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context as LambdaContext } from 'aws-lambda';
 import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { type FieldError, Problem, type ProblemCode } from '../errors.ts';
+import { type FieldError, invalidRequest, missingFields, Problem, type ProblemType, routeNotFound } from '../errors.ts';
 import { log } from '../log.ts';
 import { type Auth, credentialOf } from './auth.ts';
 import { parseBody } from './body.ts';
@@ -11,7 +11,13 @@ type Schema = z.ZodMiniType;
 type Output<S extends Schema | undefined> = S extends Schema ? z.output<S> : undefined;
 
 /** What `run` answers: a JSON body, 200 unless said otherwise. No body: 304, 204. */
-export type Reply = { status?: number; headers?: Record<string, string>; body?: object };
+export type Reply = {
+  status?: number;
+  headers?: Record<string, string>;
+  body?: object;
+  /** A body that isn't JSON, in the form that `headers` name. */
+  text?: string;
+};
 
 export type Spec<
   P extends Schema | undefined = Schema | undefined,
@@ -27,8 +33,19 @@ export type Spec<
   query?: Q;
   body?: B;
   /** Reply headers and body by status, for OpenAPI. */
-  replies: Record<number, { description: string; body?: Schema; headers?: Record<string, string> }>;
-  problems: ProblemCode[];
+  replies: Record<
+    number,
+    {
+      description: string;
+      body?: Schema;
+      /** The type that a body has which isn't JSON: `text/csv`. */
+      text?: string;
+      headers?: Record<string, string>;
+    }
+  >;
+  problems: readonly ProblemType[];
+  /** The problem of a body that lacks a required field, `missing-fields` unless said otherwise. */
+  missing?: ProblemType;
   /** Members that come first in every problem of this route: broker routes keep legacy’s `success: false`. */
   envelope?: object;
   /** The most the body may have, 16 KB unless said otherwise. */
@@ -88,7 +105,7 @@ export function routes(...endpoints: Endpoint[]): Handler & { endpoints: Endpoin
   const byKey = new Map(endpoints.map((one) => [`${one.spec.method} ${one.spec.path}`, one]));
   const handler: Handler = async (event, context) => {
     const found = byKey.get(event.routeKey);
-    if (!found) return renderProblem(new Problem('route-not-found'), context.awsRequestId);
+    if (!found) return renderProblem(new Problem(routeNotFound), context.awsRequestId);
     return found(event, context);
   };
   return Object.assign(handler, { endpoints });
@@ -104,11 +121,11 @@ async function answer(
   const input = {
     params: parse(spec.params, event.pathParameters ?? {}),
     query: parse(spec.query, event.queryStringParameters ?? {}),
-    body: spec.body && parse(spec.body, parseBody(event, spec.maxBodyBytes) ?? {}, 'missing-fields'),
+    body: spec.body && parse(spec.body, parseBody(event, spec.maxBodyBytes) ?? {}, spec.missing ?? missingFields),
     credential: authorise ? undefined : credentialOf(event, header),
     headers: event.headers,
   };
-  const { status = 200, headers = {}, body } = await spec.run(ctx, input);
+  const { status = 200, headers = {}, body, text } = await spec.run(ctx, input);
   return {
     statusCode: status,
     headers: {
@@ -117,7 +134,7 @@ async function answer(
       'x-request-id': ctx.requestId,
       ...headers,
     },
-    ...(body ? { body: JSON.stringify(body) } : {}),
+    ...(body || text !== undefined ? { body: text ?? JSON.stringify(body) } : {}),
   };
 }
 
@@ -132,14 +149,14 @@ function contextOf(event: APIGatewayProxyEventV2, lambdaContext: LambdaContext, 
 }
 
 /** Checks `value` against the schema; a problem names every field that is wrong and what it may be. */
-function parse(schema: Schema | undefined, value: unknown, ifMissing: ProblemCode = 'invalid-request'): unknown {
+function parse(schema: Schema | undefined, value: unknown, ifMissing: ProblemType = invalidRequest): unknown {
   if (!schema) return undefined;
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const errors = result.error.issues.flatMap((issue) => fieldErrors(issue, value));
   const missing = errors.some(({ message }) => message === REQUIRED);
   throw new Problem(
-    missing ? ifMissing : 'invalid-request',
+    missing ? ifMissing : invalidRequest,
     errors.map(({ path, message }) => `${path || 'The body'} ${message}`).join('; '),
     { errors },
   );

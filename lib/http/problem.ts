@@ -1,6 +1,6 @@
 import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { ConfigError } from '../config.ts';
-import { PROBLEMS, Problem } from '../errors.ts';
+import { brokerNotFound, internal, invalidRequest, Problem } from '../errors.ts';
 import { log } from '../log.ts';
 
 type PostgresError = { code: string; constraint_name?: string; column_name?: string };
@@ -12,16 +12,16 @@ type PostgresError = { code: string; constraint_name?: string; column_name?: str
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   const { code, constraint_name, column_name } = (error ?? {}) as Partial<PostgresError>;
-  if (code === '23503' && constraint_name?.includes('broker_id')) return new Problem('broker-not-found');
+  if (code === '23503' && constraint_name?.includes('broker_id')) return new Problem(brokerNotFound);
   // berth_uuid() is NULL where devices.uuid is of type uuid and the identifier is not an RFC 4122 one.
   if (code === '23502' && column_name === 'uuid') {
     const message = 'must be an RFC 4122 uuid: the devices table of this installation holds no others';
-    return new Problem('invalid-request', `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
+    return new Problem(invalidRequest, `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
   }
   if (typeof code === 'string' && /^22...$/.test(code)) {
-    return new Problem('invalid-request', 'A value is too long or of a form that cannot be stored.', { cause: error });
+    return new Problem(invalidRequest, 'A value is too long or of a form that cannot be stored.', { cause: error });
   }
-  return new Problem('internal', 'Something failed that should not; it has been logged under the requestId.', {
+  return new Problem(internal, 'Something failed that should not; it has been logged under the requestId.', {
     cause: error,
   });
 }
@@ -33,7 +33,7 @@ export function renderProblem(
   envelope: object = {},
 ): APIGatewayProxyStructuredResultV2 {
   const problem = toProblem(error);
-  const { title } = PROBLEMS[problem.code];
+  const { title } = problem;
   if (problem.code === 'internal') logUnexpected(problem.cause, requestId);
   const body = {
     ...envelope,

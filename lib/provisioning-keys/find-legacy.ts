@@ -1,7 +1,7 @@
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { keyCheckUnfinished, Problem } from '../errors.ts';
 import { hashCandidates, verifyBcrypt } from '../secrets.ts';
 
 type Row = { id: string; key_hash: string };
@@ -58,7 +58,7 @@ async function compareAll(ctx: Context, key: string, keyHmac: string, rows: Row[
   for (const row of rows) {
     if (missed.has(row.key_hash)) continue;
     if (Date.now() > ctx.deadline - RESERVE_MS)
-      throw new Problem('key-check-unfinished', undefined, { retryAfterSeconds: 1 });
+      throw new Problem(keyCheckUnfinished, undefined, { retryAfterSeconds: 1 });
     if (await verifyBcrypt(key, row.key_hash)) return row;
     missed.add(row.key_hash);
   }

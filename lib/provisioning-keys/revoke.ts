@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
-import { Problem } from '../errors.ts';
+import { Problem, provisioningKeyNotFound } from '../errors.ts';
 import { optionalText } from '../schema.ts';
 
 export const revokeKeyBody = z.strictObject({ reason: optionalText(1000, 'Why, for the record') });
@@ -20,6 +20,6 @@ export async function revokeProvisioningKey(ctx: Context, id: string, reason: st
       where id = ${id}
       returning id`,
   );
-  if (!row) throw new Problem('provisioning-key-not-found');
+  if (!row) throw new Problem(provisioningKeyNotFound);
   return { status: 'ok', message: 'Provisioning key revoked', keyId: id, ...(reason ? { reason } : {}) };
 }

@@ -2,7 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { connect } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { portTaken } from '../../local/ports.ts';
-import { cloneProject, type Local, localFile, type Program, run, stackPorts } from '../support/stack.ts';
+import {
+  cloneProject,
+  type Local,
+  localFile,
+  type Program,
+  run,
+  type stackPorts,
+  startStack,
+} from '../support/stack.ts';
 
 const clone = cloneProject();
 let ports: Awaited<ReturnType<typeof stackPorts>>;
@@ -28,9 +36,7 @@ const putBroker = (uuid: string, mqtt_broker_id: number) =>
   });
 
 beforeAll(async () => {
-  ports = await stackPorts();
-  stack = start();
-  await stack.says(/^Ready\.$/m, 120_000);
+  ({ stack, ports } = await startStack(clone.dir));
   local = localFile(clone.dir) as Local;
 });
 afterAll(async () => {

@@ -17,6 +17,7 @@ import {
 
 /** Every route with every kind of credential, and the answer to each. */
 const READ_TOKEN = 'read-token-of-the-tests';
+const BROKER_SECRET = 'secret-of-the-brokers';
 const AUDIENCE = 'berth';
 const device = newDevice();
 const other = newDevice();
@@ -33,6 +34,7 @@ const credentials: Record<string, () => string | undefined> = {
   'provisioning key': () => provisioningKey,
   'read-only token': () => READ_TOKEN,
   'admin token': () => ADMIN_TOKEN,
+  "brokers' secret": () => BROKER_SECRET,
 };
 const jwtNames = [
   'berth:read',
@@ -49,9 +51,9 @@ const jwtNames = [
 for (const name of jwtNames) credentials[`JWT ${name}`] = () => tokens[name];
 
 const routes = await loadRoutes();
-const adminRoutes = routes
-  .filter(({ endpoint }) => endpoint.spec.auth.name === 'admin')
-  .map(({ endpoint }) => endpoint.spec);
+const routesOf = (name: string) => routes.map(({ endpoint }) => endpoint.spec).filter(({ auth }) => auth.name === name);
+const adminRoutes = routesOf('admin');
+const brokerRoutes = routesOf('broker');
 
 beforeAll(async () => {
   berth = await startBerth();
@@ -109,18 +111,20 @@ async function startIssuer(): Promise<void> {
   };
 }
 
+const BROKER_AUTH_SECRET_HASH = sha256Hex(BROKER_SECRET);
 /** The modes of ADMIN_AUTH, as environments. */
 const modes = {
-  unset: () => setEnv({ ADMIN_AUTH: '' }),
-  token: () => setEnv({ ADMIN_READ_TOKEN_HASH: sha256Hex(READ_TOKEN) }),
+  unset: () => setEnv({ ADMIN_AUTH: '', BROKER_AUTH_SECRET_HASH }),
+  token: () => setEnv({ ADMIN_READ_TOKEN_HASH: sha256Hex(READ_TOKEN), BROKER_AUTH_SECRET_HASH }),
   jwt: () =>
     setEnv({
       ADMIN_AUTH: 'jwt',
       ADMIN_JWT_ISSUER: issuer,
       ADMIN_JWT_AUDIENCE: AUDIENCE,
       ADMIN_JWT_JWKS_URL: `${issuer}/keys`,
+      BROKER_AUTH_SECRET_HASH,
     }),
-  none: () => setEnv({ ADMIN_AUTH: 'none' }),
+  none: () => setEnv({ ADMIN_AUTH: 'none', BROKER_AUTH_SECRET_HASH }),
 };
 type Mode = keyof typeof modes;
 
@@ -202,11 +206,52 @@ describe('a device route knows only its own kind of key, whatever ADMIN_AUTH is'
 
   it('there is no other route without a credential', () => {
     const known = new Set([
-      ...adminRoutes.map(({ path }) => path),
+      ...[...adminRoutes, ...brokerRoutes].map(({ path }) => path),
       ...Object.keys(own).map((route) => route.split(' ')[1]),
     ]);
     const rest = routes.map(({ endpoint }) => endpoint.spec.path).filter((path) => !known.has(path));
     expect(rest).toEqual([]);
+  });
+});
+
+describe('a broker’s route knows the brokers’ secret alone', () => {
+  const paths = brokerRoutes.map(({ method, path }) => `${method} ${path}`);
+
+  it.each((Object.keys(modes) as Mode[]).flatMap((mode) => paths.map((route) => [mode, route] as const)))(
+    '%s: %s',
+    async (mode, route) => {
+      modes[mode]();
+      for (const [name, credential] of Object.entries(credentials)) {
+        const secret = credential();
+        const inQuery = secret === undefined ? {} : { query: { secret } };
+        for (const sent of [{ headers: authorization(secret) }, inQuery]) {
+          const { status, body } = await call(route, { ...sent, body: {} });
+          const code = name === 'none' ? 'unauthorized' : 'invalid-broker-secret';
+          if (name === "brokers' secret")
+            expect({ status, result: body.result }, name).toEqual({ status: 200, result: 'deny' });
+          else expect({ status, code: body.code }, name).toEqual({ status: 401, code });
+        }
+      }
+    },
+  );
+
+  it.each(paths)('without BROKER_AUTH_SECRET_HASH nobody passes: %s', async (route) => {
+    setEnv({ ADMIN_AUTH: 'none' });
+    for (const credential of Object.values(credentials)) {
+      const reply = await call(route, { headers: authorization(credential()), body: {} });
+      expect(reply).toMatchObject({ status: 403, body: { code: 'broker-auth-disabled' } });
+    }
+  });
+
+  it('while one secret succeeds the other, both pass', async () => {
+    setEnv({ BROKER_AUTH_SECRET_HASH: `${sha256Hex('next')}, ${BROKER_AUTH_SECRET_HASH.toUpperCase()}` });
+    const status = async (secret: string) => (await call(paths[0] as string, { query: { secret }, body: {} })).status;
+    expect(await Promise.all(['next', BROKER_SECRET, 'third'].map(status))).toEqual([200, 200, 401]);
+  });
+
+  it('a hash that is none closes the routes: 500, and the log says why', async () => {
+    setEnv({ BROKER_AUTH_SECRET_HASH: 'not-a-hash' });
+    expect((await call(paths[0] as string, { query: { secret: 'not-a-hash' }, body: {} })).status).toBe(500);
   });
 });
 

@@ -17,20 +17,34 @@ export type Answer = { status: number; headers: Record<string, string>; body: an
 
 let routes: Promise<Route[]> | undefined;
 
+/** Loads every function, so that the first call takes no longer than the next. */
+export function loadAll(): Promise<Route[]> {
+  routes ??= loadRoutes();
+  return routes;
+}
+
 /** Calls the handler behind `POST /api/v1/…` as API Gateway would (HTTP API, payload 2.0). */
 export async function call(target: string, options: Call = {}): Promise<Answer> {
-  const [method = '', path = ''] = target.split(' ');
-  routes ??= loadRoutes();
-  const match = findRoute(await routes, method, path);
-  if (!match) throw new Error(`no route for ${target}`);
-  const reply = await match.route.handler(eventOf(method, path, match, options), lambdaContext(options.remainingMs));
+  const { route, event } = await eventFor(target, options);
+  const reply = await route.handler(event, lambdaContext(options.remainingMs));
   const text = reply.body ?? '';
   return {
     status: reply.statusCode ?? 200,
     headers: (reply.headers ?? {}) as Record<string, string>,
     text,
-    body: text === '' ? undefined : JSON.parse(text),
+    body: text === '' || reply.headers?.['content-type']?.toString().startsWith('text/') ? undefined : JSON.parse(text),
   };
+}
+
+/** The event that API Gateway would make of the call, and the route that it goes to. */
+export async function eventFor(
+  target: string,
+  options: Call = {},
+): Promise<{ route: Route; event: APIGatewayProxyEventV2 }> {
+  const [method = '', path = ''] = target.split(' ');
+  const match = findRoute(await loadAll(), method, path);
+  if (!match) throw new Error(`no route for ${target}`);
+  return { route: match.route, event: eventOf(method, path, match, options) };
 }
 
 type Match = { route: Route; params: Record<string, string> };

@@ -30,6 +30,7 @@ export async function startBerth({
 } = {}): Promise<Berth> {
   const database = await createDatabase(inject('postgresUrl'));
   const pool = new pg.Pool({ connectionString: database.url, max: 4 });
+  pool.on('error', () => {}); // an idle connection that a test has ended
   const sql: Berth['sql'] = async (text, values) => (await pool.query(text, values)).rows;
   await prepare?.(sql);
   await migrate(database.url);
@@ -54,6 +55,9 @@ export function setEnv(env: Record<string, string>): void {
     'MQTT_PASSWORD_HASH',
     'ADMIN_AUTH',
     'ADMIN_TOKEN_HASH',
+    'BERTH_SEAL_KEY',
+    'BERTH_STAGE',
+    'BROKER_AUTH_SECRET_HASH',
   ]) {
     delete process.env[name];
   }

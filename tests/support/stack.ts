@@ -87,6 +87,22 @@ export async function stackPorts(): Promise<{ PORT: string; MQTT_PORTS: string }
   return { PORT: String(await freePort()), MQTT_PORTS: `${await freePort()},${await freePort()}` };
 }
 
+/** Runs `npm start` until it is ready; on other ports when somebody was faster at the ones found free. */
+export async function startStack(
+  dir: string,
+): Promise<{ stack: Program; ports: Awaited<ReturnType<typeof stackPorts>> }> {
+  for (let attempt = 1; ; attempt++) {
+    const ports = await stackPorts();
+    const stack = run(process.execPath, ['local/start.ts'], { cwd: dir, env: ports });
+    try {
+      await stack.says(/^Ready\.$/m, 120_000);
+      return { stack, ports };
+    } catch (error) {
+      if (attempt === 3 || !/is taken/.test(stack.output())) throw error;
+    }
+  }
+}
+
 /** What a running `npm start` in `dir` says about itself; undefined when none runs. */
 export function localFile(dir: string): Local | undefined {
   const file = path.join(dir, '.berth/local.json');

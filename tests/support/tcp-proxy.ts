@@ -1,37 +1,70 @@
 import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * `pass`: forwards. `stall`: keeps connections and forwards nothing, in neither direction. `reset`: answers
- * every packet and connection with a reset. `refuse`: nobody listens.
+ * `pass`: forwards. `delay`: forwards each packet late. `stall`: keeps connections and forwards nothing, in
+ * neither direction. `half-open`: the server has lost the connections there are, their clients don't know; new
+ * ones pass. `reset`: answers every packet and connection with a reset. `refuse`: nobody listens.
  */
-export type Mode = 'pass' | 'stall' | 'reset' | 'refuse';
+export type Mode = 'pass' | 'delay' | 'stall' | 'half-open' | 'reset' | 'refuse';
 
-export type TcpProxy = { port: number; set(mode: Mode): Promise<void>; close(): Promise<void> };
+export type TcpProxy = {
+  port: number;
+  /** @param delayMs how late packets are while in `delay` */
+  set(mode: Mode, delayMs?: number): Promise<void>;
+  /** Sends new connections to another port. */
+  aim(target: number): void;
+  close(): Promise<void>;
+};
 
-/** A TCP proxy to `port` on 127.0.0.1 whose line can be made bad. */
+/** The two ends of a connection through the proxy. */
+type Line = { client: Socket; upstream: Socket; isHalfOpen: boolean };
+
+/** A TCP proxy to `target` on 127.0.0.1 whose line can be made bad. */
 export async function startProxy(target: number): Promise<TcpProxy> {
   let mode: Mode = 'pass';
-  const sockets = new Set<Socket>();
+  let late = 0;
+  const lines = new Set<Line>();
   const resetAll = () => {
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const { client, upstream } of lines) for (const end of [client, upstream]) end.resetAndDestroy();
   };
   const server = createServer((client) => {
-    sockets.add(client);
-    client.on('error', () => {}).on('close', () => sockets.delete(client));
+    client.on('error', () => {});
     if (mode === 'reset') return void client.resetAndDestroy();
     const upstream = connect(target, '127.0.0.1');
-    sockets.add(upstream);
-    upstream.on('error', () => {}).on('close', () => sockets.delete(upstream));
-    forward(client, upstream);
-    forward(upstream, client);
+    upstream.on('error', () => {});
+    const line: Line = { client, upstream, isHalfOpen: false };
+    lines.add(line);
+    const forget = () => client.destroyed && upstream.destroyed && lines.delete(line);
+    client.on('close', forget);
+    upstream.on('close', forget);
+    forward(line, client, upstream);
+    forward(line, upstream, client);
   });
-  const forward = (from: Socket, to: Socket) => {
+  const forward = (line: Line, from: Socket, to: Socket) => {
+    // One packet after the other, so that a late one isn't overtaken.
+    let queue = Promise.resolve();
     from.on('data', (data) => {
-      if (mode === 'reset') from.resetAndDestroy();
-      else if (mode === 'pass') to.write(data);
+      if (mode === 'reset') return void from.resetAndDestroy();
+      queue = queue.then(async () => {
+        if (mode === 'delay') await sleep(late);
+        if (mode !== 'stall' && !line.isHalfOpen) to.write(data);
+      });
     });
-    // A stalled line tells nobody that the other end has gone.
-    from.on('close', () => mode !== 'stall' && to.destroy());
+    // A bad line tells nobody that the other end has gone.
+    from.on('close', () => queue.then(() => mode !== 'stall' && !line.isHalfOpen && to.destroy()));
+  };
+  const hangUp = () => {
+    for (const { client, upstream, isHalfOpen } of lines) {
+      if (client.destroyed) upstream.destroy();
+      if (upstream.destroyed && !isHalfOpen) client.destroy();
+    }
+  };
+  const halve = () => {
+    for (const line of lines) {
+      line.isHalfOpen = true;
+      line.upstream.destroy();
+    }
   };
   const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()));
   await listen(0);
@@ -43,12 +76,18 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     });
   return {
     port,
-    set: async (next) => {
-      const wasRefusing = mode === 'refuse';
+    set: async (next, delayMs = 0) => {
+      const [wasRefusing, wasStalled] = [mode === 'refuse', mode === 'stall'];
       mode = next;
+      late = delayMs;
       if (next === 'refuse') await stopListening();
       else if (wasRefusing) await listen(port);
+      if (wasStalled && next !== 'stall') hangUp();
+      if (next === 'half-open') halve();
       if (next === 'reset') resetAll();
+    },
+    aim: (next) => {
+      target = next;
     },
     close: stopListening,
   };

@@ -4,8 +4,9 @@ import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 
 const root = new URL('../../', import.meta.url);
-const { minify, target, platform, format, mainFields } = parse(readFileSync(new URL('serverless.yml', root), 'utf8'))
-  .custom.esbuild;
+const { minify, target, platform, format, charset, legalComments, mainFields } = parse(
+  readFileSync(new URL('serverless.yml', root), 'utf8'),
+).custom.esbuild;
 const functions = readdirSync(new URL('functions', root)).filter((name) => name.endsWith('.ts'));
 
 it.each(functions)('%s becomes one small bundle, without what belongs elsewhere', async (file) => {
@@ -15,7 +16,7 @@ it.each(functions)('%s becomes one small bundle, without what belongs elsewhere'
     write: false,
     metafile: true,
     logLevel: 'silent',
-    ...{ minify, target, platform, format, mainFields },
+    ...{ minify, target, platform, format, charset, legalComments, mainFields },
   });
   const packages = new Set(
     Object.keys(metafile.inputs).flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? []),

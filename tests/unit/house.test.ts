@@ -3,7 +3,7 @@ import path from 'node:path';
 import { expect, it } from 'vitest';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
-const ENTITIES = ['brokers', 'provisioning-keys', 'devices', 'bulk-assign'];
+const ENTITIES = ['brokers', 'provisioning-keys', 'devices', 'mqtt-auth', 'bulk-assign'];
 
 function sources(dir: string): string[] {
   return readdirSync(path.join(ROOT, dir), { recursive: true, encoding: 'utf8' })

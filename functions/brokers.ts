@@ -1,0 +1,184 @@
+import * as z from 'zod/mini';
+import { createBroker } from '../lib/brokers/create.ts';
+import { deleteBroker } from '../lib/brokers/delete.ts';
+import {
+  brokerParams,
+  createBrokerBody,
+  MAX_BROKER_BODY_BYTES,
+  reassignTo,
+  updateBrokerBody,
+} from '../lib/brokers/fields.ts';
+import { getBroker } from '../lib/brokers/get.ts';
+import { listBrokers } from '../lib/brokers/list.ts';
+import { listedBroker, oneBroker } from '../lib/brokers/reply.ts';
+import { summariseBrokers, summarisedBroker } from '../lib/brokers/summary.ts';
+import { testBrokerConnection, testResult } from '../lib/brokers/test-connection.ts';
+import { updateBroker } from '../lib/brokers/update.ts';
+import {
+  adminDisabled,
+  bodyTooLarge,
+  brokerChanging,
+  brokerConfigNotFound,
+  brokerInUse,
+  brokerNameTaken,
+  brokerNeeded,
+  brokerTestRunning,
+  databaseUnavailable,
+  defaultBrokerInactive,
+  insufficientScope,
+  invalidAdminCredential,
+  invalidRequest,
+  issuerUnavailable,
+  malformedJson,
+  missingBrokerFields,
+  noFieldsToUpdate,
+  reassignTargetUnusable,
+  sealingNotConfigured,
+  unauthorized,
+  unsealingFailed,
+} from '../lib/errors.ts';
+import { admin } from '../lib/http/admin.ts';
+import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { booleanText } from '../lib/schema.ts';
+
+const path = '/api/v1/mqtt/brokers';
+const envelope = { success: false };
+const problems = [
+  unauthorized,
+  invalidAdminCredential,
+  adminDisabled,
+  insufficientScope,
+  issuerUnavailable,
+  databaseUnavailable,
+] as const;
+const bodyProblems = [missingBrokerFields, invalidRequest, malformedJson, bodyTooLarge] as const;
+const changeProblems = [
+  ...bodyProblems,
+  brokerNameTaken,
+  brokerChanging,
+  defaultBrokerInactive,
+  sealingNotConfigured,
+] as const;
+const force = z.optional(booleanText('Also when devices are left without a broker'));
+const success = z.literal(true);
+const changed = z.object({ success, message: z.string(), data: oneBroker });
+
+const list = endpoint({
+  method: 'GET',
+  path,
+  summary: 'List the brokers',
+  auth: admin,
+  envelope,
+  replies: {
+    200: {
+      description: 'The default first, then by name',
+      body: z.object({ success, data: z.array(listedBroker), count: z.int() }),
+    },
+  },
+  problems: [...problems],
+  run: async (ctx) => ({ body: await listBrokers(ctx) }),
+});
+
+const summary = endpoint({
+  method: 'GET',
+  path: `${path}/summary`,
+  summary: 'List the brokers with their device counts',
+  auth: admin,
+  envelope,
+  replies: {
+    200: {
+      description: 'The default first, then by name',
+      body: z.object({ success, data: z.array(summarisedBroker), count: z.int() }),
+    },
+  },
+  problems: [...problems],
+  run: async (ctx) => ({ body: await summariseBrokers(ctx) }),
+});
+
+const get = endpoint({
+  method: 'GET',
+  path: `${path}/{id}`,
+  summary: 'One broker',
+  description: 'With its certificates. Password and private key are never shown.',
+  auth: admin,
+  envelope,
+  params: brokerParams,
+  replies: { 200: { description: 'The broker', body: z.object({ success, data: oneBroker }) } },
+  problems: [...problems, invalidRequest, brokerConfigNotFound],
+  run: async (ctx, { params }) => ({ body: await getBroker(ctx, params.id) }),
+});
+
+const create = endpoint({
+  method: 'POST',
+  path,
+  summary: 'Add a broker',
+  auth: admin,
+  envelope,
+  body: createBrokerBody,
+  maxBodyBytes: MAX_BROKER_BODY_BYTES,
+  replies: { 201: { description: 'Added', body: changed, headers: { Location: 'Its path' } } },
+  problems: [...problems, ...changeProblems],
+  missing: missingBrokerFields,
+  run: async (ctx, { body }) => {
+    const created = await createBroker(ctx, body);
+    return { status: 201, headers: { location: `${path}/${created.data.id}` }, body: created };
+  },
+});
+
+const update = endpoint({
+  method: 'PUT',
+  path: `${path}/{id}`,
+  summary: 'Change a broker',
+  description:
+    'Any of the fields; what is not sent stays. `is_default: true` makes it the default instead of the one before.',
+  auth: admin,
+  envelope,
+  params: brokerParams,
+  query: z.object({ force }),
+  body: updateBrokerBody,
+  maxBodyBytes: MAX_BROKER_BODY_BYTES,
+  replies: { 200: { description: 'Changed', body: changed } },
+  problems: [...problems, ...changeProblems, noFieldsToUpdate, brokerConfigNotFound, brokerNeeded, unsealingFailed],
+  missing: missingBrokerFields,
+  run: async (ctx, { params, query, body }) => ({
+    body: await updateBroker(ctx, params.id, body, query.force === true),
+  }),
+});
+
+const remove = endpoint({
+  method: 'DELETE',
+  path: `${path}/{id}`,
+  summary: 'Delete a broker',
+  description: 'In use it is refused, unless `reassign_to` says where its devices go.',
+  auth: admin,
+  envelope,
+  params: brokerParams,
+  query: z.object({ force, reassign_to: z.optional(reassignTo) }),
+  replies: {
+    200: {
+      description: 'Deleted',
+      body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
+    },
+  },
+  problems: [...problems, invalidRequest, brokerConfigNotFound, brokerInUse, brokerNeeded, reassignTargetUnusable],
+  run: async (ctx, { params, query }) => ({
+    body: await deleteBroker(ctx, params.id, { reassignTo: query.reassign_to, force: query.force === true }),
+  }),
+});
+
+const test = endpoint({
+  method: 'POST',
+  path: `${path}/{id}/test`,
+  summary: 'Connect to a broker',
+  description:
+    'A real MQTT CONNECT with its stored settings and credentials. A broker that can’t be reached is 200 too, with `reachable: false`, the stage and what to do.',
+  auth: admin,
+  envelope,
+  params: brokerParams,
+  budgetMs: 9_500,
+  replies: { 200: { description: 'How far it came', body: z.object({ success, data: testResult }) } },
+  problems: [...problems, invalidRequest, brokerConfigNotFound, brokerTestRunning, unsealingFailed],
+  run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
+});
+
+export const handler = routes(list, summary, get, create, update, remove, test);

@@ -1,0 +1,35 @@
+import * as z from 'zod/mini';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { followsDefault } from './followers.ts';
+import { listedBroker, listedColumns } from './reply.ts';
+
+/** A broker with its counts; the legacy service's two are strings. */
+export const summarisedBroker = z.extend(listedBroker, {
+  device_count: z.string().check(z.meta({ description: 'Devices assigned to it' })),
+  active_device_count: z.string().check(z.meta({ description: 'Those of them that are active' })),
+  following_default_count: z
+    .int()
+    .check(z.meta({ description: 'Devices that are here because it is the default; 0 for others' })),
+});
+
+/** Every broker as {@link listBrokers} has it, with how many devices are assigned to it or follow it. */
+export async function summariseBrokers(ctx: Context) {
+  const data = await query(
+    ctx,
+    (sql) => sql`
+      select ${listedColumns(sql)},
+             coalesce(assigned.total, 0)::text as device_count,
+             coalesce(assigned.active, 0)::text as active_device_count,
+             case when b.is_default then (select count(*) from devices d where ${followsDefault(sql)}) else 0 end::integer
+               as following_default_count
+      from mqtt_broker_config b
+      left join (
+        select mqtt_broker_id, count(*) as total, count(*) filter (where is_active) as active
+        from devices where mqtt_broker_id is not null
+        group by mqtt_broker_id
+      ) assigned on assigned.mqtt_broker_id = b.id
+      order by b.is_default desc nulls last, b.name, b.id`,
+  );
+  return { success: true, data, count: data.length };
+}

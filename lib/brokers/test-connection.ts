@@ -1,0 +1,184 @@
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import * as z from 'zod/mini';
+import { config } from '../config.ts';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { brokerConfigNotFound, brokerTestRunning, Problem } from '../errors.ts';
+import { log } from '../log.ts';
+import { mqttConnect } from '../mqtt.ts';
+import {
+  type Finding,
+  findingOfCertificate,
+  findingOfConnect,
+  findingOfDial,
+  meaningOf,
+  PASSWORD_UNKNOWN,
+} from './advice.ts';
+import { clientKeyOf, passwordOf, type StoredBroker } from './columns.ts';
+import { connectTcp, DialError, resolveHost, startTls, type TlsFacts } from './dial.ts';
+
+type TestedBroker = StoredBroker & {
+  id: number;
+  protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss';
+  host: string;
+  port: number;
+  ca_cert: string | null;
+  verify_certificate: boolean | null;
+  password_hash: string | null;
+};
+
+type Stage = Finding['stage'];
+
+/** What a test found. `latencyMs` has the stages that were come through, each for itself. */
+export type TestResult = {
+  reachable: boolean;
+  stage?: Stage;
+  problem?: string;
+  advice?: string;
+  tls?: TlsFacts;
+  connack?: { reasonCode: number; meaning: string };
+  latencyMs: Partial<Record<Stage, number>>;
+};
+
+const milliseconds = z.optional(z.number());
+export const testResult = z.object({
+  reachable: z.boolean(),
+  stage: z.optional(z.enum(['dns', 'tcp', 'tls', 'connack']).check(z.meta({ description: 'Where it failed' }))),
+  problem: z.optional(z.string().check(z.meta({ description: 'Why, in a word: `connection-refused`' }))),
+  advice: z.optional(z.string().check(z.meta({ description: 'Why and what to do, in sentences' }))),
+  tls: z.optional(
+    z.object({
+      version: z.nullable(z.string()),
+      subject: z.string(),
+      issuer: z.string(),
+      expiresAt: z.nullable(z.string()),
+      verified: z.boolean().check(z.meta({ description: 'false passes only where verify_certificate is false' })),
+      problem: z.optional(z.string()),
+      chain: z.array(z.string()),
+    }),
+  ),
+  connack: z.optional(z.object({ reasonCode: z.int(), meaning: z.string() })),
+  latencyMs: z.object({ dns: milliseconds, tcp: milliseconds, tls: milliseconds, connack: milliseconds }),
+});
+
+/** Kept of the request's time for the statements after the test. */
+const RESERVE_MS = 1_000;
+/** Longer than any test takes: what a test that died still blocks. */
+const LEASE_SECONDS = 15;
+
+/**
+ * Connects to a broker as a client would, by its stored settings and credentials, and says how far it came. One test
+ * at a time in the whole installation, and only to addresses where a broker may be: this is no port scanner.
+ *
+ * @returns the result; a broker that can't be reached is one too
+ * @throws Problem `broker-config-not-found`, `broker-test-running`, `unsealing-failed`
+ */
+export async function testBrokerConnection(ctx: Context, id: number) {
+  const broker = await takeLease(ctx, id);
+  try {
+    const data = await testConnection(broker, ctx.deadline - RESERVE_MS);
+    if (data.reachable) await recordSuccess(ctx, id);
+    log.info('broker tested', { brokerId: id, reachable: data.reachable, problem: data.problem });
+    return { success: true, data };
+  } finally {
+    await giveBackLease(ctx);
+  }
+}
+
+/** The broker, if no other test runs: then the lease is this request's. */
+async function takeLease(ctx: Context, id: number): Promise<TestedBroker> {
+  const [row] = await query<{ broker: TestedBroker | null; taken: boolean }>(
+    ctx,
+    (sql) => sql`
+      with broker as (
+        select id, protocol, host, port, username, password_sealed, password_hash, ca_cert, client_cert, client_key,
+               client_key_sealed, verify_certificate, is_active
+        from mqtt_broker_config where id = ${id}
+      ), lease as (
+        update broker_test_lease set until = now() + make_interval(secs => ${LEASE_SECONDS}), taken_by = ${ctx.requestId}
+        where exists (select from broker) and (until < now() or taken_by = ${ctx.requestId})
+        returning taken_by
+      )
+      select (select row_to_json(broker) from broker) as broker, exists (select from lease) as taken`,
+  );
+  if (!row?.broker) throw new Problem(brokerConfigNotFound);
+  if (!row.taken) throw new Problem(brokerTestRunning, undefined, { retryAfterSeconds: 2 });
+  return row.broker;
+}
+
+async function giveBackLease(ctx: Context): Promise<void> {
+  await query(ctx, (sql) => sql`update broker_test_lease set until = '-infinity' where taken_by = ${ctx.requestId}`);
+}
+
+async function recordSuccess(ctx: Context, id: number): Promise<void> {
+  await query(
+    ctx,
+    (sql) => sql`update mqtt_broker_config set last_connected_at = now() at time zone 'utc' where id = ${id}`,
+  );
+}
+
+async function testConnection(broker: TestedBroker, deadline: number): Promise<TestResult> {
+  const result: TestResult = { reachable: false, latencyMs: {} };
+  const secrets = { password: passwordOf(broker, broker.id), clientKey: clientKeyOf(broker, broker.id) };
+  let socket: Socket | undefined;
+  try {
+    socket = await open(broker, secrets.clientKey, result, deadline);
+    await login(broker, secrets.password, socket, result, deadline);
+    return { ...result, reachable: true };
+  } catch (error) {
+    if (error instanceof Unreachable) return { ...result, ...error.finding };
+    if (error instanceof DialError) return { ...result, ...findingOfDial(error) };
+    throw error;
+  } finally {
+    socket?.destroy();
+  }
+}
+
+class Unreachable extends Error {
+  readonly finding: Finding;
+  constructor(finding: Finding) {
+    super(finding.problem);
+    this.finding = finding;
+  }
+}
+
+/** DNS, TCP and, by the protocol, TLS. Nothing is sent over TLS to a server that isn't the broker's. */
+async function open(broker: TestedBroker, key: string | undefined, result: TestResult, deadline: number) {
+  const { host, port, protocol, ca_cert, client_cert, verify_certificate } = broker;
+  const addresses = await timed(result, 'dns', () => resolveHost(host, config().isLocalStack, deadline));
+  const plain = await timed(result, 'tcp', () => connectTcp(addresses, port, deadline));
+  if (protocol === 'mqtt' || protocol === 'ws') return plain;
+  const options = { host, ca: ca_cert || undefined, cert: client_cert || undefined, key };
+  const { socket, facts } = await timed(result, 'tls', () => startTls(plain, options, deadline));
+  result.tls = facts;
+  if (facts.verified || verify_certificate === false) return socket;
+  socket.destroy();
+  throw new Unreachable(findingOfCertificate(facts, Boolean(ca_cert)));
+}
+
+async function login(
+  { protocol, host, port, username, password_hash }: TestedBroker,
+  password: string | undefined,
+  socket: Socket,
+  result: TestResult,
+  deadline: number,
+): Promise<void> {
+  if (password_hash && !password) throw new Unreachable(PASSWORD_UNKNOWN);
+  const clientId = `berth-test-${randomBytes(6).toString('hex')}`;
+  const timeoutMs = Math.max(1, deadline - Date.now());
+  const options = { socket, protocol, host, port, clientId, username: username ?? undefined, password, timeoutMs };
+  const outcome = await timed(result, 'connack', () => mqttConnect(options));
+  if (outcome.kind === 'connack') {
+    result.connack = { reasonCode: outcome.returnCode, meaning: meaningOf(outcome.returnCode) };
+  }
+  const finding = findingOfConnect(outcome, protocol === 'ws' || protocol === 'wss');
+  if (finding) throw new Unreachable(finding);
+}
+
+async function timed<T>({ latencyMs }: TestResult, stage: Stage, run: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  const outcome = await run();
+  latencyMs[stage] = Math.round((performance.now() - started) * 10) / 10;
+  return outcome;
+}

@@ -1,0 +1,25 @@
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { bulkAssignJobEnded, Problem } from '../errors.ts';
+import { findJob } from './find-job.ts';
+import { type Job, jobColumns } from './schema.ts';
+
+/**
+ * Ends an open job where it is; a batch that is running is done to its end first. Cancelling twice is the
+ * same as once.
+ * @throws Problem `bulk-assign-job-not-found`, `bulk-assign-job-ended`
+ */
+export async function cancelJob(ctx: Context, id: number): Promise<Job> {
+  const [job] = await query<Job>(
+    ctx,
+    (sql) => sql`
+      update bulk_assign_jobs j set state = 'cancelled', ended_at = coalesce(j.ended_at, now())
+      where j.id = ${id} and j.state in ('queued', 'running', 'cancelled')
+      returning ${jobColumns(sql)}`,
+  );
+  if (job) return job;
+  const { state } = await findJob(ctx, id);
+  throw new Problem(bulkAssignJobEnded, `Job ${id} is ${state}: only an open one can be cancelled.`, {
+    extra: { state },
+  });
+}

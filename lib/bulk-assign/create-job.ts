@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { idempotencyKeyReused, Problem } from '../errors.ts';
+import type { NewJob } from './schema.ts';
+import { type Target, targetBroker, targetProblem } from './target.ts';
+
+type Row = { target: Target | null; job_id: number | null; same_body: boolean | null };
+
+/**
+ * Makes a job, which begins at the first device and ends at the last there is now.
+ *
+ * @param idempotencyKey the same key with the same body answers the same job
+ * @throws Problem `broker-not-found`, `broker-inactive`, `broker-draining`, `no-default-broker`,
+ *   `idempotency-key-reused`
+ */
+export async function createJob(ctx: Context, input: NewJob, idempotencyKey: string | undefined): Promise<number> {
+  const { filter, target, max_per_minute } = input;
+  const once = idempotencyKey ? `key:${idempotencyKey}` : `request:${ctx.requestId}`;
+  const hash = createHash('sha256').update(JSON.stringify({ filter, target, max_per_minute })).digest('base64url');
+  const [row] = await query<Row>(
+    ctx,
+    (sql) => sql`
+      with target as (${targetBroker(sql, target.mqtt_broker_id)}), job as (
+        insert into bulk_assign_jobs as j
+          (once, request_hash, request_id, created_by, filter, target_broker_id, max_per_minute, start_id, cursor_id, end_id)
+        select ${once}, ${hash}, ${ctx.requestId}, ${ctx.actor}, ${JSON.stringify(filter)}::text::jsonb,
+               (select id from target), ${max_per_minute ?? null}, 0, 0, (select coalesce(max(id), 0) from devices)
+        where ${target.mqtt_broker_id === null}::boolean
+           or exists (select from target where problem is null)
+           or exists (select from bulk_assign_jobs where once = ${once})
+        on conflict (once) do update set once = excluded.once
+        returning j.id, j.request_hash = ${hash} as same_body
+      )
+      select (select row_to_json(target) from target) as target, job.id as job_id, job.same_body
+      from (select) as one left join job on true`,
+  );
+  if (!row?.job_id) throw targetProblem(row?.target ?? undefined, target.mqtt_broker_id);
+  if (!row.same_body) throw new Problem(idempotencyKeyReused);
+  return row.job_id;
+}

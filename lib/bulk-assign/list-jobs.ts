@@ -1,0 +1,25 @@
+import type * as z from 'zod/mini';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { formatJob, type Job, jobColumns, type jobsQuery } from './schema.ts';
+
+/**
+ * Jobs, newest first. Named devices are only counted here: a page of jobs could name 100,000.
+ *
+ * @param after the id of the page before's last job
+ */
+export async function listJobs(ctx: Context, { limit = 20, after }: z.output<typeof jobsQuery>) {
+  const jobs = await query<Job>(
+    ctx,
+    (sql) => sql`
+      select ${jobColumns(sql)} from bulk_assign_jobs j
+      where ${after === undefined ? sql`true` : sql`j.id < ${after}`}
+      order by j.id desc
+      limit ${limit + 1}`,
+  );
+  const page = jobs.slice(0, limit).map(({ filter: { uuids, ...filter }, ...job }) => ({
+    ...formatJob({ ...job, filter }),
+    filter: { ...filter, ...(uuids ? { uuid_count: uuids.length } : {}) },
+  }));
+  return { count: page.length, jobs: page, nextAfter: jobs.length > limit ? page.at(-1)?.id : undefined };
+}

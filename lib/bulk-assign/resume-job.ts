@@ -1,0 +1,28 @@
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { bulkAssignJobEnded, Problem } from '../errors.ts';
+import { findJob } from './find-job.ts';
+import { isOpen } from './schema.ts';
+
+/**
+ * Opens a failed or cancelled job again where it ended. An open one stays as it is.
+ * @throws Problem `bulk-assign-job-not-found`, `bulk-assign-job-ended` when it is finished or reverted
+ */
+export async function resumeJob(ctx: Context, id: number): Promise<void> {
+  const [job] = await query(
+    ctx,
+    (sql) => sql`
+      update bulk_assign_jobs j set state = 'queued', failure = null, ended_at = null
+      where j.id = ${id} and j.state in ('failed', 'cancelled')
+        and not exists (select from bulk_assign_jobs revert where revert.reverts_job_id = j.id)
+      returning j.id`,
+  );
+  if (job) return;
+  const found = await findJob(ctx, id);
+  if (isOpen(found)) return;
+  const { state, reverted_by_job_id } = found;
+  const why = reverted_by_job_id === null ? state : `${state} and reverted by job ${reverted_by_job_id}`;
+  throw new Problem(bulkAssignJobEnded, `Job ${id} is ${why}: it can’t be resumed.`, {
+    extra: { state, reverted_by_job_id },
+  });
+}

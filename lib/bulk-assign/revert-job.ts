@@ -1,0 +1,38 @@
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { bulkAssignJobOpen, bulkAssignJobReverted, Problem } from '../errors.ts';
+import { findJob } from './find-job.ts';
+import { isOpen } from './schema.ts';
+
+/**
+ * Makes the job that puts back what job `id` moved, in the order it moved them, where each device came
+ * from: those that still are where the job put them.
+ *
+ * @returns the new job's id
+ * @throws Problem `bulk-assign-job-not-found`, `bulk-assign-job-open`, `bulk-assign-job-reverted`
+ */
+export async function revertJob(ctx: Context, id: number): Promise<number> {
+  const [revert] = await query<{ id: number; mine: boolean }>(
+    ctx,
+    (sql) => sql`
+      insert into bulk_assign_jobs as j
+        (once, request_id, created_by, filter, reverts_job_id, max_per_minute, start_id, cursor_id, end_id)
+      select ${`revert:${id}`}, ${ctx.requestId}, ${ctx.actor}, '{}', reverted.id, reverted.max_per_minute,
+             events.first - 1, events.first - 1, events.last
+      from bulk_assign_jobs reverted,
+           (select coalesce(min(id), 1) as first, coalesce(max(id), 0) as last from device_events where job_id = ${id}) events
+      where reverted.id = ${id} and reverted.state not in ('queued', 'running')
+      on conflict (once) do update set once = excluded.once
+      returning j.id, j.request_id = ${ctx.requestId} as mine`,
+  );
+  if (revert?.mine) return revert.id;
+  const job = await findJob(ctx, id);
+  if (isOpen(job)) {
+    throw new Problem(bulkAssignJobOpen, `Job ${id} is ${job.state}: cancel it first, then revert it.`, {
+      extra: { state: job.state },
+    });
+  }
+  throw new Problem(bulkAssignJobReverted, `Job ${id} has been reverted by job ${job.reverted_by_job_id}.`, {
+    extra: { state: job.state, reverted_by_job_id: job.reverted_by_job_id },
+  });
+}

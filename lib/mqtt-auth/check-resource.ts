@@ -1,0 +1,33 @@
+import type { Context } from '../context.ts';
+import { clientIdsOf } from './client-ids.ts';
+import { findMqttUser, type MqttUser } from './find-user.ts';
+import type { ResourceQuestion } from './schema.ts';
+
+/** The exchange that RabbitMQ's MQTT plugin publishes to, unless `mqtt.exchange` says otherwise. */
+export const EXCHANGE = 'amq.topic';
+
+/**
+ * Whether a user may use a queue or an exchange of RabbitMQ: what its MQTT plugin needs for this user's
+ * own connection, and nothing else.
+ *
+ * @param brokerId the broker that asks, if it says so
+ * @returns why not; undefined: it may
+ */
+export async function checkResource(
+  ctx: Context,
+  brokerId: number | undefined,
+  question: ResourceQuestion,
+): Promise<string | undefined> {
+  const found = await findMqttUser(ctx, question.username, brokerId);
+  if ('refusal' in found) return found.refusal;
+  return isOwn(found.user, question) ? undefined : 'not a resource of its MQTT connection';
+}
+
+function isOwn(user: MqttUser, { resource, name, permission }: ResourceQuestion): boolean {
+  if (resource === 'exchange') return name === EXCHANGE && (permission === 'read' || permission === 'write');
+  return resource === 'queue' && name !== undefined && clientIdsOf(user).flatMap(queuesOf).includes(name);
+}
+
+function queuesOf(clientId: string): string[] {
+  return [`mqtt-subscription-${clientId}qos0`, `mqtt-subscription-${clientId}qos1`, `mqtt-will-${clientId}`];
+}

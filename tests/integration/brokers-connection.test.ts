@@ -1,0 +1,336 @@
+import { randomBytes } from 'node:crypto';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Answer, call } from '../support/api.ts';
+import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
+import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
+import { crowd } from '../support/crowd.ts';
+import { type MqttServerOptions, PASSWORD, serve, startMqttServer, USERNAME } from '../support/mqtt-servers.ts';
+
+const path = '/api/v1/mqtt/brokers';
+const SEAL_KEY = randomBytes(32).toString('base64');
+
+let berth: Berth;
+let authority: Authority;
+let server: Pair;
+beforeAll(async () => {
+  berth = await startBerth();
+  authority = await createAuthority('Test CA');
+  server = await authority.issue({ commonName: 'broker', hosts: ['localhost', '127.0.0.1'] });
+});
+afterAll(() => berth.stop());
+beforeEach(async () => {
+  setEnv({ BERTH_SEAL_KEY: SEAL_KEY, BERTH_STAGE: 'local' });
+  await berth.sql('delete from mqtt_broker_config');
+});
+
+const closing: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of closing.splice(0)) await one.close();
+});
+
+/** A real broker that is closed after the test. */
+async function broker(options: MqttServerOptions) {
+  const started = await startMqttServer(options);
+  closing.push(started);
+  return started;
+}
+
+/** A TCP server that does as it is told with each connection. */
+async function tcpServer(onConnection: (socket: Socket) => void) {
+  const started = await serve(createServer(onConnection));
+  closing.push(started);
+  return started;
+}
+
+async function add(fields: object): Promise<number> {
+  const body = { name: `b-${randomBytes(4).toString('hex')}`, host: 'localhost', ...fields };
+  const reply = await call(`POST ${path}`, { headers: admin, body });
+  expect(reply.status, reply.text).toBe(201);
+  return reply.body.data.id;
+}
+
+const login = { username: USERNAME, password: PASSWORD };
+const test = (id: number): Promise<Answer> => call(`POST ${path}/${id}/test`, { headers: admin });
+
+/** Adds a broker by its settings and tests it. */
+async function tested(fields: object): Promise<Answer> {
+  return test(await add({ ...login, ...fields }));
+}
+
+/** The reply of a test that found the broker unreachable. */
+const unreachable = (stage: string, problem: string) => ({
+  status: 200,
+  body: { success: true, data: { reachable: false, stage, problem, advice: expect.stringMatching(/.{20}/) } },
+});
+
+describe('reached', () => {
+  it.each(['mqtt', 'mqtts', 'ws', 'wss'] as const)('by %s, with the right credentials', async (protocol) => {
+    const { port, clients, open } = await broker({ protocol, tls: server });
+    const overTls = protocol === 'mqtts' || protocol === 'wss';
+    const id = await add({ ...login, protocol, port, ...(overTls ? { ca_cert: authority.cert } : {}) });
+    const { status, body } = await test(id);
+    expect(status).toBe(200);
+    expect(body).toEqual({
+      success: true,
+      data: {
+        reachable: true,
+        ...(overTls
+          ? {
+              tls: {
+                version: 'TLSv1.3',
+                subject: 'CN=broker',
+                issuer: 'CN=Test CA',
+                expiresAt: expect.stringMatching(/^20\d\d-.*Z$/),
+                verified: true,
+                chain: ['CN=broker', 'CN=Test CA'],
+              },
+            }
+          : {}),
+        connack: { reasonCode: 0, meaning: 'accepted' },
+        latencyMs: {
+          dns: expect.any(Number),
+          tcp: expect.any(Number),
+          ...(overTls ? { tls: expect.any(Number) } : {}),
+          connack: expect.any(Number),
+        },
+      },
+    });
+    expect(clients).toEqual([expect.stringMatching(/^berth-test-[0-9a-f]{12}$/)]);
+    await expect.poll(open, { message: 'it hangs up' }).toBe(0);
+    const [row] = await berth.sql(
+      `select last_connected_at > now() at time zone 'utc' - interval '10 s' as now from mqtt_broker_config`,
+    );
+    expect(row).toEqual({ now: true });
+  });
+
+  it('with a client certificate, where the broker wants one', async () => {
+    const client = await authority.issue({ commonName: 'berth' });
+    const tls = { ...server, ca: authority.cert, requestCert: true, rejectUnauthorized: true };
+    const { port } = await broker({ protocol: 'mqtts', tls });
+    const fields = { protocol: 'mqtts', port, ca_cert: authority.cert };
+    expect(await tested({ ...fields, client_cert: client.cert, client_key: client.key })).toMatchObject({
+      body: { data: { reachable: true } },
+    });
+    expect(await tested(fields)).toMatchObject(unreachable('tls', 'client-certificate-refused'));
+    // As the legacy service left it: the key as plain PEM.
+    const { cert, key } = client;
+    const legacy = await add({ ...login, ...fields });
+    await berth.sql('update mqtt_broker_config set client_cert = $1, client_key = $2 where id = $3', [
+      cert,
+      key,
+      legacy,
+    ]);
+    expect(await test(legacy)).toMatchObject({ body: { data: { reachable: true } } });
+  });
+
+  it('with verify_certificate false, and the certificate’s fault is reported all the same', async () => {
+    const { port } = await broker({ protocol: 'mqtts', tls: server });
+    expect(await tested({ protocol: 'mqtts', port, verify_certificate: false })).toMatchObject({
+      body: { data: { reachable: true, tls: { verified: false, problem: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' } } },
+    });
+  });
+
+  it('at an IP address, with a certificate for it', async () => {
+    const { port } = await broker({ protocol: 'mqtts', tls: server });
+    const fields = { host: '127.0.0.1', protocol: 'mqtts', port, ca_cert: authority.cert };
+    expect(await tested(fields)).toMatchObject({ body: { data: { reachable: true, tls: { verified: true } } } });
+  });
+});
+
+describe('refused by the broker', () => {
+  it.each(['mqtt', 'wss'] as const)('a wrong password by %s is CONNACK 4', async (protocol) => {
+    const { port } = await broker({ protocol, tls: server });
+    const fields = { protocol, port, password: 'wrong', ...(protocol === 'wss' ? { ca_cert: authority.cert } : {}) };
+    const reply = await tested(fields);
+    expect(reply).toMatchObject(unreachable('connack', 'wrong-credentials'));
+    expect(reply.body.data.connack).toEqual({ reasonCode: 4, meaning: 'bad user name or password' });
+    const rows = await berth.sql('select last_connected_at from mqtt_broker_config');
+    expect(rows).toEqual([{ last_connected_at: null }]);
+  });
+
+  it.each([
+    [2, 'client-id-rejected'],
+    [3, 'server-unavailable'],
+    [5, 'not-authorised'],
+  ] as const)('CONNACK %i is %s', async (refuseWith, problem) => {
+    const { port } = await broker({ protocol: 'mqtt', refuseWith });
+    const reply = await tested({ port });
+    expect(reply).toMatchObject(unreachable('connack', problem));
+    expect(reply.body.data.connack.reasonCode).toBe(refuseWith);
+  });
+
+  it('CONNACK 1 is protocol-version', async () => {
+    const { port } = await tcpServer((socket) => socket.once('data', () => socket.write(Buffer.of(0x20, 2, 0, 1))));
+    expect(await tested({ port })).toMatchObject(unreachable('connack', 'protocol-version'));
+  });
+
+  it('a legacy bcrypt hash is no password to connect with, and is said to be so', async () => {
+    const { port, clients } = await broker({ protocol: 'mqtt' });
+    const id = await addBroker(berth, { host: 'localhost', port, username: USERNAME, password_hash: '$2b$10$x' });
+    expect(await test(id)).toMatchObject(unreachable('connack', 'password-unknown'));
+    expect(clients).toEqual([]);
+  });
+});
+
+describe('not reached', () => {
+  it('a name that does not resolve', async () => {
+    expect(await tested({ host: 'nowhere.invalid', port: 1883 })).toMatchObject({
+      status: 200,
+      body: { data: { reachable: false, stage: 'dns', problem: expect.stringMatching(/^(name-not-found|dns-)/) } },
+    });
+  });
+
+  it('a port where nobody listens', async () => {
+    const gone = await serve(createServer());
+    await gone.close();
+    expect(await tested({ host: '127.0.0.1', port: gone.port })).toMatchObject(
+      unreachable('tcp', 'connection-refused'),
+    );
+  });
+
+  it.each([
+    ['mqtt', 'connack', 'connack-timeout'],
+    ['ws', 'connack', 'connack-timeout'],
+    ['mqtts', 'tls', 'tls-timeout'],
+  ])('a black hole by %s is given up within 10 s', async (protocol, stage, problem) => {
+    const { port, open } = await tcpServer((socket) => socket.resume());
+    const started = Date.now();
+    expect(await tested({ protocol, port })).toMatchObject(unreachable(stage, problem));
+    expect(Date.now() - started).toBeLessThan(10_000);
+    await expect.poll(open).toBe(0);
+  });
+
+  it('an address that nothing answers from is given up within 10 s', async () => {
+    const started = Date.now();
+    // TEST-NET-1, which nobody routes: silence, or a network that says so.
+    const { body } = await tested({ host: '192.0.2.1', port: 1883 });
+    expect(body.data).toMatchObject({ reachable: false, stage: 'tcp' });
+    expect(Date.now() - started).toBeLessThan(10_000);
+  });
+
+  it.each([
+    ['hangs up', (socket: Socket) => socket.end(), 'closed'],
+    ['resets', (socket: Socket) => socket.once('data', () => socket.resetAndDestroy()), 'closed'],
+    [
+      'answers something else',
+      (socket: Socket) => socket.once('data', () => socket.write('HTTP/1.1 400 Bad\r\n\r\n')),
+      'not-mqtt',
+    ],
+  ])('a server that %s', async (_, behaviour, problem) => {
+    const { port } = await tcpServer(behaviour);
+    expect(await tested({ port })).toMatchObject(unreachable('connack', problem));
+  });
+
+  it('a web server without MQTT over WebSocket', async () => {
+    const web = await serve(createHttpServer((_, response) => response.writeHead(404).end()));
+    closing.push(web);
+    const reply = await tested({ protocol: 'ws', port: web.port });
+    expect(reply).toMatchObject(unreachable('connack', 'not-mqtt'));
+    expect(reply.body.data.advice).toContain('404');
+  });
+
+  it('a port that does not speak TLS', async () => {
+    const { port } = await tcpServer((socket) => socket.once('data', () => socket.write('220 hello\r\n')));
+    expect(await tested({ protocol: 'mqtts', port })).toMatchObject(unreachable('tls', 'not-tls'));
+  });
+
+  it('a port that wants TLS', async () => {
+    const { port } = await broker({ protocol: 'mqtts', tls: server });
+    expect(await tested({ port })).toMatchObject({ body: { data: { reachable: false, stage: 'connack' } } });
+  });
+});
+
+describe('not trusted, and nothing is sent', () => {
+  /** Tests against a broker with this certificate; the CONNECT must not have come. */
+  async function distrusted(tls: Pair, fields: object, problem: string): Promise<Answer> {
+    const { port, clients } = await broker({ protocol: 'mqtts', tls });
+    const reply = await tested({ protocol: 'mqtts', port, ca_cert: authority.cert, ...fields });
+    expect(reply).toMatchObject(unreachable('tls', problem));
+    expect(reply.body.data.tls).toMatchObject({ verified: false, expiresAt: expect.any(String) });
+    expect(clients).toEqual([]);
+    return reply;
+  }
+
+  it('a certificate of another CA, named with its chain', async () => {
+    const other = await createAuthority('Other CA');
+    const certificate = await other.issue({ commonName: 'impostor', hosts: ['localhost'] });
+    const { body } = await distrusted(certificate, {}, 'certificate-untrusted');
+    expect(body.data.tls).toMatchObject({ subject: 'CN=impostor', issuer: 'CN=Other CA' });
+    expect(body.data.advice).toContain('CN=impostor ← CN=Other CA');
+    expect(body.data.advice).toContain('ca_cert');
+  });
+
+  it('a private CA where the broker has no ca_cert', async () => {
+    const { body } = await distrusted(server, { ca_cert: null }, 'certificate-untrusted');
+    expect(body.data.advice).toContain('no ca_cert');
+  });
+
+  it('an expired certificate', async () => {
+    const expired = await authority.issue({ commonName: 'broker', hosts: ['localhost'], days: -1 });
+    await distrusted(expired, {}, 'certificate-expired');
+  });
+
+  it('a certificate for another name', async () => {
+    const other = await authority.issue({ commonName: 'broker', hosts: ['mqtt.example.com'] });
+    await distrusted(other, {}, 'host-name-mismatch');
+  });
+});
+
+describe('no port scanner', () => {
+  it.each(['localhost', '127.0.0.1', '::1', '169.254.169.254', '0.0.0.0'])(
+    '%s is not connected to outside the local stack',
+    async (host) => {
+      const { port, clients, open } = await broker({ protocol: 'mqtt' });
+      const id = await addBroker(berth, { host, port });
+      setEnv({ BERTH_SEAL_KEY: SEAL_KEY });
+      const reply = await test(id);
+      expect(reply).toMatchObject(unreachable('dns', 'address-not-allowed'));
+      expect(Object.keys(reply.body.data.latencyMs)).not.toContain('tcp');
+      expect([clients.length, open()]).toEqual([0, 0]);
+    },
+  );
+
+  it('the metadata address is not connected to by the local stack either', async () => {
+    const id = await addBroker(berth, { host: '169.254.169.254', port: 80 });
+    expect(await test(id)).toMatchObject(unreachable('dns', 'address-not-allowed'));
+  });
+
+  it('one test at a time in the whole installation; the others are told to wait', async () => {
+    const { port } = await tcpServer((socket) => setTimeout(() => socket.destroy(), 2_000));
+    const ids = [await add({ port }), await add({ port }), await add({ port })];
+    const answers = await crowd(
+      [...ids, ...ids].map((id) => ({ target: `POST ${path}/${id}/test`, options: { headers: admin } })),
+      6,
+    );
+    const running = answers.filter(({ status }) => status === 200);
+    expect(running).toHaveLength(1);
+    for (const answer of answers.filter(({ status }) => status !== 200)) {
+      expect(answer).toMatchObject({
+        status: 429,
+        headers: { 'retry-after': expect.any(String) },
+        body: { success: false, code: 'broker-test-running' },
+      });
+    }
+    expect(await test(ids[0] as number), 'and then the next').toMatchObject({ status: 200 });
+  });
+
+  it('a test that died gives way by the clock', async () => {
+    const { port } = await broker({ protocol: 'mqtt' });
+    const id = await add({ ...login, port });
+    await berth.sql(`update broker_test_lease set until = now() + interval '1 minute', taken_by = 'dead'`);
+    expect(await test(id)).toMatchObject({ status: 429 });
+    await berth.sql(`update broker_test_lease set until = now() - interval '1 second'`);
+    expect(await test(id)).toMatchObject({ status: 200, body: { data: { reachable: true } } });
+  });
+});
+
+it('a password sealed with a key that is gone is 409, and the next test may run', async () => {
+  const { port } = await broker({ protocol: 'mqtt' });
+  const id = await add({ ...login, port });
+  setEnv({ BERTH_SEAL_KEY: `2:${randomBytes(32).toString('hex')}`, BERTH_STAGE: 'local' });
+  expect(await test(id)).toMatchObject({ status: 409, body: { success: false, code: 'unsealing-failed' } });
+  setEnv({ BERTH_SEAL_KEY: `2:${randomBytes(32).toString('hex')},1:${SEAL_KEY}`, BERTH_STAGE: 'local' });
+  expect(await test(id)).toMatchObject({ status: 200, body: { data: { reachable: true } } });
+});

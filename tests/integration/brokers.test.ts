@@ -1,0 +1,800 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { log } from '../../lib/log.ts';
+import { type Answer, call } from '../support/api.ts';
+import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
+import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
+import { type CrowdCall, crowd } from '../support/crowd.ts';
+
+const path = '/api/v1/mqtt/brokers';
+const SEAL_KEY = randomBytes(32).toString('base64');
+
+let berth: Berth;
+let authority: Authority;
+let client: Pair;
+beforeAll(async () => {
+  berth = await startBerth();
+  authority = await createAuthority('Test CA');
+  client = await authority.issue({ commonName: 'berth' });
+});
+afterAll(() => berth.stop());
+beforeEach(async () => {
+  setEnv({ BERTH_SEAL_KEY: SEAL_KEY });
+  await berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events');
+  await berth.sql('delete from mqtt_broker_config');
+});
+
+const get = (target: string) => call(`GET ${path}${target}`, { headers: admin });
+const create = (body: unknown) => call(`POST ${path}`, { headers: admin, body });
+const update = (id: number, body: unknown, query?: Record<string, string>) =>
+  call(`PUT ${path}/${id}`, { headers: admin, body, ...(query ? { query } : {}) });
+const remove = (id: number, query?: Record<string, string>) =>
+  call(`DELETE ${path}/${id}`, { headers: admin, ...(query ? { query } : {}) });
+const row = async (id: number) => (await berth.sql('select * from mqtt_broker_config where id = $1', [id]))[0];
+const defaults = async () =>
+  (await berth.sql('select id from mqtt_broker_config where is_default')).map(({ id }) => id);
+const wanted = { name: 'new', host: 'mqtt.example.com', port: 1883 };
+
+async function created(body: object): Promise<number> {
+  const reply = await create({ ...wanted, name: `b-${randomBytes(4).toString('hex')}`, ...body });
+  expect(reply.status, reply.text).toBe(201);
+  return reply.body.data.id;
+}
+
+/** A device assigned to the broker, or to none. */
+async function deviceOn(brokerId: number | null): Promise<string> {
+  const { uuid } = newDevice();
+  await berth.sql('insert into devices (uuid, fleet_id, mqtt_broker_id) values ($1, $2, $3)', [
+    uuid,
+    'fleet-a',
+    brokerId,
+  ]);
+  return uuid;
+}
+
+const LISTED = [
+  ...['id', 'name', 'description', 'protocol', 'host', 'port', 'username', 'use_tls', 'client_id_prefix', 'keep_alive'],
+  ...['clean_session', 'reconnect_period', 'connect_timeout', 'is_active', 'is_default', 'broker_type', 'extra_config'],
+  ...['created_at', 'updated_at', 'last_connected_at', 'accepts_new_devices', 'region', 'allocation_weight'],
+];
+const ONE = [
+  ...LISTED,
+  ...['ca_cert', 'client_cert', 'verify_certificate', 'has_password', 'has_client_key'],
+  ...['ca_cert_info', 'client_cert_info'],
+];
+
+describe('reading', () => {
+  it('lists the default first, then by name, with the legacy columns', async () => {
+    await created({ name: 'b' });
+    await created({ name: 'a' });
+    await created({ name: 'z', is_default: true });
+    const { status, body } = await get('');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ success: true, count: 3, data: [{ name: 'z' }, { name: 'a' }, { name: 'b' }] });
+    expect(Object.keys(body.data[0]).sort()).toEqual([...LISTED].sort());
+  });
+
+  it('summarises who is assigned, as strings, and who follows the default', async () => {
+    const first = await created({ name: 'first', is_default: true });
+    const second = await created({ name: 'second' });
+    const resting = await created({ name: 'third', is_active: false });
+    for (const broker of [second, second, resting, null]) await deviceOn(broker);
+    await berth.sql('update devices set is_active = false where id = (select min(id) from devices)');
+    // Its provisioning key leads it to a broker, so it follows no default.
+    const { id: keyId } = await issueKey({ default_broker_id: second });
+    await berth.sql('insert into devices (uuid, provisioned_by_key_id) values ($1, $2)', [newDevice().uuid, keyId]);
+    const { body } = await get('/summary');
+    expect(body).toMatchObject({
+      success: true,
+      count: 3,
+      data: [
+        { id: first, device_count: '0', active_device_count: '0', following_default_count: 2 },
+        { id: second, device_count: '2', active_device_count: '1', following_default_count: 0 },
+        { id: resting, device_count: '1', active_device_count: '1', following_default_count: 0 },
+      ],
+    });
+  });
+
+  it('one has its certificates, and of its secrets only whether they are there', async () => {
+    const id = await created({
+      ca_cert: authority.cert,
+      client_cert: client.cert,
+      client_key: client.key,
+      username: 'u',
+      password: 'p',
+    });
+    const { status, body } = await get(`/${id}`);
+    expect(status).toBe(200);
+    expect(Object.keys(body.data).sort()).toEqual([...ONE].sort());
+    expect(body).toMatchObject({
+      success: true,
+      data: {
+        ca_cert: authority.cert,
+        client_cert: client.cert,
+        has_password: true,
+        has_client_key: true,
+        ca_cert_info: [
+          { subject: 'CN=Test CA', issuer: 'CN=Test CA', expires_at: expect.stringMatching(/^20\d\d-.*Z$/) },
+        ],
+        client_cert_info: [{ subject: 'CN=berth', issuer: 'CN=Test CA' }],
+      },
+    });
+  });
+
+  it.each(['0', '-1', '2147483648', '1.5', 'x', '1e3'])('an id of %s is 400', async (id) => {
+    for (const route of [`GET ${path}/${id}`, `PUT ${path}/${id}`, `DELETE ${path}/${id}`, `POST ${path}/${id}/test`]) {
+      expect(await call(route, { headers: admin, body: {} })).toMatchObject({
+        status: 400,
+        body: { success: false, code: 'invalid-request', errors: [{ path: 'id' }] },
+      });
+    }
+  });
+
+  it('an unknown id is 404, as it was', async () => {
+    const body = { success: false, error: 'Broker configuration not found', code: 'broker-config-not-found' };
+    const at = `${path}/999999`;
+    for (const route of [`GET ${at}`, `PUT ${at}`, `DELETE ${at}`, `POST ${at}/test`]) {
+      expect(await call(route, { headers: admin, body: { port: 1 } })).toMatchObject({ status: 404, body });
+    }
+  });
+});
+
+describe('creating', () => {
+  it('answers 201 with the row, its defaults and its path', async () => {
+    const { status, headers, body } = await create(wanted);
+    expect(status).toBe(201);
+    expect(body).toMatchObject({
+      success: true,
+      message: expect.any(String),
+      data: {
+        ...wanted,
+        protocol: 'mqtt',
+        use_tls: false,
+        verify_certificate: true,
+        keep_alive: 60,
+        is_active: true,
+        is_default: false,
+        accepts_new_devices: true,
+        allocation_weight: 100,
+        region: null,
+        extra_config: {},
+        has_password: false,
+        ca_cert_info: null,
+      },
+    });
+    expect(headers.location).toBe(`${path}/${body.data.id}`);
+    expect(Math.abs(Date.parse(body.data.created_at) - Date.now())).toBeLessThan(10_000);
+  });
+
+  it('takes every field', async () => {
+    const all = {
+      description: 'in the hall',
+      protocol: 'wss',
+      username: 'u',
+      use_tls: true,
+      verify_certificate: false,
+      client_id_prefix: 'hall',
+      keep_alive: 30,
+      clean_session: false,
+      reconnect_period: 500,
+      connect_timeout: 5_000,
+      is_active: true,
+      is_default: true,
+      broker_type: 'edge',
+      extra_config: { rack: { unit: [1, 'zwei'] } },
+      accepts_new_devices: false,
+      region: 'eu',
+      allocation_weight: 1000,
+    };
+    const { status, body } = await create({ ...wanted, ...all });
+    expect(status).toBe(201);
+    expect(body.data).toMatchObject(all);
+    expect((await get(`/${body.data.id}`)).body.data).toEqual(body.data);
+  });
+
+  it.each([
+    ['mqtt', false],
+    ['mqtts', true],
+    ['ws', false],
+    ['wss', true],
+  ])('use_tls follows from %s: %s', async (protocol, use_tls) => {
+    expect((await create({ ...wanted, protocol })).body.data).toMatchObject({ protocol, use_tls });
+  });
+
+  it.each(['broker', 'mosquitto_1', 'a.b-c.example.com', '10.0.0.7', '203.0.113.9', '2001:db8::7', 'fd12::1'])(
+    'host %s is one',
+    async (host) => expect((await create({ ...wanted, host })).status).toBe(201),
+  );
+
+  it.each([undefined, {}, { name: 'n' }, { ...wanted, host: null }, { ...wanted, name: '' }])(
+    'a required field missing (%j) is 400 as it was',
+    async (body) => {
+      expect(await create(body)).toMatchObject({
+        status: 400,
+        body: {
+          success: false,
+          error: 'Missing required fields: name, host, port',
+          code: 'missing-broker-fields',
+          errors: expect.any(Array),
+        },
+      });
+    },
+  );
+
+  const LOCAL = ['localhost', 'x.localhost', '127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'];
+  const FORBIDDEN = [
+    '169.254.169.254',
+    '169.254.0.1',
+    '0.0.0.0',
+    '224.0.0.1',
+    '255.255.255.255',
+    '::',
+    'fe80::1',
+    'ff02::1',
+  ];
+  const ODD = [
+    'mqtt://h',
+    'h/path',
+    'h h',
+    ' h',
+    'u@h',
+    'h:1883',
+    '[::1]',
+    '127.1',
+    '0x7f.1',
+    '2130706433',
+    'h..x',
+    '-h',
+  ];
+  it.each([
+    ...[0, 70_000, 'abc', '1883', 1.5, -1].map((port) => ['port', port]),
+    ...['http', 'MQTT', '', 5].map((protocol) => ['protocol', protocol]),
+    ...[...LOCAL, ...FORBIDDEN, ...ODD, '::ffff:169.254.169.254', 'fe80::1%eth0', 'fd00:ec2::254', 'x'.repeat(300)].map(
+      (host) => ['host', host],
+    ),
+    ['name', 'x'.repeat(256)],
+    ['name', '  '],
+    ['name', 'a\0b'],
+    ['keep_alive', 0],
+    ['keep_alive', 65_536],
+    ['reconnect_period', -1],
+    ['connect_timeout', 10],
+    ['is_active', 'true'],
+    ['is_default', 1],
+    ['extra_config', []],
+    ['extra_config', { long: 'x'.repeat(20_000) }],
+    ['allocation_weight', 0],
+    ['allocation_weight', 1001],
+    ['region', 'x'.repeat(101)],
+    ['password', ''],
+    ['pasword', 'a typo'],
+    ['id', 5],
+  ] as [string, unknown][])('%s %s is 400 and names the field', async (field, value) => {
+    const reply = await create({ ...wanted, [field]: value });
+    expect(reply, reply.text).toMatchObject({ status: 400, body: { success: false, errors: [{ path: field }] } });
+  });
+
+  it('the local stack has brokers on loopback, and still none at the metadata address', async () => {
+    setEnv({ BERTH_STAGE: 'local' });
+    expect((await create({ ...wanted, host: 'localhost' })).status).toBe(201);
+    expect((await create({ ...wanted, host: '169.254.169.254' })).status).toBe(400);
+  });
+
+  it('a name that is taken is 409, and nothing has changed', async () => {
+    const id = await created({ name: 'new', is_default: true });
+    const reply = await create({ ...wanted, is_default: true });
+    expect(reply).toMatchObject({ status: 409, body: { success: false, code: 'broker-name-taken' } });
+    expect(await defaults()).toEqual([id]);
+  });
+
+  it('a body over 256 KB is 413', async () => {
+    expect(await create({ ...wanted, ca_cert: 'x'.repeat(300_000) })).toMatchObject({ status: 413 });
+  });
+});
+
+describe('certificates', () => {
+  it('a bundle is reported certificate by certificate', async () => {
+    const other = await createAuthority('Other CA');
+    const { status, body } = await create({ ...wanted, ca_cert: `# two\n${authority.cert}\n${other.cert}\n` });
+    expect(status).toBe(201);
+    expect(body.data.ca_cert_info).toMatchObject([{ subject: 'CN=Test CA' }, { subject: 'CN=Other CA' }]);
+  });
+
+  it('what is no certificate, has expired or holds a private key is 400', async () => {
+    const expired = await authority.issue({ commonName: 'old', days: -1 });
+    const broken = authority.cert.replace(/\n.{20}/, '\nAAAAAAAAAAAAAAAAAAAA');
+    for (const [ca_cert, message] of [
+      ['certificate', 'PEM'],
+      [client.key, 'PEM'],
+      [`${authority.cert}${client.key}`, 'PEM'],
+      [broken, 'cannot be read'],
+      [`${authority.cert}\n${expired.cert}`, 'CN=old expired on'],
+    ]) {
+      const reply = await create({ ...wanted, ca_cert });
+      expect(reply).toMatchObject({ status: 400, body: { errors: [{ path: 'ca_cert' }] } });
+      expect(reply.body.errors[0].message).toContain(message);
+    }
+  });
+
+  it('13: never half of a pair, and its halves belong together', async () => {
+    const other = await authority.issue({ commonName: 'other' });
+    for (const [fields, field] of [
+      [{ client_cert: client.cert }, 'client_key'],
+      [{ client_key: client.key }, 'client_cert'],
+      [{ client_cert: client.cert, client_key: other.key }, 'client_key'],
+      [{ client_cert: client.cert, client_key: 'secret' }, 'client_key'],
+    ] as const) {
+      const reply = await create({ ...wanted, ...fields });
+      expect(reply).toMatchObject({ status: 400, body: { errors: [{ path: field }] } });
+      expect(reply.text).not.toContain('secret');
+    }
+    const id = await created({ client_cert: client.cert, client_key: client.key });
+    // A half is checked against the stored other half.
+    expect(await update(id, { client_cert: other.cert })).toMatchObject({ status: 400 });
+    expect(await update(id, { client_key: other.key })).toMatchObject({ status: 400 });
+    expect(await update(id, { client_key: null })).toMatchObject({ status: 400 });
+    expect(await update(id, { client_cert: client.cert, port: 1 })).toMatchObject({ status: 200 });
+    expect(await update(id, { client_cert: other.cert, client_key: other.key })).toMatchObject({ status: 200 });
+    expect(await update(id, { client_cert: null, client_key: null })).toMatchObject({
+      status: 200,
+      body: { data: { has_client_key: false, client_cert: null } },
+    });
+  });
+
+  it('13: mqtt with use_tls is refused, and mqtts without', async () => {
+    for (const [protocol, use_tls] of [
+      ['mqtt', true],
+      ['mqtts', false],
+      ['ws', true],
+      ['wss', false],
+    ]) {
+      expect(await create({ ...wanted, protocol, use_tls })).toMatchObject({
+        status: 400,
+        body: { code: 'invalid-request', errors: [{ path: 'use_tls' }] },
+      });
+    }
+  });
+});
+
+describe('updating', () => {
+  it('changes what is given, moves updated_at, and keeps the rest', async () => {
+    const id = await created({ region: 'eu', description: 'x' });
+    await berth.sql(`update mqtt_broker_config set updated_at = '2020-01-01' where id = $1`, [id]);
+    const { status, body } = await update(id, { port: 2883, description: null });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ success: true, data: { id, port: 2883, description: null, region: 'eu' } });
+    expect(Date.parse(body.data.updated_at)).toBeGreaterThan(Date.now() - 10_000);
+  });
+
+  it('a protocol alone sets use_tls; a contradiction is refused', async () => {
+    const id = await created({});
+    expect((await update(id, { protocol: 'mqtts' })).body.data).toMatchObject({ protocol: 'mqtts', use_tls: true });
+    expect(await update(id, { use_tls: false })).toMatchObject({
+      status: 400,
+      body: { errors: [{ path: 'use_tls' }] },
+    });
+    expect((await update(id, { port: 8883 })).body.data.use_tls).toBe(true);
+  });
+
+  it('{} is 400 as it was', async () => {
+    const id = await created({});
+    expect(await update(id, {})).toMatchObject({
+      status: 400,
+      body: { success: false, error: 'No fields to update', code: 'no-fields-to-update' },
+    });
+  });
+
+  it.each([
+    ['hots', 'typo.example.com'],
+    ['port', 'abc'],
+    ['port', null],
+    ['host', '169.254.169.254'],
+    ['extra_config', null],
+  ])('%s %j is 400 and names the field', async (field, value) => {
+    const id = await created({});
+    expect(await update(id, { [field]: value })).toMatchObject({ status: 400, body: { errors: [{ path: field }] } });
+  });
+
+  it('a name that is taken is 409', async () => {
+    const id = await created({});
+    await created({ name: 'taken' });
+    expect(await update(id, { name: 'taken' })).toMatchObject({ status: 409, body: { code: 'broker-name-taken' } });
+  });
+
+  it('a drained broker keeps its devices and takes no new ones', async () => {
+    const id = await created({ is_default: true });
+    await update(id, { accepts_new_devices: false });
+    const { key } = await issueKey();
+    expect(await register(key, newDevice())).toMatchObject({ status: 503, body: { code: 'no-broker-available' } });
+    await update(id, { accepts_new_devices: true });
+    expect(await register(key, newDevice())).toMatchObject({ status: 200 });
+  });
+
+  it('changes at once that contradict each other: what comes second is checked against the first', async () => {
+    for (let round = 0; round < 10; round++) {
+      const id = await created({});
+      const bodies: object[] = [{ protocol: 'mqtts' }, { use_tls: false, port: 1 }];
+      const calls = bodies.map((body) => ({ target: `PUT ${path}/${id}`, options: { headers: admin, body } }));
+      const [first, second] = await Promise.all(calls.map(({ target, options }) => call(target, options)));
+      expect(first?.status).toBe(200);
+      expect([200, 400]).toContain(second?.status);
+      expect(await row(id)).toMatchObject({ protocol: 'mqtts', use_tls: true });
+    }
+  });
+
+  it('changes of different fields at once are all kept', async () => {
+    const id = await created({});
+    const fields = ['port', 'keep_alive', 'reconnect_period', 'connect_timeout', 'allocation_weight'];
+    const answers = await crowd(
+      fields.map((field, i) => ({
+        target: `PUT ${path}/${id}`,
+        options: { headers: admin, body: { [field]: 1_000 - (i === 3 ? 0 : i) } },
+      })),
+      fields.length,
+    );
+    expect(answers.map(({ status }) => status)).toEqual(fields.map(() => 200));
+    expect(await row(id)).toMatchObject({
+      port: 1000,
+      keep_alive: 999,
+      reconnect_period: 998,
+      connect_timeout: 1000,
+      allocation_weight: 996,
+    });
+  });
+});
+
+describe('secrets', () => {
+  it('are sealed, bound to their row, and nowhere in a reply or a log line', async () => {
+    const lines: string[] = [];
+    const spies = [process.stdout, process.stderr].map((stream) =>
+      vi.spyOn(stream, 'write').mockImplementation((chunk) => lines.push(String(chunk)) > 0),
+    );
+    log.setLogLevel('DEBUG');
+    const secrets = ['s3cret-Passw0rd', ...client.key.split('\n').filter((line) => line.length > 40)];
+    const answers: Answer[] = [];
+    try {
+      const body = {
+        username: 'u',
+        password: secrets[0],
+        client_cert: client.cert,
+        client_key: client.key,
+        is_default: true,
+      };
+      answers.push(await create({ ...wanted, ...body }));
+      const { id } = answers[0]?.body.data ?? {};
+      answers.push(await create({ ...wanted, ...body }), await update(id, body), await get(''), await get('/summary'));
+      answers.push(
+        await get(`/${id}`),
+        await update(id, { ...body, port: 'x' }),
+        await update(id, { ...body, client_cert: null }),
+      );
+      answers.push(
+        await update(id, { ...body, password: { of: secrets[0] } }),
+        await create(JSON.stringify(body).slice(0, -1)),
+      );
+      answers.push(await call(`POST ${path}/${id}/test`, { headers: admin }));
+      await berth.sql(
+        `create or replace function fail() returns trigger language plpgsql as $$ begin raise exception 'in the middle %', new; end $$`,
+      );
+      await berth.sql('create trigger fail before update on mqtt_broker_config for each row execute function fail()');
+      answers.push(await update(id, body));
+    } finally {
+      log.setLogLevel('SILENT');
+      await berth.sql('drop trigger if exists fail on mqtt_broker_config');
+      for (const spy of spies) spy.mockRestore();
+    }
+    expect(answers.map(({ status }) => status)).toEqual([201, 409, 200, 200, 200, 200, 400, 400, 400, 400, 200, 500]);
+    expect(lines.join('')).toContain('unexpected failure');
+    for (const secret of secrets) {
+      expect(lines.join('')).not.toContain(secret);
+      for (const { text } of answers) expect(text).not.toContain(secret);
+    }
+    const stored = await row(answers[0]?.body.data.id);
+    expect(stored).toMatchObject({
+      password_sealed: expect.stringMatching(/^1\$[\w-]{16}\$[\w-]+\$[\w-]{22}$/),
+      client_key_sealed: expect.stringMatching(/^1\$/),
+      client_key: null,
+      password_hash: null,
+    });
+    for (const secret of secrets) expect(JSON.stringify(stored)).not.toContain(secret);
+  });
+
+  it('of the legacy service are never returned, and go when new ones come', async () => {
+    const id = await addBroker(berth, {
+      client_cert: client.cert,
+      client_key: client.key,
+      password_hash: 'HASH',
+      username: 'u',
+    });
+    const { body, text } = await get(`/${id}`);
+    expect(body.data).toMatchObject({ has_password: false, has_client_key: true });
+    expect(text).not.toMatch(/PRIVATE KEY|HASH/);
+    await update(id, { client_cert: client.cert, client_key: client.key, password: 'p' });
+    expect(await row(id)).toMatchObject({ client_key: null, password_hash: null });
+  });
+
+  it('without BERTH_SEAL_KEY are 422 with what to do, and the rest works', async () => {
+    setEnv({});
+    const login = { username: 'u', password: 'p' };
+    expect(await create({ ...wanted, ...login })).toMatchObject({
+      status: 422,
+      body: { success: false, code: 'sealing-not-configured', message: expect.stringContaining('BERTH_SEAL_KEY') },
+    });
+    const id = await created({});
+    expect(await update(id, login)).toMatchObject({ status: 422 });
+    expect(await update(id, { client_cert: client.cert, client_key: client.key })).toMatchObject({ status: 422 });
+  });
+
+  it('sealed with a key that is gone are 409 where they are needed', async () => {
+    const id = await created({ client_cert: client.cert, client_key: client.key });
+    setEnv({ BERTH_SEAL_KEY: `2:${randomBytes(32).toString('hex')}` });
+    expect(await update(id, { client_cert: client.cert })).toMatchObject({
+      status: 409,
+      body: { code: 'unsealing-failed' },
+    });
+    expect(await update(id, { port: 5 })).toMatchObject({ status: 200 });
+    expect(await update(id, { client_cert: client.cert, client_key: client.key })).toMatchObject({ status: 200 });
+    setEnv({ BERTH_SEAL_KEY: `3:${randomBytes(32).toString('hex')}` });
+    expect(await update(id, { client_cert: client.cert })).toMatchObject({ status: 409 });
+  });
+
+  it('a password without a user name is 400', async () => {
+    expect(await create({ ...wanted, password: 'p' })).toMatchObject({
+      status: 400,
+      body: { errors: [{ path: 'username' }] },
+    });
+    const id = await created({ username: 'u', password: 'p' });
+    expect(await update(id, { username: null })).toMatchObject({ status: 400 });
+    expect(await update(id, { username: null, password: null })).toMatchObject({
+      status: 200,
+      body: { data: { has_password: false } },
+    });
+  });
+});
+
+describe('the default', () => {
+  it('takes the place of the one before, on create and on update', async () => {
+    const first = await created({ is_default: true });
+    const second = await created({ is_default: true });
+    expect(await defaults()).toEqual([second]);
+    await berth.sql(`update mqtt_broker_config set updated_at = '2020-01-01'`);
+    expect(await update(first, { is_default: true })).toMatchObject({
+      status: 200,
+      body: { data: { is_default: true } },
+    });
+    expect(await defaults()).toEqual([first]);
+    expect((await row(second))?.updated_at.getFullYear()).toBeGreaterThan(2020);
+    expect(await update(first, { is_default: true })).toMatchObject({ status: 200 });
+    expect(await defaults()).toEqual([first]);
+  });
+
+  it('is active', async () => {
+    const first = await created({ is_default: true });
+    const resting = await created({ is_active: false });
+    for (const reply of [
+      await update(resting, { is_default: true }),
+      await update(first, { is_default: true, is_active: false }),
+      await create({ ...wanted, is_default: true, is_active: false }),
+    ]) {
+      expect(reply).toMatchObject({ status: 422, body: { code: 'default-broker-inactive' } });
+    }
+    expect(await update(resting, { is_default: true, is_active: true })).toMatchObject({ status: 200 });
+    expect(await defaults()).toEqual([resting]);
+  });
+
+  it('12: 10 make 10 different brokers the default at once: exactly one, always, and nobody fails', async () => {
+    const ids: number[] = [];
+    for (let i = 0; i < 10; i++) ids.push(await created({ is_default: i === 0 }));
+    let watching = true;
+    const seen = new Set<number>();
+    const watch = (async () => {
+      while (watching) seen.add((await defaults()).length);
+    })();
+    const rounds = Array.from({ length: 5 }, () => ids).flat();
+    const answers = await crowd(
+      rounds.map((id) => ({ target: `PUT ${path}/${id}`, options: { headers: admin, body: { is_default: true } } })),
+      10,
+    );
+    watching = false;
+    await watch;
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    expect([...seen]).toEqual([1]);
+    expect(await defaults()).toHaveLength(1);
+  });
+
+  /** Lets the calls, from an instance each, come as far as the default's row, and go on all at once. */
+  async function together(calls: CrowdCall[]): Promise<Answer[]> {
+    const gate = new pg.Client({ connectionString: berth.databaseUrl });
+    await gate.connect();
+    await gate.query('begin');
+    await gate.query('select from mqtt_broker_config where is_default for update');
+    const answers = crowd(calls, calls.length);
+    const waiting = `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    await expect.poll(async () => (await berth.sql(waiting))[0]?.n, { timeout: 4_000 }).toBe(calls.length);
+    await gate.query('commit');
+    await gate.end();
+    return answers;
+  }
+
+  it('12: requests that have all seen the same default: each has its turn, and one stays', async () => {
+    const first = await created({ is_default: true });
+    const others = [await created({}), await created({}), await created({})];
+    const headers = admin;
+    const answers = await together([
+      ...others.map((id) => ({ target: `PUT ${path}/${id}`, options: { headers, body: { is_default: true } } })),
+      ...[1, 2, 3].map((n) => ({
+        target: `POST ${path}`,
+        options: { headers, body: { ...wanted, name: `race-${n}`, is_default: true } },
+      })),
+      { target: `PUT ${path}/${first}`, options: { headers, body: { is_active: false } } },
+    ]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 201, 201, 201, 200]);
+    expect(await berth.sql('select is_active from mqtt_broker_config where is_default')).toEqual([{ is_active: true }]);
+  });
+
+  const withdrawals: [string, (id: number, force?: boolean) => Promise<Answer>][] = [
+    ['made inactive', (id, force) => update(id, { is_active: false }, force ? { force: 'true' } : undefined)],
+    ['un-defaulted', (id, force) => update(id, { is_default: false }, force ? { force: 'true' } : undefined)],
+    ['deleted', (id, force) => remove(id, force ? { force: 'true' } : undefined)],
+  ];
+  it.each(withdrawals)('cannot be %s while devices resolve by it alone, unless forced', async (_, withdraw) => {
+    const id = await created({ is_default: true });
+    await deviceOn(null);
+    expect(await withdraw(id)).toMatchObject({
+      status: 409,
+      body: { success: false, code: 'broker-needed', devices_count: '1' },
+    });
+    expect(await row(id)).toMatchObject({ is_default: true, is_active: true });
+    expect(await withdraw(id, true)).toMatchObject({ status: 200, body: { success: true } });
+  });
+
+  it.each(withdrawals)('can be %s where MQTT_BROKER_URL or another broker is a way', async (_, withdraw) => {
+    const id = await created({ is_default: true });
+    const other = await created({});
+    await deviceOn(other);
+    expect(await withdraw(id)).toMatchObject({ status: 200 });
+    const again = await created({ is_default: true });
+    await deviceOn(null);
+    setEnv({ BERTH_SEAL_KEY: SEAL_KEY, MQTT_BROKER_URL: 'mqtt://fallback:1883' });
+    expect(await withdraw(again)).toMatchObject({ status: 200 });
+  });
+});
+
+describe('deleting', () => {
+  it('answers 200, and the broker is gone', async () => {
+    const id = await created({});
+    expect(await remove(id)).toMatchObject({ status: 200, body: { success: true, message: expect.any(String) } });
+    expect(await remove(id)).toMatchObject({ status: 404 });
+  });
+
+  it('in use is 409 with the count, as it was, forced or not', async () => {
+    const id = await created({});
+    for (let i = 0; i < 3; i++) await deviceOn(id);
+    for (const query of [undefined, { force: 'true' }]) {
+      expect(await remove(id, query)).toMatchObject({
+        status: 409,
+        body: { success: false, code: 'broker-in-use', devices_count: '3', error: expect.any(String) },
+      });
+    }
+    expect(await row(id)).toBeDefined();
+  });
+
+  it('reassign_to=ID moves its devices and records each move', async () => {
+    const id = await created({});
+    const target = await created({});
+    const elsewhere = await deviceOn(target);
+    const uuids = [await deviceOn(id), await deviceOn(id)].sort();
+    expect(await remove(id, { reassign_to: String(target) })).toMatchObject({
+      status: 200,
+      body: { devices_moved: 2 },
+    });
+    const events = await berth.sql('select * from device_events order by device_uuid');
+    expect(events).toMatchObject(
+      uuids.map((device_uuid) => ({
+        type: 'moved',
+        device_uuid,
+        fleet_id: 'fleet-a',
+        actor: 'admin',
+        reason: 'broker deleted',
+        from_broker_id: id,
+        to_broker_id: target,
+        source_ip: '198.51.100.7',
+        request_id: expect.any(String),
+      })),
+    );
+    const moved = await berth.sql('select * from devices where uuid <> $1', [elsewhere]);
+    for (const device of moved) {
+      expect(device).toMatchObject({ mqtt_broker_id: target, mqtt_broker_assigned_at: expect.any(Date) });
+    }
+    expect(await row(id)).toBeUndefined();
+  });
+
+  it('reassign_to=default ends their assignment', async () => {
+    const id = await created({});
+    await created({ is_default: true });
+    const uuid = await deviceOn(id);
+    expect(await remove(id, { reassign_to: 'default' })).toMatchObject({ status: 200, body: { devices_moved: 1 } });
+    expect(await berth.sql('select mqtt_broker_id from devices')).toEqual([{ mqtt_broker_id: null }]);
+    expect(await berth.sql('select device_uuid, from_broker_id, to_broker_id from device_events')).toEqual([
+      { device_uuid: uuid, from_broker_id: id, to_broker_id: null },
+    ]);
+  });
+
+  it('a target that is unknown, inactive, the broker itself, or no default at all is 422, and nothing moves', async () => {
+    const id = await created({});
+    const resting = await created({ is_active: false });
+    await deviceOn(id);
+    for (const reassign_to of ['999999', String(resting), String(id), 'default']) {
+      expect(await remove(id, { reassign_to }), reassign_to).toMatchObject({
+        status: 422,
+        body: { success: false, code: 'reassign-target-unusable' },
+      });
+    }
+    for (const reassign_to of ['0', '-1', '2147483648', 'x', '']) {
+      expect(await remove(id, { reassign_to })).toMatchObject({
+        status: 400,
+        body: { errors: [{ path: 'reassign_to' }] },
+      });
+    }
+    expect(await berth.sql('select mqtt_broker_id from devices')).toEqual([{ mqtt_broker_id: id }]);
+    expect(await berth.sql('select from device_events')).toEqual([]);
+  });
+
+  it('the default with its devices: they go to the target, unless others would be left without', async () => {
+    const id = await created({ is_default: true });
+    const target = await created({});
+    await deviceOn(id);
+    const unassigned = await deviceOn(null);
+    const query = { reassign_to: String(target) };
+    expect(await remove(id, query)).toMatchObject({ status: 409, body: { code: 'broker-needed', devices_count: '1' } });
+    expect(await remove(id, { reassign_to: 'default' })).toMatchObject({ status: 409, body: { devices_count: '2' } });
+    await berth.sql('delete from devices where uuid = $1', [unassigned]);
+    expect(await remove(id, query)).toMatchObject({ status: 200, body: { devices_moved: 1 } });
+  });
+
+  it('more devices than one request moves are left to a bulk-assign job', async () => {
+    const id = await created({});
+    const target = await created({});
+    await berth.sql(`insert into devices (uuid, mqtt_broker_id) select 'd' || n, $1 from generate_series(1, 10001) n`, [
+      id,
+    ]);
+    const query = { reassign_to: String(target) };
+    expect(await remove(id, query)).toMatchObject({
+      status: 409,
+      body: { code: 'broker-in-use', devices_count: '10001' },
+    });
+    await berth.sql(`delete from devices where uuid = 'd1'`);
+    expect(await remove(id, query)).toMatchObject({ status: 200, body: { devices_moved: 10_000 } });
+  });
+
+  it('while devices register onto it: every one is registered and resolves to a broker', async () => {
+    const fallback = await created({ is_default: true });
+    const doomed = await created({});
+    const { key } = await issueKey({ default_broker_id: doomed, maxDevices: 500 });
+    const devices = Array.from({ length: 120 }, () => newDevice());
+    const calls = devices.map((body) => ({
+      target: 'POST /api/v1/device/register',
+      options: { headers: { authorization: `Bearer ${key}` }, body: body as object },
+    }));
+    const removal = {
+      target: `DELETE ${path}/${doomed}`,
+      options: { headers: admin, query: { reassign_to: String(fallback) }, body: {} },
+    };
+    calls.splice(56, 0, removal as never);
+    const answers = await crowd(calls, 16);
+    const statuses = answers.map(({ status, body }) => `${status} ${body.code ?? ''}`);
+    expect(new Set(statuses)).toEqual(new Set(['200 ']));
+    expect(await row(doomed)).toBeUndefined();
+    const places = await berth.sql('select distinct mqtt_broker_id from devices');
+    expect(places.map(({ mqtt_broker_id }) => [fallback, null].includes(mqtt_broker_id))).not.toContain(false);
+    expect(await berth.sql('select count(*)::int from devices')).toEqual([{ count: 120 }]);
+  });
+});
+
+it('every route wants the admin credential', async () => {
+  const routes = [`GET ${path}`, `GET ${path}/summary`, `GET ${path}/1`, `POST ${path}`, `PUT ${path}/1`];
+  for (const route of [...routes, `DELETE ${path}/1`, `POST ${path}/1/test`]) {
+    expect(await call(route, { body: '{' })).toMatchObject({ status: 401, body: { success: false } });
+  }
+});

@@ -1,0 +1,313 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { assignUnassigned, work } from '../../functions/bulk-assign.ts';
+import { findJob } from '../../lib/bulk-assign/find-job.ts';
+import { runBatch } from '../../lib/bulk-assign/run-batch.ts';
+import { workOn } from '../../lib/bulk-assign/worker.ts';
+import { call } from '../support/api.ts';
+import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
+import { addDevices, assign, contextFor, leaveOpen, onJob, outcomes, perBroker } from '../support/bulk.ts';
+import { startProxy } from '../support/tcp-proxy.ts';
+
+let berth: Berth;
+let one: number;
+let two: number;
+beforeAll(async () => {
+  berth = await startBerth();
+});
+afterAll(() => berth.stop());
+beforeEach(async () => {
+  setEnv({});
+  await berth.sql('truncate devices, device_events, bulk_assign_jobs, mqtt_broker_config restart identity cascade');
+  one = await addBroker(berth, { name: 'one', is_default: true });
+  two = await addBroker(berth, { name: 'two' });
+});
+
+const batchOf = async (id: number, size: number, worker = 'w') =>
+  runBatch(contextFor(5_000), worker, await findJob(contextFor(5_000), id), size);
+const moveByHand = (uuid: string, brokerId: number | null) =>
+  call(`PUT /api/v1/devices/${uuid}`, { headers: admin, body: { mqtt_broker_id: brokerId } });
+const schedule = (time?: string) => [{ time } as { time: string }, lambda()] as const;
+const lambda = () => ({ awsRequestId: crypto.randomUUID(), getRemainingTimeInMillis: () => 90_000 }) as never;
+
+async function session(): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: berth.databaseUrl });
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+}
+
+describe('a device that somebody moves by hand while the job runs', () => {
+  it.each([
+    ['all', {}],
+    ['its fleet', { fleet_id: 'fleet-a' }],
+    ['the broker that it has left', { broker_id: 1 }],
+  ])('stays where they put it and is reported, when the job filters by %s', async (_, filter) => {
+    const three = await addBroker(berth);
+    await addDevices(berth, 1_002, { mqtt_broker_id: String(one) });
+    const id = await leaveOpen(berth, { target_broker_id: two, filter: JSON.stringify(filter) });
+    await batchOf(id, 500);
+    // One that the job has moved already, one that it has yet to come to.
+    await moveByHand('dev-3', three);
+    await moveByHand('dev-900', three);
+    await berth.sql('update bulk_assign_jobs set leased_until = now()');
+    expect(await workOn(contextFor(20_000), id)).toMatchObject({ state: 'finished', moved: 1_001, skipped: 1 });
+    expect(await perBroker(berth)).toEqual({ [two]: 1_000, [three]: 2 });
+    expect(await outcomes(berth, id)).toEqual({ 'moved bulk-assign': 1_001, 'skipped changed-since': 1 });
+    const { body } = await onJob('GET', id, '/devices', { query: { outcome: 'skipped' } });
+    expect(body.devices).toMatchObject([{ device_uuid: 'dev-900', from_broker_id: three, to_broker_id: two }]);
+  });
+
+  it('also when that is committed under the running batch', async () => {
+    await addDevices(berth, 10, { mqtt_broker_id: String(one) });
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    const hand = await session();
+    await hand.query('begin');
+    await hand.query(
+      `update devices set mqtt_broker_id = null, mqtt_broker_assigned_at = clock_timestamp() where uuid = 'dev-5'`,
+    );
+    await hand.query(`update devices set device_name = 'renamed' where uuid = 'dev-6'`);
+    const batch = batchOf(id, 500);
+    await sleep(50);
+    await hand.query('commit');
+    await hand.end();
+    expect(await batch).toMatchObject({ moved: 9, skipped: 1 });
+    expect(await perBroker(berth)).toEqual({ [two]: 9, null: 1 });
+    expect(await outcomes(berth, id)).toEqual({ 'moved bulk-assign': 9, 'skipped changed-since': 1 });
+  });
+});
+
+describe('who works', () => {
+  it('one worker has a job until its lease is over', async () => {
+    await addDevices(berth, 2_000);
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    expect(await batchOf(id, 500, 'a')).toMatchObject({ moved: 500 });
+    expect(await batchOf(id, 500, 'b')).toBeUndefined();
+    expect(await batchOf(id, 500, 'a')).toMatchObject({ moved: 500 });
+    await sleep(2_100);
+    expect(await batchOf(id, 500, 'b')).toMatchObject({ moved: 500 });
+    expect(await batchOf(id, 500, 'a')).toBeUndefined();
+  });
+
+  it('nobody waits for a worker in the middle of a batch', async () => {
+    await addDevices(berth, 10);
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    const other = await session();
+    await other.query('begin');
+    await other.query('select from bulk_assign_jobs for update');
+    expect(await batchOf(id, 500)).toBeUndefined();
+    await other.query('rollback');
+    await other.end();
+    expect(await batchOf(id, 500)).toMatchObject({ moved: 10 });
+  });
+
+  it('the third job queues until one of the first two has ended', async () => {
+    await addDevices(berth, 10);
+    const ids = [];
+    for (const fleet_id of ['none', 'none', 'fleet-a']) {
+      ids.push(await leaveOpen(berth, { target_broker_id: two, filter: JSON.stringify({ fleet_id }) }));
+    }
+    const [first, second, third] = ids as [number, number, number];
+    expect(await batchOf(third, 500)).toBeUndefined();
+    expect(await assign(two)).toMatchObject({ status: 202, body: { state: 'queued', moved: 0 } });
+    expect(await batchOf(second, 500)).toMatchObject({ job: { state: 'finished' } });
+    expect(await batchOf(third, 500)).toMatchObject({ moved: 10 });
+    expect((await findJob(contextFor(5_000), first)).state).toBe('queued');
+  });
+
+  it('two jobs on the same devices at once leave each device at one of their targets, with counts that fit', async () => {
+    await addDevices(berth, 20_000);
+    const jobs = [await leaveOpen(berth, { target_broker_id: one }), await leaveOpen(berth, { target_broker_id: two })];
+    const [a, b] = await Promise.all(jobs.map((id) => workOn(contextFor(30_000), id)));
+    expect([a?.state, b?.state]).toEqual(['finished', 'finished']);
+    // The first to come moves a device; to the other it is then changed since.
+    expect([(a?.moved ?? 0) + (b?.moved ?? 0), (a?.skipped ?? 0) + (b?.skipped ?? 0)]).toEqual([20_000, 20_000]);
+    expect(await perBroker(berth)).toEqual({ [one]: a?.moved, ...(b?.moved ? { [two]: b.moved } : {}) });
+  });
+});
+
+describe('the call', () => {
+  it('answers 202 when its time is over, and the schedule ends the job', async () => {
+    await addDevices(berth, 300);
+    const { status, body } = await assign(two, { all: true, max_per_minute: 3_000 }, { remainingMs: 5_000 });
+    expect({ status, state: body.state }).toEqual({ status: 202, state: 'running' });
+    expect(body.moved).toBeGreaterThan(0);
+    expect(body.progress).toBeCloseTo(body.moved / 300, 2);
+    expect(body.devices_per_second).toBeLessThanOrEqual(100);
+    expect(body.seconds_left).toBeGreaterThan(0);
+    await berth.sql('update bulk_assign_jobs set max_per_minute = null, leased_until = now()');
+    await work(...schedule());
+    expect((await onJob('GET', body.id)).body).toMatchObject({ state: 'finished', moved: 300, seconds_left: null });
+  });
+});
+
+it('max_per_minute holds across workers and restarts', async () => {
+  await addDevices(berth, 100);
+  const id = await leaveOpen(berth, { target_broker_id: two, max_per_minute: 600 });
+  for (const ms of [2_800, 2_200, 7_000]) await workOn(contextFor(ms), id);
+  const batches = await berth.sql('select at, count(*)::int as n from device_events group by at order by at');
+  expect(batches.length).toBeGreaterThanOrEqual(4);
+  for (const [i, { at, n }] of batches.entries()) {
+    expect(n).toBe(10);
+    if (i > 0) expect(at.getTime() - batches[i - 1]?.at.getTime()).toBeGreaterThanOrEqual(999);
+  }
+});
+
+describe('a target that takes no devices any more', () => {
+  it.each([
+    ['deleted', 'delete from mqtt_broker_config where id = $1', 'broker-not-found'],
+    ['made inactive', 'update mqtt_broker_config set is_active = false where id = $1', 'broker-inactive'],
+    ['drained', 'update mqtt_broker_config set accepts_new_devices = false where id = $1', 'broker-draining'],
+  ])('%s: the job fails with what it has moved and why, and can be reverted', async (_, change, failure) => {
+    await addDevices(berth, 1_000, { mqtt_broker_id: String(one) });
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    await batchOf(id, 600);
+    await berth.sql(change, [two]);
+    await berth.sql('update bulk_assign_jobs set leased_until = now()');
+    await work(...schedule());
+    expect((await onJob('GET', id)).body).toMatchObject({ state: 'failed', failure, moved: 600, progress: 0.6 });
+    const revert = await onJob('POST', id, '/revert');
+    // Devices of a deleted broker are where nobody put them: they have none.
+    const back = failure === 'broker-not-found' ? 0 : 600;
+    expect(revert.body).toMatchObject({ state: 'finished', moved: back, skipped: 600 - back });
+  });
+
+  it('in use again: the job is resumed where it failed', async () => {
+    await addDevices(berth, 1_000);
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    await batchOf(id, 600);
+    await berth.sql('update mqtt_broker_config set is_active = false where id = $1', [two]);
+    await batchOf(id, 600);
+    await berth.sql('update mqtt_broker_config set is_active = true where id = $1', [two]);
+    await berth.sql('update bulk_assign_jobs set leased_until = now()');
+    const { body } = await onJob('POST', id, '/resume');
+    expect(body).toMatchObject({ state: 'finished', failure: null, moved: 1_000 });
+  });
+});
+
+describe('gives way', () => {
+  it('to a device that somebody else has locked: smaller batches, and on when it is free', async () => {
+    await addDevices(berth, 2_000);
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    const other = await session();
+    await other.query('begin');
+    await other.query(`select from devices where uuid = 'dev-1999' for update`);
+    const working = workOn(contextFor(20_000), id);
+    await sleep(1_500);
+    const [waiting] = await berth.sql(
+      `select count(*)::int as n, coalesce(max(extract(epoch from now() - query_start)), 0)::float8 as s
+       from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    expect(waiting?.s, 'no batch waits long for a lock').toBeLessThan(0.5);
+    await other.query('rollback');
+    await other.end();
+    expect(await working).toMatchObject({ state: 'finished', moved: 2_000 });
+    expect((await findJob(contextFor(5_000), id)).batch_size).toBeLessThan(2_000);
+  });
+
+  it('to a replica that lags by more than 1.5 s', async () => {
+    // What Postgres shows of replicas, played by a table that is found first.
+    await berth.sql(`create table public.pg_stat_replication (replay_lag interval)`);
+    await berth.sql(`insert into public.pg_stat_replication values ('1.6 s')`);
+    await berth.sql(
+      `do $$ begin execute format('alter database %I set search_path = public, pg_catalog', current_database()); end $$`,
+    );
+    await berth.sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth'`);
+    try {
+      await addDevices(berth, 100);
+      const id = await leaveOpen(berth, { target_broker_id: two });
+      const working = workOn(contextFor(20_000), id);
+      await sleep(1_500);
+      expect(await perBroker(berth)).toEqual({ null: 100 });
+      await berth.sql(`update public.pg_stat_replication set replay_lag = '1.4 s'`);
+      expect(await working).toMatchObject({ state: 'finished', moved: 100 });
+    } finally {
+      await berth.sql(`do $$ begin execute format('alter database %I reset search_path', current_database()); end $$`);
+      await berth.sql('drop table public.pg_stat_replication');
+      await berth.sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth'`);
+    }
+  });
+});
+
+describe('a database that goes away in the middle', () => {
+  it.each(['refuse', 'reset', 'stall'] as const)('(%s) is waited for', async (mode) => {
+    const url = new URL(berth.databaseUrl);
+    const proxy = await startProxy(Number(url.port));
+    url.port = String(proxy.port);
+    setEnv({ DATABASE_URL: url.href });
+    await addDevices(berth, 30_000);
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    await berth.sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth'`);
+    try {
+      const working = workOn(contextFor(40_000), id);
+      while (Number((await perBroker(berth))[two] ?? 0) === 0) await sleep(20);
+      await proxy.set(mode);
+      await sleep(6_000);
+      await proxy.set('pass');
+      expect(await working).toMatchObject({ state: 'finished', moved: 30_000, skipped: 0 });
+      expect(await outcomes(berth, id)).toEqual({ 'moved bulk-assign': 30_000 });
+    } finally {
+      await proxy.close();
+      setEnv({ DATABASE_URL: berth.databaseUrl });
+    }
+  });
+
+  it('connections that are cut again and again cost no device and no count', async () => {
+    await addDevices(berth, 40_000);
+    const id = await leaveOpen(berth, { target_broker_id: two });
+    let done = false;
+    const working = workOn(contextFor(50_000), id).finally(() => {
+      done = true;
+    });
+    for (let cuts = 0; !done && cuts < 20; cuts++) {
+      await sleep(50 + Math.random() * 150);
+      await berth.sql(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'berth'`,
+      );
+    }
+    expect(await working).toMatchObject({ state: 'finished', moved: 40_000, skipped: 0 });
+    expect(await outcomes(berth, id)).toEqual({ 'moved bulk-assign': 40_000 });
+  });
+});
+
+describe('the standing job', () => {
+  const jobs = () => berth.sql('select once, state, moved, created_by, target_broker_id from bulk_assign_jobs');
+
+  it('gives every unassigned device the default broker; an event delivered again makes no other job', async () => {
+    await addDevices(berth, 5, { mqtt_broker_id: `case when n = 1 then ${two} end` });
+    await assignUnassigned(...schedule('2026-11-22T10:00:00Z'));
+    expect(await perBroker(berth)).toEqual({ [two]: 1, [one]: 4 });
+    await berth.sql('update devices set mqtt_broker_id = null');
+    await assignUnassigned(...schedule('2026-11-22T10:00:00Z'));
+    expect(await jobs()).toMatchObject([{ state: 'finished', moved: 4, created_by: 'schedule' }]);
+    await assignUnassigned(...schedule('2026-11-22T10:05:00Z'));
+    expect(await jobs()).toMatchObject([{ moved: 4 }, { moved: 5 }]);
+  });
+
+  it('is not made without unassigned devices, without a default that takes any, or while the last is open', async () => {
+    await assignUnassigned(...schedule('1'));
+    await addDevices(berth, 1);
+    await berth.sql('update mqtt_broker_config set is_active = false where is_default');
+    await assignUnassigned(...schedule('2'));
+    await berth.sql('update mqtt_broker_config set is_active = true, accepts_new_devices = false where is_default');
+    await assignUnassigned(...schedule('3'));
+    expect(await jobs()).toEqual([]);
+    await berth.sql('update mqtt_broker_config set accepts_new_devices = true where is_default');
+    await leaveOpen(berth, {
+      once: 'schedule:unassigned:4',
+      target_broker_id: one,
+      next_batch_at: 'infinity',
+      leased_until: 'infinity',
+    });
+    await assignUnassigned(...schedule('5'));
+    expect(await jobs()).toHaveLength(1);
+  });
+
+  it('two deliveries at once make one job', async () => {
+    await addDevices(berth, 3);
+    await Promise.all([assignUnassigned(...schedule('6')), assignUnassigned(...schedule('6'))]);
+    expect(await jobs()).toMatchObject([{ state: 'finished', moved: 3 }]);
+  });
+});

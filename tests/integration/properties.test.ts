@@ -1,0 +1,519 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { workOnOpenJobs } from '../../lib/bulk-assign/worker.ts';
+import { type Answer, type Call, call } from '../support/api.ts';
+import { addBroker, admin, type Berth, issueKey, setEnv, startBerth } from '../support/berth.ts';
+import { contextFor, JOBS } from '../support/bulk.ts';
+import { type Instance, startInstances } from '../support/instances.ts';
+
+/**
+ * Commands in random order: one after the other they do what a model in a few lines does; interleaved, from
+ * several instances, they keep what must always hold. A failure prints its seed and the shortest such order.
+ */
+let berth: Berth;
+let instances: Instance[];
+beforeAll(async () => {
+  berth = await startBerth();
+  instances = await startInstances(4);
+});
+afterAll(async () => {
+  await Promise.all(instances.map((instance) => instance.stop()));
+  await berth.stop();
+});
+beforeEach(() => setEnv({}));
+
+type Make = (target: string, options?: Call) => Promise<Answer>;
+
+const empty = () =>
+  berth.sql(
+    'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, bulk_assign_jobs, mqtt_broker_config restart identity cascade',
+  );
+const codeOf = ({ status, body }: Answer) => (status < 400 ? status : body.code);
+const atOnce = <T>(commands: T[], run: (command: T, make: Make) => Promise<Answer>) =>
+  Promise.all(commands.map((command, n) => run(command, (instances[n % instances.length] as Instance).call)));
+
+describe('the quota of a provisioning key', () => {
+  type Command =
+    | { do: 'register'; device: number; deviceKey: number }
+    | { do: 'delete'; device: number }
+    | { do: 'revoke' }
+    | { do: 'expire' };
+  const device = fc.nat(4);
+  const register = fc.record({ do: fc.constant('register' as const), device, deviceKey: fc.nat(1) });
+  const remove = fc.record({ do: fc.constant('delete' as const), device });
+  const command: fc.Arbitrary<Command> = fc.oneof(
+    { arbitrary: register, weight: 10 },
+    { arbitrary: remove, weight: 4 },
+    { arbitrary: fc.constantFrom<Command>({ do: 'revoke' }, { do: 'expire' }), weight: 1 },
+  );
+  const maxDevices = fc.integer({ min: 1, max: 4 });
+
+  async function run(key: { id: string; key: string }, one: Command, make: Make): Promise<Answer> {
+    if (one.do === 'delete') return make(`DELETE /api/v1/devices/device-${one.device}`, { headers: admin });
+    if (one.do === 'revoke') return make(`DELETE /api/v1/provisioning-keys/${key.id}`, { headers: admin });
+    if (one.do === 'expire') {
+      await berth.sql(`update provisioning_keys set expires_at = now() - interval '1 day' where id = $1`, [key.id]);
+      return { status: 200, headers: {}, text: '', body: undefined };
+    }
+    return make('POST /api/v1/device/register', {
+      headers: { authorization: `Bearer ${key.key}` },
+      body: { uuid: `device-${one.device}`, deviceName: 'a', deviceType: 'b', deviceApiKey: `key-${one.deviceKey}` },
+    });
+  }
+
+  async function usage(): Promise<{ used: number; rows: number; users: number }> {
+    const [row] = await berth.sql(`
+      select (select sum(devices_provisioned)::int from provisioning_keys) as used,
+             (select count(*)::int from devices) as rows, (select count(*)::int from mqtt_users) as users`);
+    return row as never;
+  }
+
+  it('is charged once for a new device, given back with a deleted one, and never exceeded', async () => {
+    const property = fc.asyncProperty(maxDevices, fc.array(command, { maxLength: 25 }), async (max, commands) => {
+      await empty();
+      await addBroker(berth, { is_default: true });
+      const key = await issueKey({ maxDevices: max });
+      const model = { devices: new Map<number, number>(), isRevoked: false, isExpired: false };
+      for (const one of commands) {
+        const expected = step(model, max, one);
+        expect(codeOf(await run(key, one, call)), JSON.stringify(one)).toBe(expected);
+        const { size } = model.devices;
+        expect(await usage()).toEqual({ used: size, rows: size, users: size });
+      }
+    });
+    await fc.assert(property, { numRuns: 60 });
+  });
+
+  type Model = { devices: Map<number, number>; isRevoked: boolean; isExpired: boolean };
+  function step(model: Model, max: number, one: Command): number | string {
+    if (one.do === 'delete') return model.devices.delete(one.device) ? 200 : 'device-not-found';
+    if (one.do === 'revoke') model.isRevoked = true;
+    if (one.do === 'expire') model.isExpired = true;
+    if (one.do !== 'register') return 200;
+    if (model.isRevoked) return 'provisioning-key-revoked';
+    const known = model.devices.get(one.device);
+    if (known === one.deviceKey) return 200;
+    if (model.isExpired) return 'provisioning-key-expired';
+    if (model.devices.size >= max) return 'provisioning-key-exhausted';
+    if (known !== undefined) return 'device-already-registered';
+    model.devices.set(one.device, one.deviceKey);
+    return 200;
+  }
+
+  it('holds when the commands are interleaved, and whoever was let in is in', async () => {
+    const batches = fc.array(fc.array(fc.oneof(register, register, remove), { minLength: 2, maxLength: 12 }), {
+      maxLength: 5,
+    });
+    const property = fc.asyncProperty(maxDevices, batches, async (max, all) => {
+      await empty();
+      await addBroker(berth, { is_default: true });
+      const key = await issueKey({ maxDevices: max });
+      for (const batch of all) {
+        const answers = await atOnce(batch, (one, make) => run(key, one, make));
+        for (const answer of answers) {
+          expect([200, 'device-not-found', 'device-already-registered', 'provisioning-key-exhausted']).toContain(
+            codeOf(answer),
+          );
+        }
+        const { used, rows, users } = await usage();
+        expect({ used, users }).toEqual({ used: rows, users: rows });
+        expect(used).toBeLessThanOrEqual(max);
+        const removed = new Set(batch.filter((one) => one.do === 'delete').map((one) => one.device));
+        const letIn = batch.filter((one, n) => one.do === 'register' && answers[n]?.status === 200);
+        const present = (await berth.sql('select uuid from devices')).map(({ uuid }) => uuid);
+        for (const one of letIn) if (!removed.has(one.device)) expect(present).toContain(`device-${one.device}`);
+      }
+    });
+    await fc.assert(property, { numRuns: 40 });
+  });
+});
+
+describe('the resolution of a broker, and the default', () => {
+  type Command =
+    | {
+        do: 'change';
+        broker: number;
+        body: { is_active?: boolean; accepts_new_devices?: boolean; is_default?: boolean };
+      }
+    | { do: 'delete'; broker: number }
+    | { do: 'assign'; device: number; broker: number | null }
+    | { do: 'register'; device: number; withKeyBroker: boolean }
+    | { do: 'environment'; isSet: boolean };
+  const broker = fc.nat(2);
+  const device = fc.nat(2);
+  const changed = fc
+    .constantFrom('is_active', 'accepts_new_devices', 'is_default', 'is_default')
+    .chain((field) => fc.boolean().map((value) => ({ [field]: value })));
+  const change = fc.record({ do: fc.constant('change' as const), broker, body: changed });
+  const remove = fc.record({ do: fc.constant('delete' as const), broker });
+  const command: fc.Arbitrary<Command> = fc.oneof(
+    { arbitrary: change, weight: 6 },
+    { arbitrary: remove, weight: 1 },
+    { arbitrary: fc.record({ do: fc.constant('assign' as const), device, broker: fc.option(broker) }), weight: 4 },
+    { arbitrary: fc.record({ do: fc.constant('register' as const), device, withKeyBroker: fc.boolean() }), weight: 4 },
+    { arbitrary: fc.record({ do: fc.constant('environment' as const), isSet: fc.boolean() }), weight: 1 },
+  );
+
+  const KEY_BROKER = 1;
+  type BrokerModel = { isActive: boolean; isOpen: boolean };
+  type Model = {
+    brokers: Map<number, BrokerModel>;
+    standard: number | undefined;
+    keyBroker: number | undefined;
+    devices: Map<number, { assigned: number | null; withKeyBroker: boolean }>;
+    hasEnvironment: boolean;
+  };
+  type Keys = Record<'plain' | 'withBroker', string>;
+
+  async function arrange(): Promise<{ model: Model; ids: number[]; keys: Keys }> {
+    setEnv({});
+    await empty();
+    const ids: number[] = [];
+    for (const n of [0, 1, 2]) ids.push(await addBroker(berth, { name: `b${n}`, is_default: n === 0 }));
+    const { key: plain } = await issueKey();
+    const { key: withBroker } = await issueKey({ default_broker_id: ids[KEY_BROKER] });
+    const model: Model = {
+      brokers: new Map(ids.map((_, n) => [n, { isActive: true, isOpen: true }])),
+      standard: 0,
+      keyBroker: KEY_BROKER,
+      devices: new Map(),
+      hasEnvironment: false,
+    };
+    return { model, ids, keys: { plain, withBroker } };
+  }
+
+  async function run(one: Command, ids: number[], keys: Keys, make: Make): Promise<Answer | undefined> {
+    switch (one.do) {
+      case 'change':
+        return make(`PUT /api/v1/mqtt/brokers/${ids[one.broker]}`, {
+          headers: admin,
+          query: { force: 'true' },
+          body: one.body,
+        });
+      case 'delete':
+        return make(`DELETE /api/v1/mqtt/brokers/${ids[one.broker]}`, {
+          headers: admin,
+          query: { force: 'true', reassign_to: 'default' },
+        });
+      case 'assign':
+        return make(`PUT /api/v1/devices/device-${one.device}`, {
+          headers: admin,
+          body: { mqtt_broker_id: one.broker === null ? null : ids[one.broker] },
+        });
+      case 'register':
+        return make('POST /api/v1/device/register', {
+          headers: { authorization: `Bearer ${one.withKeyBroker ? keys.withBroker : keys.plain}` },
+          body: { uuid: `device-${one.device}`, deviceName: 'a', deviceType: 'b', deviceApiKey: 'key' },
+        });
+      default:
+        setEnv(one.isSet ? { MQTT_BROKER_URL: 'mqtt://environment.example.com' } : {});
+        return undefined;
+    }
+  }
+
+  /** What the model does and answers. */
+  function step(model: Model, one: Command): number | string | undefined {
+    switch (one.do) {
+      case 'change': {
+        const found = model.brokers.get(one.broker);
+        if (!found) return 'broker-config-not-found';
+        const { is_active = found.isActive, accepts_new_devices = found.isOpen, is_default } = one.body;
+        if (is_default && !is_active) return 'default-broker-inactive';
+        model.brokers.set(one.broker, { isActive: is_active, isOpen: accepts_new_devices });
+        if (is_default) model.standard = one.broker;
+        if (is_default === false && model.standard === one.broker) model.standard = undefined;
+        return 200;
+      }
+      case 'delete':
+        if (!model.brokers.delete(one.broker)) return 'broker-config-not-found';
+        if (model.standard === one.broker) model.standard = undefined;
+        if (model.keyBroker === one.broker) model.keyBroker = undefined;
+        for (const known of model.devices.values()) if (known.assigned === one.broker) known.assigned = null;
+        return 200;
+      case 'assign': {
+        const known = model.devices.get(one.device);
+        if (!known) return 'device-not-found';
+        const target = one.broker === null ? undefined : model.brokers.get(one.broker);
+        if (one.broker !== null && !target) return 'broker-not-found';
+        if (target && known.assigned !== one.broker) {
+          if (!target.isActive) return 'broker-inactive';
+          if (!target.isOpen) return 'broker-draining';
+        }
+        known.assigned = one.broker;
+        return 200;
+      }
+      case 'register': {
+        if (!model.devices.has(one.device)) {
+          const keyBroker = one.withKeyBroker ? model.keyBroker : undefined;
+          const found = resolve(model, { assigned: null, keyBroker, isNew: true });
+          if (!found) return 'no-broker-available';
+          const assigned = found.source === 'provisioning_key' ? (found.broker ?? null) : null;
+          model.devices.set(one.device, { assigned, withKeyBroker: one.withKeyBroker });
+          return 200;
+        }
+        return resolveKnown(model, one.device) ? 200 : 'no-broker-available';
+      }
+      default:
+        model.hasEnvironment = one.isSet;
+        return undefined;
+    }
+  }
+
+  type Wanted = { assigned: number | null; keyBroker: number | undefined; isNew: boolean };
+  function resolve(model: Model, { assigned, keyBroker, isNew }: Wanted) {
+    const steps = [
+      { source: 'device', broker: assigned ?? undefined },
+      { source: 'provisioning_key', broker: keyBroker },
+      { source: 'default', broker: model.standard },
+    ];
+    const usable = steps.find(({ broker: n }) => {
+      const found = n === undefined ? undefined : model.brokers.get(n);
+      return found?.isActive && (found.isOpen || !isNew);
+    });
+    return usable ?? (model.hasEnvironment ? { source: 'environment', broker: undefined } : undefined);
+  }
+
+  function resolveKnown(model: Model, n: number) {
+    const { assigned, withKeyBroker } = model.devices.get(n) as { assigned: number | null; withKeyBroker: boolean };
+    return resolve(model, { assigned, keyBroker: withKeyBroker ? model.keyBroker : undefined, isNew: false });
+  }
+
+  async function defaults(): Promise<string[]> {
+    const rows = await berth.sql('select name from mqtt_broker_config where is_default');
+    return rows.map(({ name }) => name);
+  }
+
+  it('is what the model says for every device after every command', async () => {
+    const property = fc.asyncProperty(fc.array(command, { maxLength: 20 }), async (commands) => {
+      const { model, ids, keys } = await arrange();
+      for (const one of commands) {
+        const expected = step(model, one);
+        const answer = await run(one, ids, keys, call);
+        if (answer) expect(codeOf(answer), JSON.stringify(one)).toBe(expected);
+        expect(await defaults()).toEqual(model.standard === undefined ? [] : [`b${model.standard}`]);
+        for (const n of model.devices.keys()) {
+          const found = resolveKnown(model, n);
+          const { status, body } = await call(`GET /api/v1/device/device-${n}/mqtt`, {
+            headers: { authorization: 'Bearer key' },
+          });
+          const brokerId = found?.broker === undefined ? null : ids[found.broker];
+          expect(status === 200 ? body.assignment : body.code, JSON.stringify(one)).toEqual(
+            found
+              ? { source: found.source, brokerId, brokerName: brokerId === null ? null : `b${found.broker}` }
+              : 'no-broker-available',
+          );
+        }
+      }
+    });
+    await fc.assert(property, { numRuns: 60 });
+  });
+
+  it('leaves one default at most when brokers are changed at once, and one when nobody takes it away', async () => {
+    const takeover = fc.record({ do: fc.constant('change' as const), broker, body: fc.constant({ is_default: true }) });
+    const batch = fc.array(fc.oneof(takeover, takeover, change, remove), { minLength: 2, maxLength: 8 });
+    const property = fc.asyncProperty(fc.array(batch, { maxLength: 4 }), async (batches) => {
+      const { ids, keys } = await arrange();
+      for (const commands of batches) {
+        const before = await defaults();
+        const answers = await atOnce(commands, (one, make) => run(one, ids, keys, make) as Promise<Answer>);
+        const after = await defaults();
+        for (const answer of answers) {
+          expect([200, 'broker-config-not-found', 'default-broker-inactive', 'broker-changing']).toContain(
+            codeOf(answer),
+          );
+        }
+        expect(after.length).toBeLessThanOrEqual(1);
+        const done = commands.filter((_, n) => answers[n]?.status === 200);
+        const isTaken = done.some((one) => one.do === 'change' && one.body.is_default);
+        const isGiven = done.some((one) => one.do === 'delete' || one.body.is_default === false);
+        if ((isTaken || before.length === 1) && !isGiven) expect(after).toHaveLength(1);
+      }
+    });
+    await fc.assert(property, { numRuns: 40 });
+  });
+});
+
+describe('bulk-assign jobs', () => {
+  type Command =
+    | { do: 'assign'; filter: Record<string, unknown>; target: number | null }
+    | { do: 'revert'; job: number }
+    | { do: 'move'; device: number; broker: number | null }
+    | { do: 'delete'; device: number }
+    | { do: 'activate'; broker: number; isActive: boolean };
+  const DEVICES = 12;
+  const fleetOf = (n: number) => `fleet-${n % 3}`;
+  const typeOf = (n: number) => `type-${n % 2}`;
+  const broker = fc.nat(2);
+  const device = fc.nat(DEVICES - 1);
+  const target = fc.option(broker);
+  const filter = fc.oneof(
+    fc.constant({}),
+    fc.constant({ unassigned: true }),
+    broker.map((n) => ({ broker_id: n + 1 })),
+    fc.nat(2).map((n) => ({ fleet_id: `fleet-${n}` })),
+    fc.nat(1).map((n) => ({ device_type: `type-${n}`, fleet_id: 'fleet-0' })),
+    fc.uniqueArray(device, { minLength: 1, maxLength: 4 }).map((all) => ({ uuids: all.map((n) => `device-${n}`) })),
+  );
+  const assign = fc.record({ do: fc.constant('assign' as const), filter, target });
+  const revert = fc.record({ do: fc.constant('revert' as const), job: fc.integer({ min: 1, max: 6 }) });
+  const move = fc.record({ do: fc.constant('move' as const), device, broker: target });
+  const remove = fc.record({ do: fc.constant('delete' as const), device });
+  const activate = fc.record({ do: fc.constant('activate' as const), broker, isActive: fc.boolean() });
+  const command: fc.Arbitrary<Command> = fc.oneof(
+    { arbitrary: assign, weight: 5 },
+    { arbitrary: revert, weight: 4 },
+    { arbitrary: move, weight: 4 },
+    { arbitrary: remove, weight: 1 },
+    { arbitrary: activate, weight: 2 },
+  );
+
+  /** Ids count from 1, so broker n has the id n + 1. */
+  const idOf = (n: number | null) => (n === null ? null : n + 1);
+
+  async function arrange(): Promise<void> {
+    await empty();
+    for (const n of [0, 1, 2]) await addBroker(berth, { name: `b${n}`, is_default: n === 0 });
+    await berth.sql(
+      `insert into devices (uuid, fleet_id, device_type, mqtt_broker_id)
+       select 'device-' || n, 'fleet-' || n % 3, 'type-' || n % 2, case when n % 4 > 0 then n % 4 end
+       from generate_series(0, $1::int - 1) n`,
+      [DEVICES],
+    );
+  }
+
+  function run(one: Command, make: Make): Promise<Answer> {
+    const options = { headers: admin, remainingMs: 29_000 };
+    switch (one.do) {
+      case 'assign': {
+        const all = Object.keys(one.filter).length === 0 ? { all: true } : { filter: one.filter };
+        return make(`POST ${JOBS}`, { ...options, body: { ...all, target: { mqtt_broker_id: idOf(one.target) } } });
+      }
+      case 'revert':
+        return make(`POST ${JOBS}/${one.job}/revert`, options);
+      case 'move':
+        return make(`PUT /api/v1/devices/device-${one.device}`, {
+          ...options,
+          body: { mqtt_broker_id: idOf(one.broker) },
+        });
+      case 'delete':
+        return make(`DELETE /api/v1/devices/device-${one.device}`, options);
+      default:
+        return make(`PUT /api/v1/mqtt/brokers/${idOf(one.broker)}`, {
+          ...options,
+          query: { force: 'true' },
+          body: { is_active: one.isActive },
+        });
+    }
+  }
+
+  async function assignments(): Promise<Record<string, number | null>> {
+    const rows = await berth.sql('select uuid, mqtt_broker_id from devices order by id');
+    return Object.fromEntries(rows.map(({ uuid, mqtt_broker_id }) => [uuid, mqtt_broker_id]));
+  }
+
+  type Move = { device: number; from: number | null; to: number | null };
+  type Job = { moves: Move[]; isReverted: boolean };
+  type Model = { devices: Map<number, number | null>; active: boolean[]; jobs: Job[] };
+
+  function step(model: Model, one: Command): { code: number | string; moved?: number } {
+    switch (one.do) {
+      case 'assign': {
+        if (one.target !== null && !model.active[one.target]) return { code: 'broker-inactive' };
+        const moves = [...model.devices]
+          .filter(([n, from]) => from !== one.target && matches(one.filter, n, from))
+          .map(([n, from]) => ({ device: n, from, to: one.target }));
+        return apply(model, moves);
+      }
+      case 'revert': {
+        const job = model.jobs[one.job - 1];
+        if (!job) return { code: 'bulk-assign-job-not-found' };
+        if (job.isReverted) return { code: 'bulk-assign-job-reverted' };
+        job.isReverted = true;
+        const moves = job.moves
+          .filter(({ device: n, from, to }) => {
+            return model.devices.has(n) && model.devices.get(n) === to && (from === null || model.active[from]);
+          })
+          .map(({ device: n, from, to }) => ({ device: n, from: to, to: from }));
+        return apply(model, moves);
+      }
+      case 'move': {
+        const from = model.devices.get(one.device);
+        if (from === undefined) return { code: 'device-not-found' };
+        if (one.broker !== null && from !== one.broker && !model.active[one.broker]) return { code: 'broker-inactive' };
+        model.devices.set(one.device, one.broker);
+        return { code: 200 };
+      }
+      case 'delete':
+        return { code: model.devices.delete(one.device) ? 200 : 'device-not-found' };
+      default:
+        model.active[one.broker] = one.isActive;
+        return { code: 200 };
+    }
+  }
+
+  function apply(model: Model, moves: Move[]): { code: number; moved: number } {
+    for (const { device: n, to } of moves) model.devices.set(n, to);
+    model.jobs.push({ moves, isReverted: false });
+    return { code: 200, moved: moves.length };
+  }
+
+  function matches(wanted: Record<string, unknown>, n: number, from: number | null): boolean {
+    const { unassigned, broker_id, fleet_id, device_type, uuids } = wanted;
+    return (
+      (unassigned === undefined || from === null) &&
+      (broker_id === undefined || idOf(from) === broker_id) &&
+      (fleet_id === undefined || fleetOf(n) === fleet_id) &&
+      (device_type === undefined || typeOf(n) === device_type) &&
+      (uuids === undefined || (uuids as string[]).includes(`device-${n}`))
+    );
+  }
+
+  it('move, and put back, what the model moves', async () => {
+    const property = fc.asyncProperty(fc.array(command, { maxLength: 15 }), async (commands) => {
+      await arrange();
+      const start = Array.from({ length: DEVICES }, (_, n) => [n, n % 4 === 0 ? null : (n % 4) - 1] as const);
+      const model: Model = { devices: new Map(start), active: [true, true, true], jobs: [] };
+      for (const one of commands) {
+        const expected = step(model, one);
+        const answer = await run(one, call);
+        expect(codeOf(answer), JSON.stringify(one)).toBe(expected.code);
+        if (expected.moved !== undefined)
+          expect(answer.body).toMatchObject({ state: 'finished', moved: expected.moved });
+        expect(await assignments(), JSON.stringify(one)).toEqual(
+          Object.fromEntries([...model.devices].map(([n, at]) => [`device-${n}`, idOf(at)])),
+        );
+      }
+    });
+    await fc.assert(property, { numRuns: 40 });
+  });
+
+  it('interleaved with each other and with moves by hand, tell for every device a history without a gap', async () => {
+    const batch = fc.array(fc.oneof(assign, assign, revert, move, move, activate), { minLength: 3, maxLength: 8 });
+    const property = fc.asyncProperty(fc.array(batch, { minLength: 1, maxLength: 3 }), async (batches) => {
+      await arrange();
+      const at = await assignments();
+      for (const commands of batches) {
+        const answers = await atOnce(commands, run);
+        for (const answer of answers) expect(answer.status, answer.text).toBeLessThan(500);
+      }
+      await workOnOpenJobs(contextFor(20_000));
+      const events = await berth.sql(`select * from device_events where type = 'moved' order by id`);
+      for (const { device_uuid, from_broker_id, to_broker_id } of events) {
+        expect(from_broker_id, `${device_uuid} in ${JSON.stringify(events)}`).toBe(at[device_uuid]);
+        at[device_uuid] = to_broker_id;
+      }
+      expect(await assignments()).toEqual(at);
+      const jobs = await berth.sql(`
+        select j.id, j.state, j.moved, j.skipped,
+               (select count(*)::int from device_events e where e.job_id = j.id and e.type = 'moved') as moves,
+               (select count(*)::int from device_events e where e.job_id = j.id and e.type = 'skipped') as skips,
+               (select count(distinct e.device_uuid)::int from device_events e where e.job_id = j.id) as devices
+        from bulk_assign_jobs j`);
+      for (const { id, state, moved, skipped, moves, skips, devices } of jobs) {
+        expect(['finished', 'failed'], `job ${id}`).toContain(state);
+        expect({ moved, skipped, devices }).toEqual({ moved: moves, skipped: skips, devices: moves + skips });
+      }
+    });
+    await fc.assert(property, { numRuns: 25 });
+  });
+});

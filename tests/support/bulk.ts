@@ -1,0 +1,76 @@
+import { type Answer, type Call, call } from './api.ts';
+import { admin, type Berth } from './berth.ts';
+
+export const JOBS = '/api/v1/devices/bulk-assign';
+
+/** Adds `count` devices in bulk; columns are SQL, with `n` counting from 1. */
+export async function addDevices(berth: Berth, count: number, columns: Record<string, string> = {}): Promise<void> {
+  const all = { uuid: "'dev-' || n", fleet_id: "'fleet-a'", device_type: "'sensor'", ...columns };
+  await berth.sql(
+    `insert into devices (${Object.keys(all)}) select ${Object.values(all)} from generate_series(1, ${count}) n`,
+  );
+}
+
+/** Orders a job; `target` is the broker's id, null or "default". */
+export function assign(
+  target: number | null | 'default',
+  body: Record<string, unknown> = { all: true },
+  options: Call = {},
+): Promise<Answer> {
+  const { headers, ...rest } = options;
+  return call(`POST ${JOBS}`, {
+    headers: { ...admin, ...headers },
+    body: { target: { mqtt_broker_id: target }, ...body },
+    remainingMs: 29_000,
+    ...rest,
+  });
+}
+
+/** A call as an operator on a job: `GET`, `POST` … of `/{id}` and what follows. */
+export function onJob(method: 'GET' | 'POST', id: number, verb = '', options: Call = {}): Promise<Answer> {
+  const { headers, ...rest } = options;
+  return call(`${method} ${JOBS}/${id}${verb}`, { headers: { ...admin, ...headers }, remainingMs: 29_000, ...rest });
+}
+
+/** How many devices each broker has, `null` for those without an assignment. */
+export async function perBroker(berth: Berth): Promise<Record<string, number>> {
+  const rows = await berth.sql('select mqtt_broker_id as id, count(*)::int as n from devices group by 1');
+  return Object.fromEntries(rows.map(({ id, n }) => [String(id), n]));
+}
+
+/** The job's events by type and reason. */
+export async function outcomes(berth: Berth, id: number): Promise<Record<string, number>> {
+  const rows = await berth.sql(
+    `select type || ' ' || reason as what, count(*)::int as n from device_events where job_id = $1 group by 1`,
+    [id],
+  );
+  return Object.fromEntries(rows.map(({ what, n }) => [what, n]));
+}
+
+/** A context for verbs called without HTTP. */
+export const contextFor = (ms: number) => ({
+  requestId: crypto.randomUUID(),
+  sourceIp: '',
+  actor: 'schedule',
+  deadline: Date.now() + ms,
+});
+
+/** Makes a job that nobody has begun, as one is left by a call that was cut off. */
+export async function leaveOpen(berth: Berth, columns: Record<string, unknown>): Promise<number> {
+  const row = {
+    once: `request:${crypto.randomUUID()}`,
+    request_id: 'r',
+    created_by: 'admin',
+    filter: '{}',
+    start_id: 0,
+    cursor_id: 0,
+    ...columns,
+  };
+  const names = Object.keys(row);
+  const [job] = await berth.sql(
+    `insert into bulk_assign_jobs (${names.join(', ')}, end_id)
+     values (${names.map((_, i) => `$${i + 1}`).join(', ')}, (select coalesce(max(id), 0) from devices)) returning id`,
+    Object.values(row),
+  );
+  return job?.id;
+}

@@ -1,0 +1,56 @@
+import { Worker } from 'node:worker_threads';
+import type { Answer, Call } from './api.ts';
+
+/** `ms`: how long the handler took, without the wait for the calls before it. */
+export type TimedAnswer = Answer & { ms: number };
+
+/** An instance of the handlers: a thread with modules, settings and a database connection of its own. */
+export type Instance = {
+  /** Answers one call after the other, as a Lambda does. */
+  call(target: string, options?: Call): Promise<TimedAnswer>;
+  stop(): Promise<void>;
+};
+
+/**
+ * Starts `count` instances with this process' environment, `env` on top.
+ *
+ * @returns instances whose calls reject when their thread ends
+ */
+export async function startInstances(count: number, env: Record<string, string> = {}): Promise<Instance[]> {
+  const instances = Array.from({ length: count }, () => startInstance(env));
+  await Promise.all(instances.map(({ ready }) => ready));
+  return instances;
+}
+
+type Waiting = { resolve: (answer: TimedAnswer) => void; reject: (error: Error) => void };
+
+function startInstance(env: Record<string, string>): Instance & { ready: Promise<void> } {
+  const worker = new Worker(new URL('instance-worker.ts', import.meta.url), { env: { ...process.env, ...env } });
+  const waiting: Waiting[] = [];
+  const fail = (error: Error) => {
+    for (const { reject } of waiting.splice(0)) reject(error);
+  };
+  const ready = new Promise<void>((resolve, reject) => {
+    worker.once('message', () => resolve());
+    worker.once('error', reject);
+  });
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  worker.on('error', fail);
+  worker.once('exit', (code) => fail(new Error(`an instance ended with ${code}`)));
+  worker.on('message', ({ answer, error }: { answer?: TimedAnswer; error?: Error }) => {
+    if (answer) waiting.shift()?.resolve(answer);
+    if (error) waiting.shift()?.reject(error);
+  });
+  return {
+    ready,
+    call: (target, options = {}) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ resolve, reject });
+        worker.postMessage({ target, options });
+      }),
+    stop: async () => {
+      worker.postMessage('stop');
+      await ended;
+    },
+  };
+}

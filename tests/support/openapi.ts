@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import formats from 'ajv-formats';
+import type { Answer } from './api.ts';
+
+export type JsonSchema = Record<string, unknown>;
+type Content = Record<string, { schema: JsonSchema }>;
+export type Parameter = { name: string; in: 'path' | 'query' | 'header'; required: boolean; schema: JsonSchema };
+type Response = { description: string; content?: Content; headers?: Record<string, unknown> };
+
+/** A route as docs/openapi.json has it. */
+export type Operation = {
+  method: string;
+  path: string;
+  security: string[];
+  parameters: Parameter[];
+  body: JsonSchema | undefined;
+  responses: Record<string, Response>;
+};
+
+const document = JSON.parse(readFileSync(new URL('../../docs/openapi.json', import.meta.url), 'utf8'));
+const ajv = new Ajv2020({ strict: false, allErrors: true });
+(formats as unknown as (ajv: Ajv2020) => void)(ajv);
+ajv.addSchema(document, 'openapi');
+
+export const operations: Operation[] = Object.entries(document.paths as Record<string, object>).flatMap(
+  ([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({
+      method: method.toUpperCase(),
+      path,
+      security: (operation.security ?? []).flatMap((one: object) => Object.keys(one)),
+      parameters: operation.parameters ?? [],
+      body: (Object.values(operation.requestBody?.content ?? {})[0] as { schema: JsonSchema } | undefined)?.schema,
+      responses: operation.responses,
+    })),
+);
+
+/** What is wrong with a reply by the document: status, content type, body, code; undefined when nothing is. */
+export function replyProblem(operation: Operation, { status, headers, text, body }: Answer): string | undefined {
+  const response = operation.responses[status];
+  if (!response) return `status ${status} is not documented`;
+  const type = headers['content-type']?.split(';')[0];
+  const documented = Object.keys(response.content ?? {});
+  if (type === undefined) return text === '' && documented.length === 0 ? undefined : `status ${status} without a type`;
+  if (!documented.includes(type)) return `${type} is not documented for ${status}`;
+  if (type === 'application/problem+json' && !response.description.includes(`\`${body.code}\``)) {
+    return `code ${body.code} is not documented for ${status}`;
+  }
+  if (body === undefined) return undefined;
+  const pointer = [
+    'paths',
+    operation.path,
+    operation.method.toLowerCase(),
+    'responses',
+    status,
+    'content',
+    type,
+    'schema',
+  ];
+  const validate = ajv.getSchema(`openapi#/${pointer.map((part) => encodePart(String(part))).join('/')}`);
+  if (!validate) return `no schema for ${status} ${type}`;
+  return validate(body) ? undefined : ajv.errorsText(validate.errors);
+}
+
+function encodePart(part: string): string {
+  return encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'));
+}

@@ -1,0 +1,37 @@
+import { expect, it } from 'vitest';
+import { hostProblem, isForbiddenAddress } from '../../lib/brokers/address.ts';
+
+const LOOPBACK = ['127.0.0.1', '127.255.255.255', '::1', '::ffff:127.0.0.1', '::ffff:7f00:1', '64:ff9b::7f00:1'];
+const NEVER = [
+  ...['0.0.0.0', '0.1.2.3', '169.254.0.0', '169.254.169.254', '224.0.0.1', '239.255.255.255', '255.255.255.255'],
+  ...['::', 'fe80::1', 'febf::1', 'fe80::1%eth0', 'ff02::1', 'fd00:ec2::254', '::ffff:169.254.169.254'],
+  ...['::ffff:a9fe:a9fe', '64:ff9b::a9fe:a9fe', 'not an address', ''],
+];
+const ALLOWED = [
+  '10.0.0.1',
+  '172.16.0.1',
+  '192.168.1.1',
+  '203.0.113.9',
+  '126.255.255.255',
+  '169.253.0.1',
+  '169.255.0.1',
+];
+const ALLOWED_V6 = ['2001:db8::1', 'fd12:3456::1', '::ffff:10.0.0.1', 'fec0::1', '64:ff9b::a00:1'];
+
+it.each(LOOPBACK)('%s is loopback: for the local stack only', (address) => {
+  expect([isForbiddenAddress(address, false), isForbiddenAddress(address, true)]).toEqual([true, false]);
+});
+
+it.each(NEVER)('%s is forbidden everywhere', (address) => {
+  expect([isForbiddenAddress(address, false), isForbiddenAddress(address, true)]).toEqual([true, true]);
+});
+
+it.each([...ALLOWED, ...ALLOWED_V6])('%s may have a broker', (address) => {
+  expect(isForbiddenAddress(address, false)).toBe(false);
+  expect(hostProblem(address, false)).toBeUndefined();
+});
+
+it.each(['127.1', '0177.0.0.1', '2130706433', '0x7f000001', '1.2.3.4.5', '256.1.1.1', '1.2.3'])(
+  '%s, which a resolver may take for an address, is no name',
+  (host) => expect(hostProblem(host, true)).toBeDefined(),
+);

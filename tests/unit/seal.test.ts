@@ -1,0 +1,74 @@
+import { randomBytes } from 'node:crypto';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ConfigError, readConfig, reloadConfig } from '../../lib/config.ts';
+import { seal, unseal } from '../../lib/seal.ts';
+
+const at = { table: 'mqtt_broker_config', id: 7, column: 'password_sealed' };
+const first = randomBytes(32).toString('base64');
+const second = randomBytes(32).toString('hex');
+const good = { DATABASE_URL: 'postgres://localhost/berth', BERTH_PEPPER: 'p'.repeat(32) };
+
+function useKeys(keys: string): void {
+  Object.assign(process.env, good, { BERTH_SEAL_KEY: keys });
+  reloadConfig();
+}
+beforeEach(() => useKeys(first));
+
+it('opens what it sealed, and never seals the same twice', () => {
+  const sealed = seal('geheim ☂', at);
+  expect(sealed).toMatch(/^1\$[\w-]{16}\$[\w-]+\$[\w-]{22}$/);
+  expect(unseal(sealed, at)).toBe('geheim ☂');
+  expect(seal('geheim ☂', at)).not.toBe(sealed);
+});
+
+it.each([{ id: 8 }, { column: 'client_key_sealed' }, { table: 'devices' }])(
+  'opens it in its place only (%j)',
+  (other) => {
+    expect(() => unseal(seal('secret', at), { ...at, ...other })).toThrow(
+      expect.objectContaining({ code: 'unsealing-failed' }),
+    );
+  },
+);
+
+it('refuses what was changed, cut or never sealed', () => {
+  const [generation, iv, ciphertext, tag = ''] = seal('secret', at).split('$');
+  const changed = `${tag[0] === 'A' ? 'B' : 'A'}${tag.slice(1)}`;
+  const short = Buffer.from(tag, 'base64url').subarray(0, 4).toString('base64url');
+  for (const parts of [
+    [generation, iv, ciphertext, changed],
+    [generation, iv, ciphertext, short],
+    [generation, iv],
+    ['plain'],
+  ]) {
+    expect(() => unseal(parts.join('$'), at)).toThrow(expect.objectContaining({ code: 'unsealing-failed' }));
+  }
+});
+
+it('a new key comes into use while what the old one sealed still opens', () => {
+  const old = seal('secret', at);
+  useKeys(`2:${second},1:${first}`);
+  expect(seal('secret', at)).toMatch(/^2\$/);
+  expect(unseal(old, at)).toBe('secret');
+  useKeys(`2:${second}`);
+  expect(() => unseal(old, at)).toThrow(expect.objectContaining({ code: 'unsealing-failed' }));
+});
+
+it('without a key nothing is sealed', () => {
+  useKeys('');
+  expect(() => seal('secret', at)).toThrow(expect.objectContaining({ code: 'sealing-not-configured' }));
+});
+
+describe('BERTH_SEAL_KEY', () => {
+  it.each([first, second, `b:${first}, a:${second}`])('may be %s', (value) => {
+    const { sealKeys } = readConfig({ ...good, BERTH_SEAL_KEY: value });
+    expect(sealKeys.map(({ key }) => key.length)).toEqual(value.split(',').map(() => 32));
+  });
+
+  it.each(['short', 'x'.repeat(64), `1:${first},1:${second}`, `${first},${second}`, `1:${first},`])(
+    'may not be %s',
+    (value) => {
+      expect(() => readConfig({ ...good, BERTH_SEAL_KEY: value })).toThrow(ConfigError);
+      expect(() => readConfig({ ...good, BERTH_SEAL_KEY: value })).toThrow('BERTH_SEAL_KEY');
+    },
+  );
+});
