@@ -1,0 +1,159 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { MqttClient } from 'mqtt';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { sha256Hex } from '../../lib/secrets.ts';
+import { call } from '../support/api.ts';
+import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
+import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
+import { type Gateway, startGateway } from '../support/gateway.ts';
+import { describeInstalled } from '../support/installed.ts';
+import { type RabbitMq, startRabbitMq } from '../support/rabbitmq.ts';
+
+const SECRET = 'secret-of-the-brokers';
+/** CONNACK 4 or 5. */
+const REFUSED = /Bad username or password|Not authorized/i;
+
+/** A Debian RabbitMQ, which nobody here wrote, asking Berth about every user, queue and topic. */
+describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], () => {
+  let dir: string;
+  let berth: Berth;
+  let gateway: Gateway;
+  let rabbit: RabbitMq;
+  let here: number;
+  let elsewhere: number;
+  let key: string;
+  let device: ReturnType<typeof newDevice>;
+  const open: MqttClient[] = [];
+
+  beforeAll(async () => {
+    dir = mkdtempSync(path.join(tmpdir(), 'berth-rabbitmq-'));
+    berth = await startBerth({ env: { BROKER_AUTH_SECRET_HASH: sha256Hex(SECRET) } });
+    here = await addBroker(berth, { host: '127.0.0.1', port: 1, is_default: true, client_id_prefix: 'fleet' });
+    elsewhere = await addBroker(berth, { host: '127.0.0.1', port: 1 });
+    gateway = await startGateway();
+    rabbit = await startRabbitMq(dir, `${gateway.url}/api/v1/mqtt/auth`, `broker=${here}&secret=${SECRET}`);
+    await berth.sql('update mqtt_broker_config set port = $1', [rabbit.port]);
+    key = (await issueKey()).key;
+  });
+  afterAll(async () => {
+    await rabbit?.stop();
+    await gateway.close();
+    await berth.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  beforeEach(() => {
+    device = newDevice();
+    gateway.asked.length = 0;
+  });
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((client) => client.endAsync(true)));
+  });
+
+  const registered = async (of = device): Promise<Settings> => (await register(key, of)).body.mqtt;
+  const connected = async (...args: Parameters<typeof connectDevice>) => {
+    const client = await connectDevice(...args);
+    open.push(client);
+    return client;
+  };
+  const own = (rest: string) => `iot/device/${device.uuid}/${rest}`;
+  const closedBy = (client: MqttClient) =>
+    new Promise<string>((resolve) => client.once('close', () => resolve('closed')));
+
+  it('registers, connects with what came back, and talks on its own topic', async () => {
+    const settings = await registered();
+    expect(settings.broker).toBe(`mqtt://127.0.0.1:${rabbit.port}`);
+    const client = await connected(device.uuid, settings);
+    expect(await client.subscribeAsync(settings.topics.subscribe, { qos: 1 })).toMatchObject([{ qos: 1 }]);
+    await client.publishAsync(own('hello'), 'there', { qos: 1 });
+    expect(await client.inbox.arrives(own('hello'))).toBe('there');
+    const answers = new Set(gateway.asked.map((line) => line.replace('/api/v1/mqtt/auth/', '')));
+    expect(answers).toEqual(new Set(['user allow', 'vhost allow', 'resource allow', 'topic allow']));
+  });
+
+  it('with a colon in its uuid, which RabbitMQ would take for the end of a virtual host', async () => {
+    device = newDevice({ uuid: `plant:${device.uuid}` });
+    const settings = await registered();
+    const client = await connected(device.uuid, settings);
+    await client.subscribeAsync(settings.topics.subscribe);
+    await client.publishAsync(own('hello'), 'there');
+    expect(await client.inbox.arrives(own('hello'))).toBe('there');
+  });
+
+  it('is refused with another password, another’s name, and another’s client id', async () => {
+    const victim = newDevice();
+    const [settings] = [await registered(), await registered(victim)];
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+    expect(await refusalOf(device.uuid, { ...settings, password: 'wrong' })).toMatch(REFUSED);
+    expect(await refusalOf(device.uuid, { ...settings, username: 'device_other' })).toMatch(REFUSED);
+    expect(await refusalOf(victim.uuid, settings)).toMatch(REFUSED);
+    expect(gateway.asked.filter((line) => line.endsWith('user deny'))).toHaveLength(3);
+  });
+
+  it('is kept off another’s topics: RabbitMQ closes the connection', async () => {
+    const victim = newDevice();
+    const [mine, theirs] = [await registered(), await registered(victim)];
+    const foreign = (rest: string) => `iot/device/${victim.uuid}/${rest}`;
+    const other = await connected(victim.uuid, theirs);
+    await other.subscribeAsync(foreign('#'), { qos: 1 });
+
+    const publisher = await connected(device.uuid, mine);
+    const cutOff = closedBy(publisher);
+    publisher.publishAsync(foreign('command'), 'open', { qos: 1 }).catch(() => {});
+    expect(await cutOff).toBe('closed');
+
+    for (const filter of [foreign('#'), 'iot/#', '#', 'iot/device/+/state', `iot/device/*/state`]) {
+      const subscriber = await connected(device.uuid, mine);
+      const ended = closedBy(subscriber);
+      const granted = subscriber.subscribeAsync(filter, { qos: 0 }).catch(() => []);
+      const outcome = await Promise.race([ended, granted.then((grants) => String(grants[0]?.qos))]);
+      expect(['closed', '128'], filter).toContain(outcome);
+      await other.publishAsync(foreign('state'), 'secret', { qos: 1 });
+      expect(subscriber.inbox.topics(), filter).toEqual([]);
+    }
+    expect(await other.inbox.arrives(foreign('state'))).toBe('secret');
+    expect(other.inbox.topics()).toEqual([foreign('state')]);
+  });
+
+  it('keeps a session over a reconnect, in the device’s own queue', async () => {
+    const settings = await registered();
+    const lasting = { clean: false };
+    const before = await connected(device.uuid, settings, lasting);
+    await before.subscribeAsync(own('#'), { qos: 1 });
+    await before.endAsync();
+    const sender = await connected(device.uuid, settings, { clientId: settings.username });
+    await sender.publishAsync(own('later'), 'kept', { qos: 1 });
+    const after = await connected(device.uuid, settings, lasting);
+    expect(await after.inbox.arrives(own('later'))).toBe('kept');
+  });
+
+  it('moved to another broker: refused here; moved back: accepted', async () => {
+    const settings = await registered();
+    const move = (mqtt_broker_id: number | null) =>
+      call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { mqtt_broker_id } });
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+    expect((await move(elsewhere)).status).toBe(200);
+    expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
+    expect((await move(null)).status).toBe(200);
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+  });
+
+  it('inactive: refused', async () => {
+    const settings = await registered();
+    await call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { is_active: false } });
+    expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
+  });
+
+  it('with a wrong secret, or while Berth cannot answer, nobody gets in', async () => {
+    const settings = await registered();
+    setEnv({ BROKER_AUTH_SECRET_HASH: sha256Hex('another') });
+    expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
+    expect(gateway.asked).toContain('/api/v1/mqtt/auth/user 401');
+    setEnv({});
+    expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
+    expect(gateway.asked).toContain('/api/v1/mqtt/auth/user 403');
+    setEnv({ BROKER_AUTH_SECRET_HASH: sha256Hex(SECRET) });
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+  });
+});
