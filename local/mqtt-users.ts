@@ -1,4 +1,5 @@
-import pg from 'pg';
+import postgres from 'postgres';
+import { getBrokerConfigForDevice } from '../lib/brokers/resolve.ts';
 import type { Acl } from '../lib/mqtt-auth/acl.ts';
 
 /** A row of `mqtt_users` with what a broker needs to know about it. */
@@ -14,42 +15,35 @@ export type MqttUser = {
 /** Looks up active users by name; a name that is unknown or inactive is missing from the result. */
 export type FindUsers = (usernames: string[]) => Promise<Map<string, MqttUser>>;
 
-// By devices.uuid, which has an index; a device's username is always device_<uuid>.
-const FIND_USERS = `
-  select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser,
-         case when d.id is not null then (
-           select b.id from mqtt_broker_config b
-           where b.is_active and (b.id = d.mqtt_broker_id or b.is_default)
-           order by (b.id = d.mqtt_broker_id) desc nulls last
-           limit 1
-         ) end as broker_id,
-         coalesce((
-           select json_agg(json_build_object('topic', a.topic, 'access', a.access))
-           from mqtt_acls a where a.username = u.username
-         ), '[]') as acls
-  from mqtt_users u
-  left join devices d on u.username like 'device\\_%' and d.uuid = berth_uuid(substr(u.username, 8))
-  where u.username = any($1) and coalesce(u.is_active, true)`;
-
 /**
  * Opens a small pool for a broker's queries.
  * @param databaseUrl postgres://… of a database with Berth's tables
  */
 export function connectMqttUsers(databaseUrl: string): { find: FindUsers; close(): Promise<void> } {
-  const pool = new pg.Pool({
-    connectionString: databaseUrl,
-    max: 4,
-    connectionTimeoutMillis: 3_000,
-    query_timeout: 5_000,
-    allowExitOnIdle: true,
-  });
-  // An idle connection that breaks is replaced at the next query.
-  pool.on('error', () => {});
+  const sql = postgres(databaseUrl, { max: 4, connect_timeout: 3, onnotice: () => {} });
   return {
-    find: async (usernames) => {
-      const { rows } = await pool.query<MqttUser>(FIND_USERS, [usernames]);
-      return new Map(rows.map((user) => [user.username, user]));
-    },
-    close: () => pool.end(),
+    find: async (usernames) => new Map((await findUsers(sql, usernames)).map((user) => [user.username, user])),
+    close: () => sql.end({ timeout: 1 }),
   };
+}
+
+// By devices.uuid, which has an index; a device's username is always device_<uuid>.
+function findUsers(sql: postgres.Sql, usernames: string[]) {
+  const resolution = getBrokerConfigForDevice(sql, {
+    device: sql`d.mqtt_broker_id`,
+    provisioningKey: sql`(select default_broker_id from provisioning_keys where id = d.provisioned_by_key_id)`,
+    isNew: sql`false`,
+  });
+  return sql<MqttUser[]>`
+    select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser,
+           case when d.id is not null then (
+             select (broker ->> 'id')::integer from (${resolution}) resolved
+           ) end as broker_id,
+           coalesce((
+             select json_agg(json_build_object('topic', a.topic, 'access', a.access))
+             from mqtt_acls a where a.username = u.username
+           ), '[]') as acls
+    from mqtt_users u
+    left join devices d on u.username like 'device\\_%' and d.uuid = berth_uuid(substr(u.username, 8))
+    where u.username = any(${usernames}) and coalesce(u.is_active, true)`;
 }
