@@ -1,6 +1,14 @@
 import * as z from 'zod/mini';
 import * as errors from '../lib/errors.ts';
-import { internal, type ProblemType } from '../lib/errors.ts';
+import {
+  bodyTooLarge,
+  databaseUnavailable,
+  internal,
+  invalidRequest,
+  malformedJson,
+  missingFields,
+  type ProblemType,
+} from '../lib/errors.ts';
 import type { Spec } from '../lib/http/endpoint.ts';
 import pkg from '../package.json' with { type: 'json' };
 
@@ -69,7 +77,7 @@ function operation(spec: Spec): object {
       ? { parameters: [...parameters(spec.params, 'path'), ...parameters(spec.query, 'query')] }
       : {}),
     ...(spec.body ? { requestBody: requestBody(spec.body) } : {}),
-    responses: { ...replies(spec), ...problemReplies(spec.problems) },
+    responses: { ...replies(spec), ...problemReplies(problemsOf(spec)) },
   };
 }
 
@@ -137,9 +145,15 @@ function headerObjects(headers: Record<string, string>): object {
   );
 }
 
+/** Every problem that a route can answer with: its own, and those that follow from its spec. */
+export function problemsOf({ auth, params, query, body, missing = missingFields, problems = [] }: Spec): ProblemType[] {
+  const ofBody = body ? [missing, malformedJson, bodyTooLarge] : [];
+  const ofInput = params || query || body ? [invalidRequest] : [];
+  return [...auth.problems, ...ofBody, ...ofInput, ...problems, databaseUnavailable, internal];
+}
+
 /** One response a status: its description lists the codes that a client can switch on. */
-function problemReplies(problems: readonly ProblemType[]): object {
-  const all = [...problems, internal];
+function problemReplies(all: ProblemType[]): object {
   const statuses = [...new Set(all.map(({ status }) => status))].sort();
   return Object.fromEntries(
     statuses.map((status) => {

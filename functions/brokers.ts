@@ -15,26 +15,17 @@ import { summariseBrokers, summarisedBroker } from '../lib/brokers/summary.ts';
 import { testBrokerConnection, testResult } from '../lib/brokers/test-connection.ts';
 import { updateBroker } from '../lib/brokers/update.ts';
 import {
-  adminDisabled,
-  bodyTooLarge,
   brokerChanging,
   brokerConfigNotFound,
   brokerInUse,
   brokerNameTaken,
   brokerNeeded,
   brokerTestRunning,
-  databaseUnavailable,
   defaultBrokerInactive,
-  insufficientScope,
-  invalidAdminCredential,
-  invalidRequest,
-  issuerUnavailable,
-  malformedJson,
   missingBrokerFields,
-  noFieldsToUpdate,
+  nothingToUpdate,
   reassignTargetUnusable,
   sealingNotConfigured,
-  unauthorized,
   unsealingFailed,
 } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
@@ -43,22 +34,7 @@ import { booleanText } from '../lib/schema.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const envelope = { success: false };
-const problems = [
-  unauthorized,
-  invalidAdminCredential,
-  adminDisabled,
-  insufficientScope,
-  issuerUnavailable,
-  databaseUnavailable,
-] as const;
-const bodyProblems = [missingBrokerFields, invalidRequest, malformedJson, bodyTooLarge] as const;
-const changeProblems = [
-  ...bodyProblems,
-  brokerNameTaken,
-  brokerChanging,
-  defaultBrokerInactive,
-  sealingNotConfigured,
-] as const;
+const changeProblems = [brokerNameTaken, brokerChanging, defaultBrokerInactive, sealingNotConfigured] as const;
 const force = z.optional(booleanText('Also when devices are left without a broker'));
 const success = z.literal(true);
 const changed = z.object({ success, message: z.string(), data: oneBroker });
@@ -75,7 +51,6 @@ const list = endpoint({
       body: z.object({ success, data: z.array(listedBroker), count: z.int() }),
     },
   },
-  problems: [...problems],
   run: async (ctx) => ({ body: await listBrokers(ctx) }),
 });
 
@@ -91,7 +66,6 @@ const summary = endpoint({
       body: z.object({ success, data: z.array(summarisedBroker), count: z.int() }),
     },
   },
-  problems: [...problems],
   run: async (ctx) => ({ body: await summariseBrokers(ctx) }),
 });
 
@@ -104,7 +78,7 @@ const get = endpoint({
   envelope,
   params: brokerParams,
   replies: { 200: { description: 'The broker', body: z.object({ success, data: oneBroker }) } },
-  problems: [...problems, invalidRequest, brokerConfigNotFound],
+  problems: [brokerConfigNotFound],
   run: async (ctx, { params }) => ({ body: await getBroker(ctx, params.id) }),
 });
 
@@ -117,7 +91,7 @@ const create = endpoint({
   body: createBrokerBody,
   maxBodyBytes: MAX_BROKER_BODY_BYTES,
   replies: { 201: { description: 'Added', body: changed, headers: { Location: 'Its path' } } },
-  problems: [...problems, ...changeProblems],
+  problems: [...changeProblems],
   missing: missingBrokerFields,
   run: async (ctx, { body }) => {
     const created = await createBroker(ctx, body);
@@ -138,7 +112,7 @@ const update = endpoint({
   body: updateBrokerBody,
   maxBodyBytes: MAX_BROKER_BODY_BYTES,
   replies: { 200: { description: 'Changed', body: changed } },
-  problems: [...problems, ...changeProblems, noFieldsToUpdate, brokerConfigNotFound, brokerNeeded, unsealingFailed],
+  problems: [...changeProblems, nothingToUpdate, brokerConfigNotFound, brokerNeeded, unsealingFailed],
   missing: missingBrokerFields,
   run: async (ctx, { params, query, body }) => ({
     body: await updateBroker(ctx, params.id, body, query.force === true),
@@ -160,7 +134,7 @@ const remove = endpoint({
       body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
     },
   },
-  problems: [...problems, invalidRequest, brokerConfigNotFound, brokerInUse, brokerNeeded, reassignTargetUnusable],
+  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, reassignTargetUnusable],
   run: async (ctx, { params, query }) => ({
     body: await deleteBroker(ctx, params.id, { reassignTo: query.reassign_to, force: query.force === true }),
   }),
@@ -177,7 +151,7 @@ const test = endpoint({
   params: brokerParams,
   budgetMs: 9_500,
   replies: { 200: { description: 'How far it came', body: z.object({ success, data: testResult }) } },
-  problems: [...problems, invalidRequest, brokerConfigNotFound, brokerTestRunning, unsealingFailed],
+  problems: [brokerConfigNotFound, brokerTestRunning, unsealingFailed],
   run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
 });
 

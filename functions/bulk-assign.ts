@@ -12,8 +12,6 @@ import { revertJob } from '../lib/bulk-assign/revert-job.ts';
 import { formatJob, isOpen, type Job, jobParams, jobReply, jobsQuery, newJobBody } from '../lib/bulk-assign/schema.ts';
 import { workOn, workOnOpenJobs } from '../lib/bulk-assign/worker.ts';
 import {
-  adminDisabled,
-  bodyTooLarge,
   brokerDraining,
   brokerInactive,
   brokerNotFound,
@@ -21,16 +19,8 @@ import {
   bulkAssignJobNotFound,
   bulkAssignJobOpen,
   bulkAssignJobReverted,
-  databaseUnavailable,
   idempotencyKeyReused,
-  insufficientScope,
-  invalidAdminCredential,
-  invalidRequest,
-  issuerUnavailable,
-  malformedJson,
-  missingFields,
   noDefaultBroker,
-  unauthorized,
 } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { csv, wantsCsv } from '../lib/http/csv.ts';
@@ -39,15 +29,6 @@ import { nextLink } from '../lib/http/page.ts';
 import { scheduled } from '../lib/http/scheduled.ts';
 
 const path = '/api/v1/devices/bulk-assign';
-const problems = [
-  invalidRequest,
-  unauthorized,
-  invalidAdminCredential,
-  adminDisabled,
-  insufficientScope,
-  issuerUnavailable,
-  databaseUnavailable,
-] as const;
 /** Routes that work on the job within the call have this long. */
 const budgetMs = 20_000;
 const working = {
@@ -78,17 +59,7 @@ const create = endpoint({
     ...working,
     200: { description: 'The job has ended, or the dry run', body: z.union([jobReply, previewReply]) },
   },
-  problems: [
-    ...problems,
-    missingFields,
-    malformedJson,
-    bodyTooLarge,
-    brokerNotFound,
-    brokerInactive,
-    brokerDraining,
-    noDefaultBroker,
-    idempotencyKeyReused,
-  ],
+  problems: [brokerNotFound, brokerInactive, brokerDraining, noDefaultBroker, idempotencyKeyReused],
   run: async (ctx, { body, headers }) => {
     if (body.dry_run) return { body: await preview(ctx, body) };
     const id = await createJob(ctx, body, idempotencyKey(headers['idempotency-key']));
@@ -108,7 +79,6 @@ const list = endpoint({
       body: z.object({ count: z.int(), jobs: z.array(jobReply), next: z.optional(z.string()) }),
     },
   },
-  problems: [...problems],
   run: async (ctx, { query }) => {
     const { nextAfter, ...page } = await listJobs(ctx, query);
     return { body: { ...page, ...nextLink(path, query, { after: nextAfter }) } };
@@ -122,7 +92,7 @@ const get = endpoint({
   auth: admin,
   params: jobParams,
   replies: { 200: { description: 'The job', body: jobReply } },
-  problems: [...problems, bulkAssignJobNotFound],
+  problems: [bulkAssignJobNotFound],
   run: async (ctx, { params }) => ({ body: formatJob(await findJob(ctx, params.id)) }),
 });
 
@@ -142,7 +112,7 @@ const devices = endpoint({
       headers: { Link: 'The next page, `rel="next"`, of the CSV form' },
     },
   },
-  problems: [...problems, bulkAssignJobNotFound],
+  problems: [bulkAssignJobNotFound],
   run: async (ctx, { params, query, headers }) => {
     const { nextAfter, ...page } = await listJobDevices(ctx, params.id, query);
     const { next } = nextLink(`${path}/${params.id}/devices`, query, { after: nextAfter });
@@ -162,7 +132,7 @@ const cancel = endpoint({
   auth: admin,
   params: jobParams,
   replies: { 200: { description: 'Cancelled, now or before', body: jobReply } },
-  problems: [...problems, bulkAssignJobNotFound, bulkAssignJobEnded],
+  problems: [bulkAssignJobNotFound, bulkAssignJobEnded],
   run: async (ctx, { params }) => ({ body: formatJob(await cancelJob(ctx, params.id)) }),
 });
 
@@ -174,7 +144,7 @@ const resume = endpoint({
   params: jobParams,
   budgetMs,
   replies: working,
-  problems: [...problems, bulkAssignJobNotFound, bulkAssignJobEnded],
+  problems: [bulkAssignJobNotFound, bulkAssignJobEnded],
   run: async (ctx, { params }) => {
     await resumeJob(ctx, params.id);
     return reply(await workOn(ctx, params.id));
@@ -190,7 +160,7 @@ const revert = endpoint({
   params: jobParams,
   budgetMs,
   replies: working,
-  problems: [...problems, bulkAssignJobNotFound, bulkAssignJobOpen, bulkAssignJobReverted],
+  problems: [bulkAssignJobNotFound, bulkAssignJobOpen, bulkAssignJobReverted],
   run: async (ctx, { params }) => reply(await workOn(ctx, await revertJob(ctx, params.id))),
 });
 

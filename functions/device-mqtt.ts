@@ -2,13 +2,10 @@ import { getMqtt } from '../lib/devices/get-mqtt.ts';
 import { deviceParams, mqttReply } from '../lib/devices/schema.ts';
 import {
   authenticationFailed,
-  databaseUnavailable,
   deviceInactive,
   deviceNotFound,
-  invalidRequest,
   noBrokerAvailable,
   tooManyRequests,
-  unauthorized,
 } from '../lib/errors.ts';
 import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
@@ -25,16 +22,7 @@ export const handler = endpoint({
     200: { description: 'Connection settings', body: mqttReply, headers: { ETag: 'Strong; changes with any setting' } },
     304: { description: 'Nothing has changed', headers: { ETag: 'As sent' } },
   },
-  problems: [
-    invalidRequest,
-    unauthorized,
-    authenticationFailed,
-    deviceInactive,
-    deviceNotFound,
-    tooManyRequests,
-    noBrokerAvailable,
-    databaseUnavailable,
-  ],
+  problems: [authenticationFailed, deviceInactive, deviceNotFound, tooManyRequests, noBrokerAvailable],
   run: async (ctx, { params, credential, headers }) => {
     const body = await getMqtt(ctx, params.uuid, credential);
     const etag = etagOf(body);

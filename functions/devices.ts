@@ -5,31 +5,13 @@ import { getDevice } from '../lib/devices/get.ts';
 import { listDevices, listDevicesQuery } from '../lib/devices/list.ts';
 import { rotateCredentials } from '../lib/devices/rotate-credentials.ts';
 import { deviceEvent, deviceParams, deviceReply, explainedStep, resolvedBrokerReply } from '../lib/devices/schema.ts';
-import {
-  adminDisabled,
-  databaseUnavailable,
-  deviceNotFound,
-  insufficientScope,
-  invalidAdminCredential,
-  invalidRequest,
-  issuerUnavailable,
-  unauthorized,
-} from '../lib/errors.ts';
+import { deviceNotFound } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { quoted } from '../lib/http/etag.ts';
 import { nextLink } from '../lib/http/page.ts';
 
 const path = '/api/v1/devices';
-const problems = [
-  invalidRequest,
-  unauthorized,
-  invalidAdminCredential,
-  adminDisabled,
-  insufficientScope,
-  issuerUnavailable,
-  databaseUnavailable,
-] as const;
 const done = z.object({ status: z.literal('ok'), message: z.string(), uuid: z.string() });
 const next = z.optional(z.string());
 
@@ -43,7 +25,6 @@ const list = endpoint({
   replies: {
     200: { description: 'A page', body: z.object({ count: z.int(), devices: z.array(deviceReply), next }) },
   },
-  problems: [...problems],
   run: async (ctx, { query }) => {
     const { devices, lastId } = await listDevices(ctx, query);
     return { body: { count: devices.length, devices, ...nextLink(path, query, { after: lastId }) } };
@@ -68,7 +49,7 @@ const get = endpoint({
       headers: { ETag: 'For If-Match' },
     },
   },
-  problems: [...problems, deviceNotFound],
+  problems: [deviceNotFound],
   run: async (ctx, { params }) => {
     const { body, tag } = await getDevice(ctx, params.uuid);
     return { body, headers: { etag: quoted(tag) } };
@@ -84,7 +65,7 @@ const remove = endpoint({
   auth: admin,
   params: deviceParams,
   replies: { 200: { description: 'Deleted', body: done } },
-  problems: [...problems, deviceNotFound],
+  problems: [deviceNotFound],
   run: async (ctx, { params }) => ({ body: await deleteDevice(ctx, params.uuid) }),
 });
 
@@ -96,7 +77,7 @@ const rotate = endpoint({
   auth: admin,
   params: deviceParams,
   replies: { 200: { description: 'Ended', body: done } },
-  problems: [...problems, deviceNotFound],
+  problems: [deviceNotFound],
   run: async (ctx, { params }) => ({ body: await rotateCredentials(ctx, params.uuid) }),
 });
 
@@ -111,7 +92,7 @@ const events = endpoint({
   replies: {
     200: { description: 'A page', body: z.object({ count: z.int(), events: z.array(deviceEvent), next }) },
   },
-  problems: [...problems, deviceNotFound],
+  problems: [deviceNotFound],
   run: async (ctx, { params, query }) => {
     const { events, lastId } = await listDeviceEvents(ctx, params.uuid, query);
     return {

@@ -3,16 +3,11 @@ import { exchangeKey } from '../lib/devices/key-exchange.ts';
 import { deviceParams } from '../lib/devices/schema.ts';
 import {
   authenticationFailed,
-  bodyTooLarge,
-  databaseUnavailable,
   deviceInactive,
   deviceNotFound,
-  invalidRequest,
   keyMismatch,
-  malformedJson,
   missingCredentials,
   tooManyRequests,
-  unauthorized,
 } from '../lib/errors.ts';
 import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
@@ -36,19 +31,7 @@ export const handler = endpoint({
       }),
     },
   },
-  problems: [
-    missingCredentials,
-    invalidRequest,
-    malformedJson,
-    bodyTooLarge,
-    unauthorized,
-    keyMismatch,
-    authenticationFailed,
-    deviceInactive,
-    deviceNotFound,
-    tooManyRequests,
-    databaseUnavailable,
-  ],
+  problems: [missingCredentials, keyMismatch, authenticationFailed, deviceInactive, deviceNotFound, tooManyRequests],
   run: async (ctx, { params, body, credential }) => ({
     body: await exchangeKey(ctx, params.uuid, credential, body.deviceApiKey),
   }),

@@ -1,13 +1,4 @@
-import {
-  bodyTooLarge,
-  brokerAuthDisabled,
-  databaseUnavailable,
-  invalidBrokerSecret,
-  invalidRequest,
-  malformedJson,
-  mqttAccessRefused,
-  unauthorized,
-} from '../lib/errors.ts';
+import { mqttAccessRefused } from '../lib/errors.ts';
 import { brokerSecret } from '../lib/http/broker-auth.ts';
 import { endpoint, routes, type Spec } from '../lib/http/endpoint.ts';
 import { verdict } from '../lib/http/verdict.ts';
@@ -40,16 +31,7 @@ const common = {
       text: 'text/plain',
     },
   },
-  problems: [
-    invalidRequest,
-    malformedJson,
-    bodyTooLarge,
-    unauthorized,
-    invalidBrokerSecret,
-    brokerAuthDisabled,
-    mqttAccessRefused,
-    databaseUnavailable,
-  ],
+  problems: [mqttAccessRefused],
 } satisfies Partial<Spec>;
 
 const user = endpoint({

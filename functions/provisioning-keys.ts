@@ -1,18 +1,5 @@
 import * as z from 'zod/mini';
-import {
-  adminDisabled,
-  bodyTooLarge,
-  brokerNotFound,
-  databaseUnavailable,
-  insufficientScope,
-  invalidAdminCredential,
-  invalidRequest,
-  issuerUnavailable,
-  malformedJson,
-  missingFields,
-  provisioningKeyNotFound,
-  unauthorized,
-} from '../lib/errors.ts';
+import { brokerNotFound, provisioningKeyNotFound } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { createKeyBody, createProvisioningKey } from '../lib/provisioning-keys/create.ts';
@@ -22,15 +9,6 @@ import { createKeyReply, fleetId, listedKey } from '../lib/provisioning-keys/sch
 import { rowUuid } from '../lib/schema.ts';
 
 const path = '/api/v1/provisioning-keys';
-const problems = [
-  unauthorized,
-  invalidAdminCredential,
-  adminDisabled,
-  insufficientScope,
-  issuerUnavailable,
-  invalidRequest,
-  databaseUnavailable,
-] as const;
 
 const create = endpoint({
   method: 'POST',
@@ -40,7 +18,7 @@ const create = endpoint({
   auth: admin,
   body: createKeyBody,
   replies: { 201: { description: 'Issued', body: createKeyReply } },
-  problems: [...problems, missingFields, malformedJson, bodyTooLarge, brokerNotFound],
+  problems: [brokerNotFound],
   run: async (ctx, { body }) => ({ status: 201, body: await createProvisioningKey(ctx, body) }),
 });
 
@@ -56,7 +34,6 @@ const list = endpoint({
       body: z.object({ fleet_id: z.string(), count: z.int(), keys: z.array(listedKey) }),
     },
   },
-  problems: [...problems],
   run: async (ctx, { query }) => ({ body: await listProvisioningKeys(ctx, query.fleetId) }),
 });
 
@@ -78,7 +55,7 @@ const revoke = endpoint({
       }),
     },
   },
-  problems: [...problems, malformedJson, bodyTooLarge, provisioningKeyNotFound],
+  problems: [provisioningKeyNotFound],
   run: async (ctx, { params, body }) => ({ body: await revokeProvisioningKey(ctx, params.id, body.reason) }),
 });
 

@@ -1,22 +1,16 @@
 import { register } from '../lib/devices/register.ts';
 import { registerBody, registerReply } from '../lib/devices/schema.ts';
 import {
-  bodyTooLarge,
-  databaseUnavailable,
   deviceAlreadyRegistered,
   deviceInactive,
   deviceInOtherFleet,
   invalidProvisioningKey,
-  invalidRequest,
   keyCheckUnfinished,
-  malformedJson,
-  missingFields,
   noBrokerAvailable,
   provisioningKeyExhausted,
   provisioningKeyExpired,
   provisioningKeyRevoked,
   tooManyRequests,
-  unauthorized,
 } from '../lib/errors.ts';
 import { provisioningKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
@@ -37,11 +31,6 @@ export const handler = endpoint({
     },
   },
   problems: [
-    missingFields,
-    invalidRequest,
-    malformedJson,
-    bodyTooLarge,
-    unauthorized,
     invalidProvisioningKey,
     provisioningKeyExpired,
     provisioningKeyRevoked,
@@ -52,7 +41,6 @@ export const handler = endpoint({
     tooManyRequests,
     noBrokerAvailable,
     keyCheckUnfinished,
-    databaseUnavailable,
   ],
   run: async (ctx, { body, credential }) => {
     const { body: reply, replayed } = await register(ctx, body, credential);

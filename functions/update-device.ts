@@ -2,22 +2,12 @@ import * as z from 'zod/mini';
 import { deviceParams, deviceReply, resolvedBrokerReply } from '../lib/devices/schema.ts';
 import { updateDevice, updateDeviceBody } from '../lib/devices/update.ts';
 import {
-  adminDisabled,
-  bodyTooLarge,
   brokerDraining,
   brokerInactive,
   brokerNotFound,
-  databaseUnavailable,
   deviceNotFound,
-  insufficientScope,
-  invalidAdminCredential,
-  invalidRequest,
-  issuerUnavailable,
-  malformedJson,
-  missingFields,
   nothingToUpdate,
   preconditionFailed,
-  unauthorized,
 } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
@@ -39,24 +29,7 @@ export const handler = endpoint({
       headers: { ETag: 'For If-Match' },
     },
   },
-  problems: [
-    nothingToUpdate,
-    invalidRequest,
-    missingFields,
-    malformedJson,
-    bodyTooLarge,
-    unauthorized,
-    invalidAdminCredential,
-    adminDisabled,
-    insufficientScope,
-    deviceNotFound,
-    preconditionFailed,
-    brokerNotFound,
-    brokerInactive,
-    brokerDraining,
-    issuerUnavailable,
-    databaseUnavailable,
-  ],
+  problems: [nothingToUpdate, deviceNotFound, preconditionFailed, brokerNotFound, brokerInactive, brokerDraining],
   run: async (ctx, { params, body, headers }) => {
     const { body: reply, tag } = await updateDevice(ctx, params.uuid, body, tagsOf(headers['if-match']));
     return { body: reply, headers: { etag: quoted(tag) } };

@@ -27,12 +27,6 @@ export const missingBrokerFields = {
   title: 'Missing required fields: name, host, port',
   help: 'Add the fields that `errors` names.',
 } as const;
-export const noFieldsToUpdate = {
-  code: 'no-fields-to-update',
-  status: 400,
-  title: 'No fields to update',
-  help: 'Send at least one field.',
-} as const;
 export const invalidRequest = {
   code: 'invalid-request',
   status: 400,

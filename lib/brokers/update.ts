@@ -1,7 +1,7 @@
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../db.ts';
-import { brokerConfigNotFound, brokerNeeded, noFieldsToUpdate, Problem } from '../errors.ts';
+import { brokerConfigNotFound, brokerNeeded, nothingToUpdate, Problem } from '../errors.ts';
 import { type Columns, columnsOf, type StoredBroker } from './columns.ts';
 import type { BrokerInput } from './fields.ts';
 import { followsDefault } from './followers.ts';
@@ -20,11 +20,11 @@ type Seen = StoredBroker & {
  * Changes the fields that are given. Making a broker the default unsets the one before in the same statement.
  *
  * @param force also when devices are left without a broker
- * @throws Problem `no-fields-to-update`, `broker-config-not-found`, `broker-name-taken`, `broker-needed`,
+ * @throws Problem `nothing-to-update`, `broker-config-not-found`, `broker-name-taken`, `broker-needed`,
  *   `broker-changing` and those of {@link columnsOf}
  */
 export async function updateBroker(ctx: Context, id: number, input: BrokerInput, force: boolean) {
-  if (Object.values(input).every((value) => value === undefined)) throw new Problem(noFieldsToUpdate);
+  if (Object.values(input).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
   const row = await settled(ctx, async () => {
     const [seen] = await query<Seen>(ctx, (sql) => seenStatement(sql, id));
     if (!seen) throw new Problem(brokerConfigNotFound);

@@ -12,7 +12,11 @@ import { sameSecret, sha256Hex } from '../secrets.ts';
 import { type Auth, credentialOf, type Scope } from './auth.ts';
 
 /** Operators' routes. In a file of its own: devices' functions need not carry `jose`. */
-export const admin: Auth = { name: 'admin', authorise: authoriseAdmin };
+export const admin: Auth = {
+  name: 'admin',
+  problems: [unauthorized, invalidAdminCredential, adminDisabled, insufficientScope, issuerUnavailable],
+  authorise: authoriseAdmin,
+};
 
 /**
  * Lets an operator in, or throws. Closed by default: without ADMIN_AUTH nobody passes.

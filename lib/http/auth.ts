@@ -1,5 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { Problem, unauthorized } from '../errors.ts';
+import { Problem, type ProblemType, unauthorized } from '../errors.ts';
 
 /** What an admin route asks for: `read` for GET, `write` for all else; who may write may read. */
 export type Scope = 'read' | 'write';
@@ -12,11 +12,17 @@ export type Auth = {
   name: 'provisioning-key' | 'device-key' | 'admin' | 'broker';
   /** The header that carries the key where `Authorization` is taken. */
   header?: 'x-provisioning-key' | 'x-device-api-key';
+  /** What it refuses callers with. */
+  problems: readonly ProblemType[];
   authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<string>;
 };
 
-export const provisioningKey: Auth = { name: 'provisioning-key', header: 'x-provisioning-key' };
-export const deviceKey: Auth = { name: 'device-key', header: 'x-device-api-key' };
+export const provisioningKey: Auth = {
+  name: 'provisioning-key',
+  header: 'x-provisioning-key',
+  problems: [unauthorized],
+};
+export const deviceKey: Auth = { name: 'device-key', header: 'x-device-api-key', problems: [unauthorized] };
 
 /**
  * The credential of a request: the key header's, else `Authorization: Bearer KEY` (scheme in any case),

@@ -5,7 +5,11 @@ import { sameSecret, sha256Hex } from '../secrets.ts';
 import { type Auth, credentialOf } from './auth.ts';
 
 /** Brokers' routes. In a file of its own, as operators' are. */
-export const brokerSecret: Auth = { name: 'broker', authorise: authoriseBroker };
+export const brokerSecret: Auth = {
+  name: 'broker',
+  problems: [unauthorized, invalidBrokerSecret, brokerAuthDisabled],
+  authorise: authoriseBroker,
+};
 
 /**
  * Lets a broker in, or throws. Closed by default: without BROKER_AUTH_SECRET_HASH nobody passes. The

@@ -43,7 +43,8 @@ export type Spec<
       headers?: Record<string, string>;
     }
   >;
-  problems: readonly ProblemType[];
+  /** What `run` raises; what its caller's credential, its body and the database can, follows from the spec. */
+  problems?: readonly ProblemType[];
   /** The problem of a body that lacks a required field, `missing-fields` unless said otherwise. */
   missing?: ProblemType;
   /** Members that come first in every problem of this route: broker routes keep legacy’s `success: false`. */

@@ -381,7 +381,7 @@ describe('updating', () => {
     const id = await created({});
     expect(await update(id, {})).toMatchObject({
       status: 400,
-      body: { success: false, error: 'No fields to update', code: 'no-fields-to-update' },
+      body: { success: false, error: 'No fields to update', code: 'nothing-to-update' },
     });
   });
 
