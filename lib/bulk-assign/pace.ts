@@ -1,8 +1,8 @@
 import { MIN_SIZE } from './run-batch.ts';
 
 const MAX_SIZE = 10_000;
-/** A batch shall take this long; it holds the locks of its rows meanwhile. */
-const AIM_MS = { min: 100, max: 200 };
+/** How long a batch shall take. Beside others a short one: their commits wait for the disk behind what it has written. */
+const AIM_MS = { alone: { min: 100, max: 200 }, busy: { min: 25, max: 50 } };
 /** Shorter than the lease, which has to last until the next batch. */
 const MAX_REST_MS = 1_000;
 /** How fast the usual batch follows changes: a tenth of each new one. */
@@ -30,7 +30,7 @@ export function afterBatch(
   const usual = pace.usualMsPerDevice ?? msPerDevice;
   const slowness = Math.max(1, msPerDevice / usual);
   return {
-    size: nextSize(size, ms),
+    size: nextSize(size, ms, busy ? AIM_MS.busy : AIM_MS.alone),
     restMs: busy ? Math.min(MAX_REST_MS, ms * slowness) : 0,
     usualMsPerDevice: usual + INERTIA * (msPerDevice - usual),
   };
@@ -41,9 +41,9 @@ export function afterTimeout({ size, usualMsPerDevice }: Pace): Pace {
   return { size: Math.max(MIN_SIZE, Math.floor(size / 2)), restMs: MAX_REST_MS, usualMsPerDevice };
 }
 
-function nextSize(size: number, ms: number): number {
-  if (ms >= AIM_MS.min && ms <= AIM_MS.max) return size;
+function nextSize(size: number, ms: number, { min, max }: { min: number; max: number }): number {
+  if (ms >= min && ms <= max) return size;
   // By a half up at most: a batch that found little to do says little about one that does.
-  const factor = Math.min(1.5, (AIM_MS.min + AIM_MS.max) / 2 / Math.max(1, ms));
+  const factor = Math.min(1.5, (min + max) / 2 / Math.max(1, ms));
   return Math.round(Math.min(MAX_SIZE, Math.max(MIN_SIZE, size * factor)));
 }

@@ -26,9 +26,9 @@ it(`${KILLS} SIGKILLs among 3 workers: ${DEVICES} devices are moved once each, a
   const from = await addBroker(berth);
   const to = await addBroker(berth);
   await addDevices(berth, DEVICES, { mqtt_broker_id: String(from) });
-  // Many batches of a tenth of a second and more, so that kills hit at every point of one.
+  // Some 200 batches, so that kills hit at every point of one.
   await berth.sql(`
-    create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
+    create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.02); return null; end $$;
     create trigger slow after update on devices for each statement execute function slow()`);
   const id = await leaveOpen(berth, { target_broker_id: to });
   const job = async () => (await berth.sql('select * from bulk_assign_jobs where id = $1', [id]))[0];
