@@ -81,6 +81,9 @@ function readDatabaseUrl(env: Env): string {
   if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value)) {
     throw new ConfigError(`DATABASE_URL must look like ${form}; percent-encode special characters of the password.`);
   }
+  if (new URL(value).hostname.includes(',')) {
+    throw new ConfigError('DATABASE_URL names several hosts: give it one, a name that follows the primary.');
+  }
   return value;
 }
 

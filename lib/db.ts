@@ -1,3 +1,4 @@
+import { connect, type Socket } from 'node:net';
 import postgres from 'postgres';
 import { config } from './config.ts';
 import type { Context } from './context.ts';
@@ -28,8 +29,14 @@ const ROLLED_BACK = new Set(['40P01', '40001', '55P03', '57014']);
 class DeadlineError extends Error {
   readonly code = 'DEADLINE';
 }
+class ClosedError extends Error {
+  readonly code = 'CONNECTION_CLOSED';
+}
 
-let client: Sql | undefined;
+/** A client, which has one connection in its life, and those who wait for its answers. */
+type Client = { sql: Sql; waiting: Set<(reason: Error) => void> };
+
+let client: Client | undefined;
 let lastUsed = 0;
 
 /**
@@ -46,7 +53,7 @@ export async function query<T extends object>(ctx: Context, statement: Statement
   for (let attempt = 0; ; attempt++) {
     try {
       await wakeUp(ctx.deadline);
-      const rows = await before(ctx.deadline, statement(connection()));
+      const rows = await answerOf(connection(), statement, ctx.deadline);
       lastUsed = Date.now();
       return rows;
     } catch (error) {
@@ -67,13 +74,14 @@ export async function query<T extends object>(ctx: Context, statement: Statement
 export async function closeDatabase(): Promise<void> {
   const old = client;
   client = undefined;
-  await old?.end({ timeout: 1 });
+  await old?.sql.end({ timeout: 1 });
 }
 
-function connection(): Sql {
+function connection(): Client {
   if (client) return client;
   const { databaseUrl, databaseCa, databasePrepare } = config();
-  client = postgres(databaseUrl, {
+  const waiting: Client['waiting'] = new Set();
+  const sql = postgres(databaseUrl, {
     max: 1,
     fetch_types: false,
     prepare: databasePrepare,
@@ -84,16 +92,38 @@ function connection(): Sql {
     ssl: isLocal(databaseUrl) ? false : { rejectUnauthorized: true, ...(databaseCa ? { ca: databaseCa } : {}) },
     connection: { application_name: 'berth' },
     onnotice: () => {},
+    onclose: () => {
+      if (client?.sql === sql) client = undefined;
+      // A statement that came between the socket's error and its close would get no answer ever.
+      for (const reject of waiting) reject(new ClosedError('connection closed'));
+    },
+    // Not among its types.
+    ...({ socket: openOnce() } as object),
   });
+  client = { sql, waiting };
   lastUsed = Date.now();
   return client;
+}
+
+/**
+ * What opens a client's socket, once: postgres.js connects again at once and without end, 700 times a
+ * second, while a server hangs up before it has said anything. It gets an error, and {@link query} does it.
+ */
+function openOnce() {
+  let isOpened = false;
+  return async ({ host: [host], port: [port] }: { host: string[]; port: number[] }): Promise<Socket> => {
+    if (isOpened) throw new ClosedError('connection closed');
+    isOpened = true;
+    // TLS takes the name to verify from there.
+    return Object.assign(connect(port as number, host), { host });
+  };
 }
 
 /** After a pause, finds out within a second whether the connection still lives. */
 async function wakeUp(deadline: number): Promise<void> {
   if (!client || Date.now() - lastUsed < IDLE_MS) return;
   try {
-    await before(Math.min(deadline, Date.now() + PING_MS), client`select 1`);
+    await answerOf(client, (sql) => sql`select 1`, Math.min(deadline, Date.now() + PING_MS));
   } catch {
     discard();
   }
@@ -103,18 +133,18 @@ function discard(): void {
   const old = client;
   client = undefined;
   // Not awaited: a black-holed socket would take its time, and nobody needs the outcome.
-  old?.end({ timeout: 0 }).catch(() => {});
+  old?.sql.end({ timeout: 0 }).catch(() => {});
 }
 
-async function before<T>(deadline: number, running: PromiseLike<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DeadlineError('deadline passed')), Math.max(0, deadline - Date.now()));
-  });
+async function answerOf<T extends object>({ sql, waiting }: Client, statement: Statement<T>, deadline: number) {
+  const { promise: failed, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new DeadlineError('deadline passed')), Math.max(0, deadline - Date.now()));
+  waiting.add(reject);
   try {
-    return await Promise.race([running, late]);
+    return await Promise.race([statement(sql), failed]);
   } finally {
     clearTimeout(timer);
+    waiting.delete(reject);
   }
 }
 

@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 afterEach(() => proxy.set('pass'));
 
-describe.each<Mode>(['refuse', 'reset', 'stall'])('a database that answers with: %s', (mode) => {
+describe.each<Mode>(['refuse', 'reset', 'hang-up', 'stall'])('a database that answers with: %s', (mode) => {
   it('is 503 with Retry-After within 6 s, and the next request after it is back works', async () => {
     const device = newDevice();
     await proxy.set(mode);
@@ -64,6 +64,17 @@ it('a connection that dies between two requests costs the second one nothing', a
   expect((await register(key, newDevice())).status).toBe(200);
 });
 
+it('a connection that is reset the moment a request comes costs that request nothing', async () => {
+  for (let n = 0; n < 20; n++) {
+    await register(key, newDevice());
+    await proxy.set('reset');
+    await proxy.set('pass');
+    const started = Date.now();
+    expect((await register(key, newDevice())).status).toBe(200);
+    expect(Date.now() - started).toBeLessThan(2_000);
+  }
+});
+
 it('a connection killed under the statement is replaced, and the device is registered once', async () => {
   await berth.sql(
     `create or replace function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$`,
@@ -83,6 +94,13 @@ it('a connection killed under the statement is replaced, and the device is regis
   } finally {
     await berth.sql('drop trigger linger on devices');
   }
+});
+
+it('a database that hangs up at once is asked a few times, not without end', async () => {
+  await proxy.set('hang-up');
+  const before = proxy.accepted();
+  expect((await register(key, newDevice())).status).toBe(503);
+  expect(proxy.accepted() - before).toBeLessThanOrEqual(8);
 });
 
 it('a request leaves the gateway time to answer: it gives up before the Lambda is ended', async () => {

@@ -1,5 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Answer, Call } from './api.ts';
+
+const STOP_MS = 10_000;
 
 /** `ms`: how long the handler took, without the wait for the calls before it. */
 export type TimedAnswer = Answer & { ms: number };
@@ -50,7 +53,10 @@ function startInstance(env: Record<string, string>): Instance & { ready: Promise
       }),
     stop: async () => {
       worker.postMessage('stop');
-      await ended;
+      const isStuck = await Promise.race([ended, sleep(STOP_MS, true, { ref: false })]);
+      if (!isStuck) return;
+      await worker.terminate();
+      throw new Error('an instance did not end: something keeps it busy');
     },
   };
 }

@@ -33,7 +33,14 @@ export async function startOwnPostgres(settings: Record<string, string> = {}): P
   chmodSync(dir, 0o711);
   const own = await startIn(dir, settings);
   await migrate(own.url);
-  return own;
+  // Its connection ends a moment later, and would break if the server ended first.
+  for (
+    const others = `select from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`;
+    ;
+  ) {
+    if ((await own.sql(others)).length === 0) return own;
+    await sleep(10);
+  }
 }
 
 async function startIn(dir: string, settings: Record<string, string>): Promise<OwnPostgres> {

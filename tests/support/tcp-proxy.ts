@@ -4,12 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /**
  * `pass`: forwards. `delay`: forwards each packet late. `stall`: keeps connections and forwards nothing, in
  * neither direction. `half-open`: the server has lost the connections there are, their clients don't know; new
- * ones pass. `reset`: answers every packet and connection with a reset. `refuse`: nobody listens.
+ * ones pass. `hang-up`: ends every connection politely as soon as it is there. `reset`: answers every packet
+ * and connection with a reset. `refuse`: nobody listens.
  */
-export type Mode = 'pass' | 'delay' | 'stall' | 'half-open' | 'reset' | 'refuse';
+export type Mode = 'pass' | 'delay' | 'stall' | 'half-open' | 'hang-up' | 'reset' | 'refuse';
 
 export type TcpProxy = {
   port: number;
+  /** How many connections there have been. */
+  accepted(): number;
   /** @param delayMs how late packets are while in `delay` */
   set(mode: Mode, delayMs?: number): Promise<void>;
   /** Sends new connections to another port. */
@@ -24,12 +27,15 @@ type Line = { client: Socket; upstream: Socket; isHalfOpen: boolean };
 export async function startProxy(target: number): Promise<TcpProxy> {
   let mode: Mode = 'pass';
   let late = 0;
+  let accepted = 0;
   const lines = new Set<Line>();
   const resetAll = () => {
     for (const { client, upstream } of lines) for (const end of [client, upstream]) end.resetAndDestroy();
   };
   const server = createServer((client) => {
+    accepted++;
     client.on('error', () => {});
+    if (mode === 'hang-up') return void client.destroy();
     if (mode === 'reset') return void client.resetAndDestroy();
     const upstream = connect(target, '127.0.0.1');
     upstream.on('error', () => {});
@@ -76,6 +82,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     });
   return {
     port,
+    accepted: () => accepted,
     set: async (next, delayMs = 0) => {
       const [wasRefusing, wasStalled] = [mode === 'refuse', mode === 'stall'];
       mode = next;
@@ -84,7 +91,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       else if (wasRefusing) await listen(port);
       if (wasStalled && next !== 'stall') hangUp();
       if (next === 'half-open') halve();
-      if (next === 'reset') resetAll();
+      if (next === 'reset' || next === 'hang-up') resetAll();
     },
     aim: (next) => {
       target = next;

@@ -28,6 +28,8 @@ describe('refuses to start, naming the variable', () => {
   it.each([
     ['DATABASE_URL', { DATABASE_URL: '' }],
     ['DATABASE_URL', { DATABASE_URL: 'mysql://localhost/berth' }],
+    ['DATABASE_URL', { DATABASE_URL: 'postgres://one,two:5432/berth' }],
+    ['DATABASE_URL', { DATABASE_URL: 'postgres://one:5432,two:5432/berth' }],
     ['BERTH_PEPPER', { BERTH_PEPPER: undefined }],
     ['BERTH_PEPPER', { BERTH_PEPPER: 'short' }],
     ['BERTH_PEPPER', { BERTH_PEPPER: `${'a'.repeat(32)},${'b'.repeat(32)}` }],
