@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
+import pg from 'pg';
 
 const DIR = fileURLToPath(new URL('../migrations', import.meta.url));
 
@@ -14,15 +15,19 @@ const DIR = fileURLToPath(new URL('../migrations', import.meta.url));
  */
 export async function migrate(databaseUrl: string, log: (line: string) => void = () => {}): Promise<string[]> {
   const quiet = { debug: () => {}, info: () => {}, warn: log, error: log };
+  // A client of our own: the runner's doesn't wait for its end, and nobody listens to its errors.
+  const client = new pg.Client({ connectionString: databaseUrl });
+  client.on('error', () => {});
+  await client.connect();
   const applied = await runner({
-    databaseUrl,
+    dbClient: client,
     dir: DIR,
     ignorePattern: '(\\..*|schema\\.sql|.*\\.md)',
     direction: 'up',
     migrationsTable: 'berth_migrations',
     advisoryLockMode: 'wait',
     logger: quiet,
-  });
+  }).finally(() => client.end());
   for (const { name } of applied) log(`applied ${name}`);
   return applied.map(({ name }) => name);
 }
