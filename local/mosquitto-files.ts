@@ -2,7 +2,7 @@ import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
 import path from 'node:path';
 // Not lib/db.ts: that takes the functions' settings, and a broker's host has no business with the pepper.
 import postgres from 'postgres';
-import { getBrokerConfigForDevice } from '../lib/brokers/resolve.ts';
+import { getBrokerConfigForDevice, stepsOfDevice } from '../lib/brokers/resolve.ts';
 import { ACCESS, type Acl } from '../lib/mqtt-auth/acl.ts';
 
 export type MosquittoFiles = {
@@ -57,11 +57,7 @@ function selectUsers(sql: postgres.Sql, brokerId: number | undefined) {
             from mqtt_acls where username = u.username) as acls
     from mqtt_users u
     left join devices d on coalesce(d.mqtt_username, 'device_' || d.uuid::text) = u.username
-    left join lateral (${getBrokerConfigForDevice(sql, {
-      device: sql`d.mqtt_broker_id`,
-      provisioningKey: sql`(select default_broker_id from provisioning_keys where id = d.provisioned_by_key_id)`,
-      isNew: sql`false`,
-    })}) resolved on d.id is not null
+    left join lateral (${getBrokerConfigForDevice(sql, stepsOfDevice(sql, sql`(select d.*) d`))}) resolved on d.id is not null
     where coalesce(u.is_active, true) and coalesce(d.is_active, true)
       and coalesce((resolved.broker ->> 'id')::integer = ${brokerId ?? null}, true)
     order by u.username`;

@@ -1,5 +1,5 @@
 import postgres from 'postgres';
-import { getBrokerConfigForDevice } from '../lib/brokers/resolve.ts';
+import { getBrokerConfigForDevice, stepsOfDevice } from '../lib/brokers/resolve.ts';
 import type { Acl } from '../lib/mqtt-auth/acl.ts';
 
 /** A row of `mqtt_users` with what a broker needs to know about it. */
@@ -29,11 +29,7 @@ export function connectMqttUsers(databaseUrl: string): { find: FindUsers; close(
 
 // By devices.uuid, which has an index; a device's username is always device_<uuid>.
 function findUsers(sql: postgres.Sql, usernames: string[]) {
-  const resolution = getBrokerConfigForDevice(sql, {
-    device: sql`d.mqtt_broker_id`,
-    provisioningKey: sql`(select default_broker_id from provisioning_keys where id = d.provisioned_by_key_id)`,
-    isNew: sql`false`,
-  });
+  const resolution = getBrokerConfigForDevice(sql, stepsOfDevice(sql, sql`(select d.*) d`));
   return sql<MqttUser[]>`
     select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser,
            case when d.id is not null then (

@@ -19,6 +19,20 @@ type Steps = {
 };
 
 /**
+ * The steps of a device that has registered.
+ *
+ * @param device SQL for what has its one row in FROM: a CTE, or `(select d.*) d` of a row at hand
+ */
+export function stepsOfDevice(sql: Sql, device: Fragment): Steps {
+  return {
+    device: sql`(select mqtt_broker_id from ${device})`,
+    provisioningKey: sql`(
+      select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from ${device}))`,
+    isNew: sql`false`,
+  };
+}
+
+/**
  * The resolution, as a subquery of at most one row `broker_source, broker`: the first of the device's
  * assignment, its provisioning key's default and the default broker that is active. The one place where
  * this order is written down; the last step, MQTT_BROKER_URL, needs no database: {@link resolvedBroker}.

@@ -2,7 +2,7 @@ import { MIN_SIZE } from './run-batch.ts';
 
 const MAX_SIZE = 10_000;
 /** How long a batch shall take. Beside others a short one: their commits wait for the disk behind what it has written. */
-const AIM_MS = { alone: { min: 100, max: 200 }, busy: { min: 25, max: 50 } };
+const AIM_MS = { alone: { min: 100, max: 200 }, busy: { min: 5, max: 10 } };
 /** Shorter than the lease, which has to last until the next batch. */
 const MAX_REST_MS = 1_000;
 /** How fast the usual batch follows changes: a tenth of each new one. */

@@ -6,7 +6,7 @@ import { type Filter, type Job, jobColumns } from './schema.ts';
 /** What one batch did, and the job after it. */
 export type Batch = { job: Job; moved: number; skipped: number; size: number };
 
-export const MIN_SIZE = 500;
+export const MIN_SIZE = 100;
 /** Jobs that are worked on at the same time; the others queue. */
 const JOBS_AT_ONCE = 2;
 /** How long a job stays with a worker that doesn't come back. */

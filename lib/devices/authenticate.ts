@@ -1,4 +1,4 @@
-import { type BrokerColumns, getBrokerConfigForDevice, withBrokerLookup } from '../brokers/resolve.ts';
+import { type BrokerColumns, getBrokerConfigForDevice, stepsOfDevice, withBrokerLookup } from '../brokers/resolve.ts';
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
@@ -42,17 +42,7 @@ function findDevice(ctx: Context, uuid: string, lookup: boolean) {
                mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id
         from devices where uuid = berth_uuid(${uuid})
       ), broker as (
-        ${getBrokerConfigForDevice(
-          sql,
-          lookup
-            ? {
-                device: sql`(select mqtt_broker_id from device)`,
-                provisioningKey: sql`(
-                  select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from device))`,
-                isNew: sql`false`,
-              }
-            : undefined,
-        )}
+        ${getBrokerConfigForDevice(sql, lookup ? stepsOfDevice(sql, sql`device`) : undefined)}
       )
       select device.*, broker.broker_source, broker.broker from device left join broker on true`,
   );

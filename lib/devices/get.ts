@@ -1,4 +1,4 @@
-import { type ResolutionStep, resolutionSteps } from '../brokers/resolve.ts';
+import { type ResolutionStep, resolutionSteps, stepsOfDevice } from '../brokers/resolve.ts';
 import type { ResolvedBroker } from '../brokers/schema.ts';
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
@@ -27,12 +27,7 @@ export async function getDevice(ctx: Context, uuid: string) {
     ctx,
     (sql) => sql`
       with device as (select * from devices where uuid = berth_uuid(${uuid})), steps as (
-        ${resolutionSteps(sql, {
-          device: sql`(select mqtt_broker_id from device)`,
-          provisioningKey: sql`(
-            select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from device))`,
-          isNew: sql`false`,
-        })}
+        ${resolutionSteps(sql, stepsOfDevice(sql, sql`device`))}
       )
       select ${deviceJson(sql, 'device')} as device, ${deviceTag(sql, 'device')} as tag,
              (select json_agg(steps order by number) from steps) as steps

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '../brokers/resolve.ts';
+import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker, stepsOfDevice } from '../brokers/resolve.ts';
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
@@ -111,12 +111,7 @@ function updateStatement(ctx: Context, uuid: string, update: DeviceUpdate, tags:
       ]) type
       where type is not null
     ), broker as (
-      ${getBrokerConfigForDevice(sql, {
-        device: sql`(select mqtt_broker_id from changed)`,
-        provisioningKey: sql`(
-          select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from changed))`,
-        isNew: sql`false`,
-      })}
+      ${getBrokerConfigForDevice(sql, stepsOfDevice(sql, sql`changed`))}
     )
     select exists (select from before) as found,
            (select matches from tag) as tag_matches,

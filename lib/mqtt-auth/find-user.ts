@@ -1,4 +1,4 @@
-import { type BrokerColumns, getBrokerConfigForDevice, withBrokerLookup } from '../brokers/resolve.ts';
+import { type BrokerColumns, getBrokerConfigForDevice, stepsOfDevice, withBrokerLookup } from '../brokers/resolve.ts';
 import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
@@ -48,17 +48,7 @@ function findUser(ctx: Context, username: string, lookup: boolean) {
         where uuid in (berth_uuid(${uuid}), berth_uuid(${uuid && folded(uuid)}))
           and coalesce(mqtt_username, 'device_' || uuid::text) = ${username}
       ), broker as (
-        ${getBrokerConfigForDevice(
-          sql,
-          lookup
-            ? {
-                device: sql`(select mqtt_broker_id from device)`,
-                provisioningKey: sql`(
-                  select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from device))`,
-                isNew: sql`false`,
-              }
-            : undefined,
-        )}
+        ${getBrokerConfigForDevice(sql, lookup ? stepsOfDevice(sql, sql`device`) : undefined)}
       )
       select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser,
              (select coalesce(json_agg(json_build_object('topic', topic, 'access', access)), '[]')

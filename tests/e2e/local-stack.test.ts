@@ -1,5 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { connect } from 'mqtt';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { portTaken } from '../../local/ports.ts';
 import {
@@ -11,6 +15,8 @@ import {
   type stackPorts,
   startStack,
 } from '../support/stack.ts';
+
+const WORKER = fileURLToPath(new URL('../support/bulk-worker.ts', import.meta.url));
 
 const clone = cloneProject();
 let ports: Awaited<ReturnType<typeof stackPorts>>;
@@ -127,6 +133,37 @@ describe('npm run device', () => {
     await putBroker('mover', second.id);
     expect(await attempt(first.url)).toMatch(/[Nn]ot authorized/);
     expect(await attempt(second.url)).toBe('connected');
+  });
+});
+
+describe('the schedule', () => {
+  it('ends a job that a killed worker has left', async () => {
+    const client = new pg.Client({ connectionString: local.databaseUrl });
+    await client.connect();
+    const one = async (text: string, values?: unknown[]) => (await client.query(text, values)).rows[0];
+    await client.query(
+      `insert into devices (uuid, fleet_id) select 'killed-' || n, 'killed' from generate_series(1, 20000) n`,
+    );
+    const { id } = await one(
+      `insert into bulk_assign_jobs (once, request_id, created_by, filter, target_broker_id, start_id, cursor_id, end_id)
+       select 'killed', 'r', 'admin', '{"fleet_id": "killed"}', $1, 0, 0, max(id) from devices returning id`,
+      [local.brokers[1]?.id],
+    );
+    const job = () => one('select state, moved, skipped from bulk_assign_jobs where id = $1', [id]);
+    const worker = spawn(process.execPath, [WORKER], {
+      env: { ...process.env, DATABASE_URL: local.databaseUrl, BERTH_PEPPER: 'p'.repeat(32) },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    while ((await job()).moved === 0) await sleep(5);
+    worker.kill('SIGKILL');
+    await once(worker, 'exit');
+    expect(await job()).toMatchObject({ state: 'running' });
+    for (const end = Date.now() + 100_000; Date.now() < end && (await job()).state === 'running'; ) await sleep(500);
+    expect(await job()).toEqual({ state: 'finished', moved: 20_000, skipped: 0 });
+    expect(await one('select count(*)::int as moves from device_events where job_id = $1', [id])).toEqual({
+      moves: 20_000,
+    });
+    await client.end();
   });
 });
 

@@ -231,7 +231,11 @@ describe('gives way', () => {
 });
 
 describe('a database that goes away in the middle', () => {
-  it.each(['refuse', 'reset', 'stall'] as const)('(%s) is waited for', async (mode) => {
+  it.each([
+    ['refuse', 30],
+    ['reset', 6],
+    ['stall', 6],
+  ] as const)('(%s, for %i s) is waited for', { timeout: 90_000 }, async (mode, seconds) => {
     const url = new URL(berth.databaseUrl);
     const proxy = await startProxy(Number(url.port));
     url.port = String(proxy.port);
@@ -240,10 +244,10 @@ describe('a database that goes away in the middle', () => {
     const id = await leaveOpen(berth, { target_broker_id: two });
     await berth.sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth'`);
     try {
-      const working = workOn(contextFor(40_000), id);
+      const working = workOn(contextFor(80_000), id);
       while (Number((await perBroker(berth))[two] ?? 0) === 0) await sleep(20);
       await proxy.set(mode);
-      await sleep(6_000);
+      await sleep(seconds * 1_000);
       await proxy.set('pass');
       expect(await working).toMatchObject({ state: 'finished', moved: 30_000, skipped: 0 });
       expect(await outcomes(berth, id)).toEqual({ 'moved bulk-assign': 30_000 });

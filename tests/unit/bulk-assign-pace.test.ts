@@ -4,23 +4,23 @@ import { share } from '../../lib/bulk-assign/run-batch.ts';
 
 const batch = (ms: number, more = {}) => ({ size: 2_000, devices: 2_000, ms, busy: true, ...more });
 
-it('alone, sizes stay where a batch takes 100 to 200 ms, within 500 to 10,000', () => {
+it('alone, sizes stay where a batch takes 100 to 200 ms, within 100 to 10,000', () => {
   const after = (ms: number, size = 2_000) => afterBatch(startPace(size), batch(ms, { size, busy: false })).size;
   expect([after(100), after(200)]).toEqual([2_000, 2_000]);
-  expect([after(300), after(600), after(60_000)]).toEqual([1_000, 500, 500]);
+  expect([after(300), after(600), after(60_000)]).toEqual([1_000, 500, 100]);
   expect([after(90), after(10)]).toEqual([3_000, 3_000]);
   expect(after(10, 9_000)).toBe(10_000);
 });
 
-it('beside others, sizes stay where a batch takes 25 to 50 ms', () => {
+it('beside others, sizes stay where a batch takes 5 to 10 ms', () => {
   const after = (ms: number, size = 2_000) => afterBatch(startPace(size), batch(ms, { size })).size;
-  expect([after(25), after(50)]).toEqual([2_000, 2_000]);
-  expect([after(75), after(150), after(20)]).toEqual([1_000, 500, 3_000]);
+  expect([after(5), after(10)]).toEqual([2_000, 2_000]);
+  expect([after(15), after(30), after(4)]).toEqual([1_000, 500, 3_000]);
 });
 
-it('sizes halve after a timeout, to 500 at least', () => {
+it('sizes halve after a timeout, to 100 at least', () => {
   expect(afterTimeout(startPace(2_000))).toMatchObject({ size: 1_000, restMs: 1_000 });
-  expect(afterTimeout(startPace(600)).size).toBe(500);
+  expect(afterTimeout(startPace(120)).size).toBe(100);
 });
 
 it('rests as long as it worked, longer when slower than usual, not at all when alone', () => {
