@@ -82,9 +82,9 @@ const UPDATE = `
   update devices set mqtt_broker_id = $1, mqtt_broker_assigned_at = now(), modified_at = now() at time zone 'utc'
   where mqtt_broker_id is distinct from $1`;
 const UPDATE_WITH_HISTORY = `
-  with moved as (${UPDATE} returning uuid, fleet_id)
-  insert into device_events (type, device_uuid, fleet_id, actor, reason, from_broker_id, to_broker_id, job_id)
-  select 'moved', uuid, fleet_id, 'bench', 'bench', 0, $1, 0 from moved`;
+  with moved as (${UPDATE} returning id, uuid, fleet_id)
+  insert into device_events (type, device_uuid, device_id, fleet_id, actor, reason, from_broker_id, to_broker_id, job_id)
+  select 'moved', uuid, id, fleet_id, 'bench', 'bench', 0, $1, 0 from moved`;
 
 async function plainUpdate({ client }: BenchDatabase, target: number, withHistory: boolean) {
   const { rowCount } = await client.query(withHistory ? UPDATE_WITH_HISTORY : UPDATE, [target]);

@@ -41,6 +41,7 @@ device_events.to_broker_id integer
 device_events.source_ip text
 device_events.request_id text
 device_events.job_id integer
+device_events.device_id integer
 devices.id integer not null default nextval('devices_id_seq'::regclass)
 devices.uuid text not null
 devices.device_name character varying(255)
@@ -168,10 +169,11 @@ CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING b
 CREATE INDEX bulk_assign_jobs_open_idx ON public.bulk_assign_jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
 CREATE UNIQUE INDEX bulk_assign_jobs_pkey ON public.bulk_assign_jobs USING btree (id)
 CREATE INDEX bulk_assign_jobs_reverts_idx ON public.bulk_assign_jobs USING btree (reverts_job_id)
-CREATE INDEX device_events_device_idx ON public.device_events USING btree (device_uuid, id)
+CREATE INDEX device_events_device_id_idx ON public.device_events USING btree (device_id, id) WHERE (job_id IS NOT NULL)
 CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
 CREATE INDEX device_events_refused_idx ON public.device_events USING btree (source_ip, reason, at) WHERE (type = 'refused'::text)
+CREATE INDEX device_events_uuid_idx ON public.device_events USING btree (device_uuid, id) WHERE (job_id IS NULL)
 CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)

@@ -74,8 +74,9 @@ function batchStatement(sql: Sql, ctx: Context, { worker, job, size }: Parts) {
       -- In the select list, where it becomes a hash: as a join it would be planned for one row, and be quadratic.
       select picked.*, coalesce(picked.device_id in (select id from moved), false) as is_moved from picked
     ), recorded as (
-      insert into device_events (type, device_uuid, fleet_id, actor, reason, from_broker_id, to_broker_id, job_id, request_id)
-      select case when is_moved then 'moved' else 'skipped' end, told.uuid, told.fleet_id, job.created_by,
+      insert into device_events (
+        type, device_uuid, device_id, fleet_id, actor, reason, from_broker_id, to_broker_id, job_id, request_id)
+      select case when is_moved then 'moved' else 'skipped' end, told.uuid, told.device_id, told.fleet_id, job.created_by,
              case when not is_moved then coalesce(told.skip_reason, 'changed-since')
                   when job.reverts_job_id is null then 'bulk-assign' else 'revert' end,
              told.from_broker_id, told.to_broker_id, job.id, ${ctx.requestId}
@@ -151,14 +152,15 @@ function leftMeanwhile(sql: Sql, { unassigned, broker_id }: Filter): Fragment {
   return sql`(
     d.mqtt_broker_assigned_at > (select created_at from job) and exists (
       select from device_events e
-      where e.device_uuid = d.uuid::text and e.at > (select created_at from job)
+      where (e.device_uuid = d.uuid::text and e.job_id is null or e.device_id = d.id and e.job_id is not null)
+        and e.at > (select created_at from job)
         and e.type = 'moved' and e.from_broker_id is not distinct from ${broker_id ?? null}::integer))`;
 }
 
 /** The next devices that the reverted job moved, each with the way back. */
 function revertWindow(sql: Sql, limit: number): Fragment {
   return sql`
-    select e.id as key, d.id as device_id, e.device_uuid as uuid, d.fleet_id,
+    select e.id as key, e.device_id, e.device_uuid as uuid, d.fleet_id,
            d.mqtt_broker_id as from_broker_id, e.from_broker_id as to_broker_id,
            (select created_at from job) as job_created_at,
            case when d.id is null then 'device-deleted'
@@ -167,7 +169,7 @@ function revertWindow(sql: Sql, limit: number): Fragment {
                 when e.from_broker_id is not null and b.id is null then 'broker-deleted'
                 when e.from_broker_id is not null and b.is_active is not true then 'broker-inactive' end as skip_reason
     from device_events e
-    left join devices d on d.uuid = berth_uuid(e.device_uuid)
+    left join devices d on d.id = e.device_id
     left join mqtt_broker_config b on b.id = e.from_broker_id
     where e.job_id = (select reverts_job_id from job) and e.type = 'moved'
       and e.id > (select cursor_id from job) and e.id <= (select upper_id from job)

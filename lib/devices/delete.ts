@@ -13,7 +13,8 @@ export async function deleteDevice(ctx: Context, uuid: string) {
     (sql) => sql`
       with deleted as (
         delete from devices where uuid = berth_uuid(${uuid})
-        returning fleet_id, provisioned_by_key_id, mqtt_broker_id, coalesce(mqtt_username, 'device_' || uuid::text) as username
+        returning id, fleet_id, provisioned_by_key_id, mqtt_broker_id,
+                  coalesce(mqtt_username, 'device_' || uuid::text) as username
       ), mqtt_user as (
         delete from mqtt_users where username in (select username from deleted)
       ), acl as (
@@ -22,8 +23,8 @@ export async function deleteDevice(ctx: Context, uuid: string) {
         update provisioning_keys set devices_provisioned = greatest(devices_provisioned - 1, 0)
         where id in (select provisioned_by_key_id from deleted)
       ), event as (
-        insert into device_events (type, device_uuid, fleet_id, actor, from_broker_id, source_ip, request_id)
-        select 'deleted', ${uuid}, fleet_id, ${ctx.actor}, mqtt_broker_id, ${ctx.sourceIp}, ${ctx.requestId} from deleted
+        insert into device_events (type, device_uuid, device_id, fleet_id, actor, from_broker_id, source_ip, request_id)
+        select 'deleted', ${uuid}, id, fleet_id, ${ctx.actor}, mqtt_broker_id, ${ctx.sourceIp}, ${ctx.requestId} from deleted
       )
       select exists (select from deleted) as deleted`,
   );

@@ -33,15 +33,23 @@ export async function listDeviceEvents(
   uuid: string,
   { limit = 100, before }: z.output<typeof listEventsQuery>,
 ) {
-  const rows = await query<DeviceEvent>(
-    ctx,
-    (sql) => sql`
+  const rows = await query<DeviceEvent>(ctx, (sql) => {
+    const page = sql`${before === undefined ? sql`` : sql`and e.id < ${before}`} order by e.id desc limit ${limit + 1}`;
+    return sql`
+      with lives as (
+        select id from devices where uuid = berth_uuid(${uuid})
+        union
+        select device_id from device_events where device_uuid = ${uuid} and job_id is null and type = 'deleted'
+      ), event as (
+        (select e.* from device_events e where e.device_uuid = ${uuid} and e.job_id is null ${page})
+        union all
+        (select e.* from lives join device_events e on e.device_id = lives.id and e.job_id is not null where true ${page})
+      )
       select id::float8 as id, at, type, actor, reason, from_broker_id, to_broker_id, source_ip, request_id
-      from device_events
-      where device_uuid = ${uuid} ${before === undefined ? sql`` : sql`and id < ${before}`}
-      order by device_events.id desc
-      limit ${limit + 1}`,
-  );
+      from event
+      order by event.id desc
+      limit ${limit + 1}`;
+  });
   if (rows.length === 0 && before === undefined) await requireDevice(ctx, uuid);
   const events = rows.slice(0, limit);
   return { events, lastId: rows.length > limit ? events.at(-1)?.id : undefined };

@@ -300,6 +300,29 @@ describe('cancelling', () => {
   });
 });
 
+it('what jobs did is in the history of a device, page by page, also when it was deleted and registered anew', async () => {
+  await addDevices(berth, 2, { mqtt_broker_id: String(one) });
+  await assign(two);
+  await call('PUT /api/v1/devices/dev-1', { headers: admin, body: { mqtt_broker_id: one } });
+  await assign(two);
+  await call('DELETE /api/v1/devices/dev-1', { headers: admin });
+  await berth.sql(`insert into devices (uuid, mqtt_broker_id) values ('dev-1', $1)`, [one]);
+  await assign(two);
+  const events = async (query: Record<string, string>) =>
+    (await call('GET /api/v1/devices/dev-1/events', { headers: admin, query })).body;
+  const { events: all } = await events({ limit: '100' });
+  expect(all.map(({ type, reason }: { type: string; reason: string }) => `${type} ${reason}`)).toEqual([
+    'moved bulk-assign',
+    'deleted null',
+    'moved bulk-assign',
+    'moved null',
+    'moved bulk-assign',
+  ]);
+  const first = await events({ limit: '3' });
+  const rest = await events(Object.fromEntries(new URL(first.next, 'http://berth').searchParams));
+  expect([...first.events, ...rest.events]).toEqual(all);
+});
+
 describe('reverting', () => {
   it('puts each device back where it was', async () => {
     await addDevices(berth, 9, { mqtt_broker_id: `case when n <= 3 then ${one} when n <= 6 then ${two} end` });
@@ -341,6 +364,16 @@ describe('reverting', () => {
       'skipped broker-inactive': 1,
     });
     expect(await perBroker(berth)).toEqual({ null: 1, [two]: 2, [drained]: 1 });
+  });
+
+  it('takes a device that has registered anew for another one', async () => {
+    await addDevices(berth, 2, { mqtt_broker_id: String(one) });
+    const job = (await assign(two)).body;
+    await call('DELETE /api/v1/devices/dev-2', { headers: admin });
+    await berth.sql(`insert into devices (uuid, mqtt_broker_id) values ('dev-2', $1)`, [two]);
+    const { body } = await onJob('POST', job.id, '/revert');
+    expect(await outcomes(berth, body.id)).toEqual({ 'moved revert': 1, 'skipped device-deleted': 1 });
+    expect(await perBroker(berth)).toEqual({ [one]: 1, [two]: 1 });
   });
 
   it('an open or a reverted job is 409 with its state', async () => {
