@@ -2,16 +2,20 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 /** A part of the benchmark: takes the command line's options, prints as it goes, answers its figures. */
-export type Part = (options: Record<string, string | undefined>) => Promise<Record<string, unknown>>;
+export type Part = (options: Record<string, string | boolean | undefined>) => Promise<Record<string, unknown>>;
 
 /** A part is a file; `npm run bench -- bulk --devices 100000 --json figures.json`. */
 const PARTS: Record<string, () => Promise<{ run: Part }>> = {
+  register: () => import('./register.ts'),
   bulk: () => import('./bulk.ts'),
+  'cold-start': () => import('./cold-start.ts'),
+  herd: () => import('./herd.ts'),
+  memory: () => import('./memory.ts'),
 };
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { devices: { type: 'string' }, json: { type: 'string' } },
+  options: { devices: { type: 'string' }, json: { type: 'string' }, quick: { type: 'boolean' } },
 });
 const [name = ''] = positionals;
 const load = PARTS[name];

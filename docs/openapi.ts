@@ -8,6 +8,7 @@ import {
   malformedJson,
   missingFields,
   type ProblemType,
+  settingsUnavailable,
 } from '../lib/errors.ts';
 import type { Spec } from '../lib/http/endpoint.ts';
 import pkg from '../package.json' with { type: 'json' };
@@ -149,7 +150,7 @@ function headerObjects(headers: Record<string, string>): object {
 export function problemsOf({ auth, params, query, body, missing = missingFields, problems = [] }: Spec): ProblemType[] {
   const ofBody = body ? [missing, malformedJson, bodyTooLarge] : [];
   const ofInput = params || query || body ? [invalidRequest] : [];
-  return [...auth.problems, ...ofBody, ...ofInput, ...problems, databaseUnavailable, internal];
+  return [...auth.problems, ...ofBody, ...ofInput, ...problems, settingsUnavailable, databaseUnavailable, internal];
 }
 
 /** One response a status: its description lists the codes that a client can switch on. */

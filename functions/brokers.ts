@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { checkCertificates as check } from '../lib/brokers/check-certificates.ts';
 import { createBroker } from '../lib/brokers/create.ts';
 import { deleteBroker } from '../lib/brokers/delete.ts';
 import {
@@ -30,6 +31,7 @@ import {
 } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { scheduled } from '../lib/http/scheduled.ts';
 import { booleanText } from '../lib/schema.ts';
 
 const path = '/api/v1/mqtt/brokers';
@@ -156,3 +158,6 @@ const test = endpoint({
 });
 
 export const handler = routes(list, summary, get, create, update, remove, test);
+
+/** The schedule that looks how long brokers' certificates are still valid. */
+export const checkCertificates = scheduled((ctx) => check(ctx));

@@ -7,6 +7,7 @@ import { idempotencyKey } from '../lib/bulk-assign/idempotency-key.ts';
 import { JOB_DEVICE_COLUMNS, jobDevice, jobDevicesQuery, listJobDevices } from '../lib/bulk-assign/list-job-devices.ts';
 import { listJobs } from '../lib/bulk-assign/list-jobs.ts';
 import { preview, previewReply } from '../lib/bulk-assign/preview.ts';
+import { reportStuckJobs } from '../lib/bulk-assign/report-stuck-jobs.ts';
 import { resumeJob } from '../lib/bulk-assign/resume-job.ts';
 import { revertJob } from '../lib/bulk-assign/revert-job.ts';
 import { formatJob, isOpen, type Job, jobParams, jobReply, jobsQuery, newJobBody } from '../lib/bulk-assign/schema.ts';
@@ -167,7 +168,10 @@ const revert = endpoint({
 export const handler = routes(create, list, get, devices, cancel, resume, revert);
 
 /** The schedule that goes on with whatever job is open. */
-export const work = scheduled((ctx) => workOnOpenJobs(ctx));
+export const work = scheduled(async (ctx) => {
+  await reportStuckJobs(ctx);
+  await workOnOpenJobs(ctx);
+});
 
 /** The standing job, off by default: every unassigned device gets the default broker. */
 export const assignUnassigned = scheduled(async (ctx, time) => {

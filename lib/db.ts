@@ -2,7 +2,8 @@ import { connect, type Socket } from 'node:net';
 import postgres from 'postgres';
 import { config } from './config.ts';
 import type { Context } from './context.ts';
-import { databaseUnavailable, Problem } from './errors.ts';
+import { anotherLogin, databaseLogin, databaseTls } from './database-login.ts';
+import { databaseUnavailable, type Problem, passingProblem } from './errors.ts';
 import { log } from './log.ts';
 import { count } from './metrics.ts';
 
@@ -25,6 +26,8 @@ const CONNECTION_LOST = new Set([
 ]);
 /** Deadlock, serialisation failure, lock timeout, statement timeout: rolled back, and the connection is fine. */
 const ROLLED_BACK = new Set(['40P01', '40001', '55P03', '57014']);
+/** Not this user, or not with this password. */
+const LOGIN_REFUSED = new Set(['28000', '28P01']);
 
 class DeadlineError extends Error {
   readonly code = 'DEADLINE';
@@ -33,8 +36,8 @@ class ClosedError extends Error {
   readonly code = 'CONNECTION_CLOSED';
 }
 
-/** A client, which has one connection in its life, and those who wait for its answers. */
-type Client = { sql: Sql; waiting: Set<(reason: Error) => void> };
+/** A client, which has one connection in its life, the login of that, and those who wait for its answers. */
+type Client = { sql: Sql; login: string; waiting: Set<(reason: Error) => void> };
 
 let client: Client | undefined;
 let lastUsed = 0;
@@ -53,9 +56,7 @@ export async function query<T extends object>(ctx: Context, statement: Statement
   for (let attempt = 0; ; attempt++) {
     try {
       await wakeUp(ctx.deadline);
-      const rows = await answerOf(connection(), statement, ctx.deadline);
-      lastUsed = Date.now();
-      return rows;
+      return await answer(statement, ctx.deadline);
     } catch (error) {
       const code = codeOf(error);
       const lost = CONNECTION_LOST.has(code) || error instanceof DeadlineError;
@@ -77,11 +78,36 @@ export async function closeDatabase(): Promise<void> {
   await old?.sql.end({ timeout: 1 });
 }
 
-function connection(): Client {
+/** The answer to a statement; with another login when the database refuses the one there is: passwords change. */
+async function answer<T extends object>(
+  statement: Statement<T>,
+  deadline: number,
+  login?: string,
+  refused: string[] = [],
+): Promise<T[]> {
+  const used = client ?? connection(login ?? (await databaseLogin(deadline)));
+  try {
+    const rows = await answerOf(used, statement, deadline);
+    lastUsed = Date.now();
+    return rows;
+  } catch (error) {
+    const code = codeOf(error);
+    if (!LOGIN_REFUSED.has(code)) throw error;
+    discard();
+    const tried = [...refused, used.login];
+    log.warn('database login refused', { code, tried: tried.length });
+    count('DatabaseLoginRefused');
+    const other = await anotherLogin(deadline, tried);
+    if (!other) throw config().database.by === 'url' ? error : unavailable(error);
+    return answer(statement, deadline, other, tried);
+  }
+}
+
+function connection(login: string): Client {
   if (client) return client;
-  const { databaseUrl, databaseCa, databasePrepare } = config();
+  const { databasePrepare } = config();
   const waiting: Client['waiting'] = new Set();
-  const sql = postgres(databaseUrl, {
+  const sql = postgres(login, {
     max: 1,
     fetch_types: false,
     prepare: databasePrepare,
@@ -89,7 +115,7 @@ function connection(): Client {
     idle_timeout: 0,
     max_lifetime: 600,
     target_session_attrs: 'read-write',
-    ssl: isLocal(databaseUrl) ? false : { rejectUnauthorized: true, ...(databaseCa ? { ca: databaseCa } : {}) },
+    ssl: databaseTls(login),
     connection: { application_name: 'berth' },
     onnotice: () => {},
     onclose: () => {
@@ -100,7 +126,7 @@ function connection(): Client {
     // Not among its types.
     ...({ socket: openOnce() } as object),
   });
-  client = { sql, waiting };
+  client = { sql, login, waiting };
   lastUsed = Date.now();
   return client;
 }
@@ -151,18 +177,9 @@ async function answerOf<T extends object>({ sql, waiting }: Client, statement: S
 function unavailable(cause: unknown): Problem {
   log.error('database unavailable', { code: codeOf(cause) });
   count('DatabaseUnavailable');
-  // 1–5 s, so that a fleet turned away together doesn't come back together.
-  return new Problem(databaseUnavailable, undefined, {
-    retryAfterSeconds: 1 + Math.floor(Math.random() * 5),
-    cause,
-  });
+  return passingProblem(databaseUnavailable, cause);
 }
 
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | undefined)?.code ?? '');
-}
-
-function isLocal(databaseUrl: string): boolean {
-  const { hostname } = new URL(databaseUrl);
-  return ['localhost', '127.0.0.1', '[::1]', ''].includes(hostname);
 }

@@ -309,6 +309,12 @@ export const keyCheckUnfinished = {
   title: 'Key check unfinished',
   help: 'A legacy key is being compared with those not yet upgraded. Repeat the request after Retry-After; it goes on from there.',
 } as const;
+export const settingsUnavailable = {
+  code: 'settings-unavailable',
+  status: 503,
+  title: 'Settings unavailable',
+  help: 'Secrets Manager gives no answer. Repeat the same request after Retry-After.',
+} as const;
 export const databaseUnavailable = {
   code: 'database-unavailable',
   status: 503,
@@ -354,4 +360,9 @@ export class Problem extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds;
     this.extra = options.extra ?? {};
   }
+}
+
+/** A problem that passes by itself. 1–5 s, so that a fleet turned away together doesn't come back together. */
+export function passingProblem(type: ProblemType, cause: unknown): Problem {
+  return new Problem(type, undefined, { retryAfterSeconds: 1 + Math.floor(Math.random() * 5), cause });
 }

@@ -1,4 +1,4 @@
-import { createHash, createHmac, hkdfSync, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, pbkdf2, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Pepper } from './config.ts';
 
@@ -6,6 +6,7 @@ const pbkdf2Async = promisify(pbkdf2);
 
 /** bcrypt reads 72 bytes and ignores the rest; a longer key can't be told from its prefix. */
 const BCRYPT_MAX_BYTES = 72;
+const LEGACY_BCRYPT_COST = 10;
 /** As `mosquitto_passwd` writes them. The password has 256 random bits: more iterations would add nothing. */
 const PBKDF2 = { digest: 'sha512', iterations: 100, saltBytes: 12, keyBytes: 64 };
 
@@ -47,8 +48,16 @@ export function newMqttSalt(pepper: Pepper): string {
 export function deriveMqttPassword(peppers: readonly Pepper[], deviceKey: string, salt: string): string | undefined {
   const pepper = peppers.find(({ generation }) => salt.startsWith(`${generation}$`));
   if (!pepper) return undefined;
-  const key = hkdfSync('sha256', hmac(pepper, 'mqtt-password', deviceKey), salt, 'berth mqtt password', 32);
-  return Buffer.from(key).toString('base64url');
+  return hkdf(hmac(pepper, 'mqtt-password', deviceKey), salt, 'berth mqtt password').toString('base64url');
+}
+
+/**
+ * HKDF-SHA256 for 32 bytes: extract, and the one block of expand. `hkdfSync` makes a key object of its secret first, which
+ * takes four times as long as the hashing.
+ */
+function hkdf(secret: Buffer, salt: string, info: string): Buffer {
+  const key = createHmac('sha256', salt).update(secret).digest('latin1');
+  return createHmac('sha256', key, { encoding: 'latin1' }).update(info).update('\x01').digest();
 }
 
 /**
@@ -58,10 +67,20 @@ export function deriveMqttPassword(peppers: readonly Pepper[], deviceKey: string
  */
 export async function hashMqttPassword(password: string, form: 'pbkdf2' | 'bcrypt'): Promise<string> {
   // Cost 4 is bcrypt's least: there is nothing to stretch in 256 random bits.
-  if (form === 'bcrypt') return (await import('bcryptjs')).hash(password, 4);
+  if (form === 'bcrypt') return (await import('./bcrypt.ts')).hash(password, 4);
   const salt = randomBytes(PBKDF2.saltBytes);
-  const key = await pbkdf2Async(password, salt, PBKDF2.iterations, PBKDF2.keyBytes, PBKDF2.digest);
+  // 50 µs. Handing it to a thread costs more than that again, and an instance has nothing else to do meanwhile.
+  const key = pbkdf2Sync(password, salt, PBKDF2.iterations, PBKDF2.keyBytes, PBKDF2.digest);
   return `PBKDF2$${PBKDF2.digest}$${PBKDF2.iterations}$${salt.toString('base64')}$${key.toString('base64')}`;
+}
+
+/**
+ * A device key as the legacy service stores it, which it can go on with.
+ * @returns undefined for a key over 72 bytes: bcrypt would ignore the rest of it
+ */
+export async function hashAsLegacy(deviceKey: string): Promise<string | undefined> {
+  if (Buffer.byteLength(deviceKey) > BCRYPT_MAX_BYTES) return undefined;
+  return (await import('./bcrypt.ts')).hash(deviceKey, LEGACY_BCRYPT_COST);
 }
 
 /** Whether `password` is the one behind a `mqtt_users.password_hash`, PBKDF2 or bcrypt. */
@@ -82,7 +101,7 @@ export function isBcrypt(hash: string): boolean {
 /** Compares with a legacy hash, some 60 ms. Secrets over 72 bytes are refused: bcrypt would ignore the rest. */
 export async function verifyBcrypt(secret: string, hash: string): Promise<boolean> {
   if (Buffer.byteLength(secret) > BCRYPT_MAX_BYTES) return false;
-  return (await import('bcryptjs')).compare(secret, hash);
+  return (await import('./bcrypt.ts')).compare(secret, hash);
 }
 
 /** Compares two strings in time that doesn't depend on where they differ. */

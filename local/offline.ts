@@ -60,6 +60,8 @@ async function launch({ root, port, env }: OfflineOptions): Promise<ChildProcess
   const args = [
     'offline',
     'start',
+    '--stage',
+    'local',
     '--host',
     '127.0.0.1',
     '--httpPort',

@@ -208,6 +208,18 @@ mqtt_broker_summary as
   GROUP BY b.id;
 
 -- functions
+CREATE OR REPLACE FUNCTION public.berth_claim_place(key uuid, current_hash text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock(hashtextextended(key::text, 0));
+  -- Volatile, read committed: the next statement sees what has been committed up to now.
+  update provisioning_keys
+  set devices_provisioned = coalesce(devices_provisioned, 0) + 1, last_used_at = now() at time zone 'utc', key_hash = current_hash
+  where id = key and is_active and expires_at > now() at time zone 'utc' and coalesce(devices_provisioned, 0) < max_devices;
+  return found;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  RETURNS text
  LANGUAGE sql

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backoff, retryAfterMs } from './backoff.ts';
+import { type Failure, retryDelay } from './backoff.ts';
 import { say, url } from './identity.ts';
 
 /**
@@ -9,7 +9,7 @@ import { say, url } from './identity.ts';
 export async function call(path: string, key: string, init: { method?: string; headers: object; body?: string }) {
   for (let attempt = 0; ; attempt++) {
     let reason: string;
-    let floorMs = 0;
+    let failure: Failure;
     try {
       const headers = { ...init.headers, authorization: `Bearer ${key}` };
       const reply = await fetch(`${url}/api/v1${path}`, { ...init, headers, signal: AbortSignal.timeout(10_000) });
@@ -20,11 +20,11 @@ export async function call(path: string, key: string, init: { method?: string; h
       const answer = { status: reply.status, etag: reply.headers.get('etag'), body, problem };
       if (reply.status < 500 && reply.status !== 429) return answer;
       reason = problem;
-      floorMs = retryAfterMs(reply.headers.get('retry-after'));
+      failure = { status: reply.status, retryAfter: reply.headers.get('retry-after') };
     } catch (error) {
       reason = String((error as Error).cause ?? error);
     }
-    const waitMs = backoff(attempt, floorMs);
+    const waitMs = retryDelay(attempt, failure);
     say(`trying ${url} again in ${(waitMs / 1_000).toFixed(1)} s (${reason})`);
     await sleep(waitMs);
   }

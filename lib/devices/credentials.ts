@@ -2,7 +2,7 @@ import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query } from '../db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
-import { deriveMqttPassword, hashCandidates, hashMqttPassword, newMqttSalt } from '../secrets.ts';
+import { deriveMqttPassword, hashAsLegacy, hashCandidates, hashMqttPassword, newMqttSalt } from '../secrets.ts';
 import { deviceTopic, mqttUsername } from './mqtt-reply.ts';
 
 /** What a device connects with. */
@@ -17,10 +17,11 @@ export const SALT_PENDING = 'pending';
 
 /** Credentials under a new salt, ready to be stored. */
 export async function newCredentials(deviceKey: string): Promise<Credentials> {
-  const { peppers, mqttPasswordHash } = config();
+  const { peppers, mqttPasswordHash, keepLegacyHashes } = config();
   const salt = newMqttSalt(peppers[0]);
   const password = deriveMqttPassword(peppers, deviceKey, salt) as string;
-  const [keyHash] = hashCandidates(peppers, 'device-key', deviceKey) as [string];
+  const legacyHash = keepLegacyHashes ? await hashAsLegacy(deviceKey) : undefined;
+  const keyHash = legacyHash ?? (hashCandidates(peppers, 'device-key', deviceKey)[0] as string);
   return { salt, password, passwordHash: await hashMqttPassword(password, mqttPasswordHash), keyHash };
 }
 

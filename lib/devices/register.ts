@@ -18,7 +18,7 @@ import {
 import { count } from '../metrics.ts';
 import { findLegacyKey } from '../provisioning-keys/find-legacy.ts';
 import { shapeOf } from '../provisioning-keys/schema.ts';
-import { hashCandidates } from '../secrets.ts';
+import { hashCandidates, isBcrypt } from '../secrets.ts';
 import { type Credentials, type Login, newCredentials, passwordOf, renewCredentials } from './credentials.ts';
 import { deviceTopic, formatMqtt, mqttUsername } from './mqtt-reply.ts';
 import { mayCompareSlowly, refuse } from './refuse.ts';
@@ -66,8 +66,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   }
   ctx.actor = `device:${input.uuid}`;
   const settings = config();
-  const keyId = await keyIdOf(ctx, input, provisioningKey);
-  const keyHashes = hashCandidates(settings.peppers, 'provisioning-key', provisioningKey);
+  const { keyId, keyHashes } = await lookUpKey(ctx, input, provisioningKey);
   const credentials = await newCredentials(input.deviceApiKey);
   const outcome = await settle(
     ctx,
@@ -88,13 +87,16 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   return { body: formatReply(input, device, login, broker), replayed: !created };
 }
 
-async function keyIdOf(ctx: Context, { uuid }: Registration, key: string): Promise<string> {
+/** The row that a key names, and the hashes of which one must be stored there; the first is what stays there. */
+async function lookUpKey(ctx: Context, { uuid }: Registration, key: string) {
   const shape = shapeOf(key);
-  if (shape.kind === 'current') return shape.id;
+  const keyHashes = hashCandidates(config().peppers, 'provisioning-key', key);
+  if (shape.kind === 'current') return { keyId: shape.id, keyHashes };
   const { code } = invalidProvisioningKey;
-  const id =
+  const found =
     shape.kind === 'legacy' ? await findLegacyKey(ctx, key, () => mayCompareSlowly(ctx, { code, uuid })) : undefined;
-  return id ?? refuse(ctx, new Problem(invalidProvisioningKey), { uuid });
+  if (!found) return refuse(ctx, new Problem(invalidProvisioningKey), { uuid });
+  return { keyId: found.id, keyHashes: isBcrypt(found.key_hash) ? [found.key_hash, ...keyHashes] : keyHashes };
 }
 
 /** Runs the statement until no concurrent request has changed what it saw. */
@@ -132,7 +134,7 @@ type Parts = {
 /**
  * The registration, all or nothing: claim a place on the key, and only with it insert the device, its
  * MQTT user, its ACL and its event. The claim comes first because a data-modifying CTE that inserts
- * first keeps its row when the claim then fails.
+ * first keeps its row when the claim then fails. Registrations of one key wait for each other from there on.
  */
 function registerStatement(sql: Sql, ctx: Context, { input, settings, keyId, keyHashes, credentials, lookup }: Parts) {
   const username = mqttUsername(input.uuid);
@@ -159,14 +161,12 @@ function registerStatement(sql: Sql, ctx: Context, { input, settings, keyId, key
       select * from devices where uuid = berth_uuid(${input.uuid})
     ), broker as (
       ${broker}
-    ), claim as (
-      update provisioning_keys
-      set devices_provisioned = coalesce(devices_provisioned, 0) + 1, last_used_at = ${utcNow}, key_hash = ${keyHashes[0] as string}
-      where id = (select id from key) and is_active and expires_at > ${utcNow}
-        and coalesce(devices_provisioned, 0) < max_devices
-        and not exists (select from existing)
+    ), free as materialized (
+      select id, fleet_id from key
+      where is_active and in_time and has_room and not exists (select from existing)
         and (exists (select from broker) or ${settings.mqttBrokerUrl !== undefined})
-      returning id, fleet_id
+    ), claim as (
+      select id, fleet_id from free where berth_claim_place(id, ${keyHashes[0] as string})
     ), device as (
       insert into devices (
         uuid, device_name, device_type, mac_address, os_version, supervisor_version, fleet_id, is_active,

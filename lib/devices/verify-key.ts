@@ -9,7 +9,7 @@ type StoredKey = { id: number; uuid: string; device_api_key_hash: string | null 
 
 /**
  * Whether `key` is this device's. One stored by the legacy service or under an older pepper is
- * stored anew, so that the slow comparison happens once.
+ * stored anew, so that the slow comparison happens once; with LEGACY_HASHES=keep the legacy service's stays.
  *
  * @param refusal what a wrong key is refused with: its refusals limit the slow comparison
  * @throws Problem `too-many-requests` when the comparison would be slow and too many have failed
@@ -27,7 +27,8 @@ export async function verifyDeviceKey(
     ? (await mayCompareSlowly(ctx, { code, uuid: device.uuid })) && (await verifyBcrypt(key, stored))
     : hashes.map((hash) => sameSecret(hash, stored)).includes(true);
   const current = hashes[0] as string;
-  if (fits && stored !== current) {
+  const stays = isBcrypt(stored) && config().keepLegacyHashes;
+  if (fits && stored !== current && !stays) {
     await query(
       ctx,
       (sql) => sql`update devices set device_api_key_hash = ${current}, modified_at = now() at time zone 'utc'

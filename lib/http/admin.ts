@@ -1,5 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { type AdminJwt, config } from '../config.ts';
+import { ConfigError, config } from '../config.ts';
 import {
   adminDisabled,
   insufficientScope,
@@ -25,12 +25,12 @@ export const admin: Auth = {
  * @throws Problem `admin-disabled`, `unauthorized`, `invalid-admin-credential`, `insufficient-scope`
  */
 async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<string> {
-  const { adminAuth, adminJwt } = config();
+  const { adminAuth } = config();
   if (!adminAuth) throw new Problem(adminDisabled);
   if (adminAuth === 'none') return 'admin';
   const token = credentialOf(event);
   if (!token) throw new Problem(unauthorized, 'Send the admin credential as `Authorization: Bearer TOKEN`.');
-  const { actor, scopes } = adminJwt ? await verifyJwt(token, adminJwt) : verifyToken(token);
+  const { actor, scopes } = adminAuth === 'jwt' ? await verifyJwt(token) : verifyToken(token);
   if (!scopes.includes('write') && !(scope === 'read' && scopes.includes('read'))) {
     throw new Problem(insufficientScope);
   }
@@ -40,17 +40,18 @@ async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Prom
 type Admin = { actor: string; scopes: Scope[] };
 
 function verifyToken(token: string): Admin {
-  const { adminTokenHash, adminReadTokenHash } = config();
+  const { adminTokenHashes, adminReadTokenHashes } = config();
   const hash = sha256Hex(token);
-  // Both are compared, so that the time tells nothing of which one it was.
-  const writes = adminTokenHash !== undefined && sameSecret(hash, adminTokenHash);
-  const reads = adminReadTokenHash !== undefined && sameSecret(hash, adminReadTokenHash);
+  // All are compared, so that the time tells nothing of which one it was.
+  const writes = adminTokenHashes.map((one) => sameSecret(hash, one)).includes(true);
+  const reads = adminReadTokenHashes.map((one) => sameSecret(hash, one)).includes(true);
   if (!writes && !reads) throw new Problem(invalidAdminCredential);
   return writes ? { actor: 'admin', scopes: ['write'] } : { actor: 'admin-read', scopes: ['read'] };
 }
 
 /** Verifies an access token (RFC 9068): signature by the issuer’s keys, issuer, audience, times. */
-async function verifyJwt(token: string, { issuer, audience, jwksUrl }: AdminJwt): Promise<Admin> {
+async function verifyJwt(token: string): Promise<Admin> {
+  const { issuer, audience, jwksUrl } = jwtSettings();
   const { createRemoteJWKSet, jwtVerify, errors } = await import('jose');
   if (keys?.url !== jwksUrl) {
     keys = { url: jwksUrl, find: createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2_000 }) };
@@ -88,3 +89,15 @@ async function verifyJwt(token: string, { issuer, audience, jwksUrl }: AdminJwt)
 
 /** The issuer’s keys, fetched at the first token and cached by `jose` (it refetches for an unknown key id). */
 let keys: { url: string; find: ReturnType<typeof import('jose').createRemoteJWKSet> } | undefined;
+
+/** @throws ConfigError when one is missing or wrong */
+function jwtSettings(): { issuer: string; audience: string; jwksUrl: string } {
+  const { issuer, audience, jwksUrl = `${issuer?.replace(/\/$/, '')}/.well-known/jwks.json` } = config().adminJwt;
+  if (!issuer)
+    throw new ConfigError('ADMIN_JWT_ISSUER must be the `iss` of the tokens, e.g. https://login.example.com/');
+  if (!audience) throw new ConfigError('ADMIN_JWT_AUDIENCE must be the `aud` of the tokens, e.g. berth.');
+  if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
+    throw new ConfigError('ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s key set (JWKS).');
+  }
+  return { issuer, audience, jwksUrl };
+}

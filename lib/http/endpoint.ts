@@ -3,6 +3,7 @@ import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { type FieldError, invalidRequest, missingFields, Problem, type ProblemType, routeNotFound } from '../errors.ts';
 import { log } from '../log.ts';
+import { loadSecrets } from '../secret-store.ts';
 import { type Auth, credentialOf } from './auth.ts';
 import { parseBody } from './body.ts';
 import { renderProblem } from './problem.ts';
@@ -117,6 +118,7 @@ async function answer(
   ctx: Context,
   event: APIGatewayProxyEventV2,
 ): Promise<APIGatewayProxyStructuredResultV2> {
+  await loadSecrets(ctx.deadline);
   const { authorise, header } = spec.auth;
   if (authorise) ctx.actor = await authorise(event, spec.method === 'GET' ? 'read' : 'write');
   const input = {

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { handler } from '../../functions/migrate.ts';
+import { reloadConfig } from '../../lib/config.ts';
 import { PEPPER } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
 import { type Instance, startInstances } from '../support/instances.ts';
@@ -32,6 +34,28 @@ it.each([
 ])('a certificate %s is refused', async (_, host, ca) => {
   expect(await statusWith(host, await ca())).toBeGreaterThanOrEqual(500);
   await end();
+});
+
+describe('migrations at a deployment', () => {
+  const migrate = (host: string, ca: string) => {
+    const url = Object.assign(new URL(postgres.url), { hostname: host });
+    Object.assign(process.env, { DATABASE_URL: url.href, DATABASE_CA: ca });
+    reloadConfig();
+    return handler({}, { getRemainingTimeInMillis: () => 25_000 } as never);
+  };
+  afterEach(() => {
+    for (const name of ['DATABASE_URL', 'DATABASE_CA']) delete process.env[name];
+  });
+
+  it('are applied over TLS', async () => {
+    await postgres.sql(`drop table berth_migrations`);
+    expect(await migrate(NAMED, authority.cert)).toMatchObject({ applied: expect.arrayContaining(['0002_berth']) });
+  });
+
+  it('are not, where the certificate isn’t right', async () => {
+    await expect(migrate(NAMED_OTHERWISE, authority.cert)).rejects.toThrow('does not match certificate');
+    await expect(migrate(NAMED, (await createAuthority('another')).cert)).rejects.toThrow('certificate');
+  });
 });
 
 let instance: Instance | undefined;

@@ -1,10 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256Hex } from '../../lib/secrets.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
 import { type BareFunction, type PackagedFunction, packageProject, startBare } from '../support/package.ts';
+import { arnOf, startSecretsManager } from '../support/secrets-manager.ts';
 import { cloneProject } from '../support/stack.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
 
@@ -53,9 +54,14 @@ const registerAt = (bare: BareFunction, uuid: string) =>
   bare.call('POST /api/v1/device/register', { headers: { authorization: `Bearer ${key}` }, body: device(uuid) });
 
 describe('what is in the zips', () => {
-  it('one for every function of serverless.yml: its bundle and its map, nothing else', () => {
+  it('one for every function of serverless.yml: its bundle, its map, RDS’ roots of the region; migrations for migrate', () => {
     expect(packaged.map(({ name }) => name).sort()).toEqual(functionNames());
-    for (const { module, files } of packaged) expect(Object.keys(files).sort()).toEqual([module, `${module}.map`]);
+    const migrations = readdirSync(path.join(clone.dir, 'migrations')).filter((name) => /^\d.*\.sql$/.test(name));
+    for (const { name, module, files } of packaged) {
+      const more = name === 'migrate' ? migrations.map((file) => `migrations/${file}`) : [];
+      const roots = 'certificates/rds/eu-central-1.pem';
+      expect(Object.keys(files).sort(), name).toEqual([roots, module, `${module}.map`, ...more]);
+    }
   });
 
   it('no development dependency, no test, nothing of the local stack', () => {
@@ -131,6 +137,30 @@ it('every function works in a bare Node, without node_modules: from a broker to 
 it('says what is missing when it is not configured, in its log alone', async () => {
   const bare = await start('register', { BERTH_PEPPER: '' });
   expect(await registerAt(bare, 'unconfigured')).toMatchObject({ status: 500, body: { code: 'internal' } });
+});
+
+it('reads its secrets with the SDK that Lambda has', async () => {
+  const manager = await startSecretsManager();
+  manager.put(arnOf('pepper'), PEPPER);
+  const found = packaged.find(({ name }) => name === 'register') as PackagedFunction;
+  const named = { ...env, ...manager.env, BERTH_PEPPER: '', BERTH_PEPPER_ARN: arnOf('pepper') };
+  const without = await startBare(found, named);
+  expect(await registerAt(without, 'secrets-1')).toMatchObject({ status: 503, body: { code: 'settings-unavailable' } });
+  const bare = await startBare(found, named, path.join(clone.dir, 'node_modules'));
+  running.push(without, bare);
+  expect(await registerAt(bare, 'secrets-1')).toMatchObject({ status: 200 });
+  expect(manager.asked).toEqual([`${arnOf('pepper')} AWSCURRENT`]);
+  await manager.close();
+});
+
+it('has RDS’ certificates of its region where it looks for them', async () => {
+  for (const [region, status] of [
+    ['eu-central-1', 503],
+    ['eu-west-1', 500],
+  ] as const) {
+    const url = `postgres://user:password@no-such-database.abc123.${region}.rds.amazonaws.com/berth`;
+    expect(await registerAt(await start('register', { DATABASE_URL: url }), 'rds-1'), region).toMatchObject({ status });
+  }
 });
 
 /** Lambda freezes a process between two requests. Meanwhile its connection dies. */

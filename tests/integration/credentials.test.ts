@@ -1,7 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadRoutes } from '../../docs/endpoints.ts';
+import { log } from '../../lib/log.ts';
 import { sha256Hex } from '../../lib/secrets.ts';
 import { call } from '../support/api.ts';
 import {
@@ -265,6 +266,34 @@ it('an issuer whose keys cannot be fetched is 503, not 401', async () => {
   const reply = await call('GET /api/v1/devices', { headers: authorization(tokens['berth:read']) });
   expect(reply).toMatchObject({ status: 503, body: { code: 'issuer-unavailable' } });
   expect(reply.headers['retry-after']).toBeDefined();
+});
+
+it.each([
+  { ADMIN_JWT_ISSUER: '' },
+  { ADMIN_JWT_AUDIENCE: '' },
+  { ADMIN_JWT_JWKS_URL: 'ftp://issuer.example.com/keys' },
+])('a JWT is worth nothing while a setting is missing or wrong: 500, and the log says why (%j)', async (wrong) => {
+  const settings = { ADMIN_AUTH: 'jwt', ADMIN_JWT_ISSUER: issuer, ADMIN_JWT_AUDIENCE: AUDIENCE };
+  setEnv({ ...settings, ADMIN_JWT_JWKS_URL: `${issuer}/keys`, ...wrong });
+  const critical = vi.spyOn(log, 'critical');
+  const reply = await call('GET /api/v1/devices', { headers: authorization(tokens['berth:write']) });
+  expect(reply).toMatchObject({ status: 500, body: { code: 'internal' } });
+  const reason = expect.stringContaining(Object.keys(wrong)[0] as string);
+  expect(critical).toHaveBeenLastCalledWith('not configured', expect.objectContaining({ reason }));
+});
+
+it('while one operators’ token succeeds the other, both pass, and each may what it may', async () => {
+  setEnv({
+    ADMIN_TOKEN_HASH: `${sha256Hex('next')},${sha256Hex(ADMIN_TOKEN)}`,
+    ADMIN_READ_TOKEN_HASH: `${sha256Hex(READ_TOKEN)}, ${sha256Hex('next-read')}`,
+  });
+  const status = async (method: string, token: string) => {
+    const options = { headers: authorization(token), body: { device_name: 'x' } };
+    return (await call(`${method} /api/v1/devices/${device.uuid}`, options)).status;
+  };
+  const all = ['next', ADMIN_TOKEN, 'next-read', READ_TOKEN, 'third'];
+  expect(await Promise.all(all.map((token) => status('GET', token)))).toEqual([200, 200, 200, 200, 401]);
+  expect(await Promise.all(all.map((token) => status('PUT', token)))).toEqual([200, 200, 403, 403, 401]);
 });
 
 it('who acted stands in the record: the token’s subject', async () => {

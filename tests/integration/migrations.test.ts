@@ -1,6 +1,10 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { migrate } from '../../lib/migrate.ts';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { MigrationRefused, migrate } from '../../lib/migrate.ts';
 import { isBcrypt, verifyMqttPassword } from '../../lib/secrets.ts';
 import { call } from '../support/api.ts';
 import { type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
@@ -11,6 +15,7 @@ import {
   LEGACY_PROVISIONING_KEY,
   legacyColumns,
 } from '../support/legacy.ts';
+import { createDatabase } from '../support/postgres.ts';
 import { describeSchema } from '../support/schema-dump.ts';
 
 describe('on a fresh database', () => {
@@ -52,6 +57,73 @@ describe('on a fresh database', () => {
     const applied = await Promise.all([migrate(other.databaseUrl), migrate(other.databaseUrl)]);
     expect(applied.map((names) => names.length === 0).sort()).toEqual([false, true]);
     await other.stop();
+  });
+});
+
+describe('of a later release', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'berth-migrations-'));
+  const breaking = '-- breaking: the release before reads it\nalter table devices drop column logs_channel;\n';
+  let berth: Berth;
+  beforeAll(async () => {
+    cpSync(new URL('../../migrations', import.meta.url), dir, { recursive: true });
+    writeFileSync(path.join(dir, '0998_later.sql'), 'create table later (id integer);\n');
+    writeFileSync(path.join(dir, '0999_latest.sql'), breaking);
+    berth = await startBerth();
+  });
+  afterAll(async () => {
+    await berth.stop();
+    rmSync(dir, { recursive: true });
+  });
+  const later = async () => (await berth.sql(`select to_regclass('later') is not null as it_is`))[0]?.it_is;
+
+  it('a breaking one is refused with its reason, and with it those before it', async () => {
+    const refused = migrate(berth.databaseUrl, { dir });
+    await expect(refused).rejects.toThrow(MigrationRefused);
+    await expect(refused).rejects.toThrow('0999_latest is breaking (the release before reads it): nothing was applied');
+    expect(await later()).toBe(false);
+  });
+
+  it('one that fails takes those before it back', async () => {
+    writeFileSync(path.join(dir, '0999_latest.sql'), 'alter table devices drop column no_such_column;\n');
+    await expect(migrate(berth.databaseUrl, { dir })).rejects.toThrow('no_such_column');
+    expect(await later()).toBe(false);
+    writeFileSync(path.join(dir, '0999_latest.sql'), breaking);
+  });
+
+  it('a breaking one that is allowed is applied, and asked about once', async () => {
+    const lines: string[] = [];
+    const log = (line: string) => lines.push(line);
+    expect(await migrate(berth.databaseUrl, { dir, allowBreaking: true, log })).toEqual(['0998_later', '0999_latest']);
+    expect(lines).toEqual(['applied 0998_later', 'applied 0999_latest']);
+    expect(await migrate(berth.databaseUrl, { dir })).toEqual([]);
+  });
+
+  it('a breaking one breaks nothing in an empty database', async () => {
+    const empty = await createDatabase(inject('postgresUrl'));
+    expect(await migrate(empty.url, { dir })).toContain('0999_latest');
+    await empty.drop();
+  });
+});
+
+describe('npm run migrate', () => {
+  const run = (env: Record<string, string>, ...args: string[]) => {
+    const script = fileURLToPath(new URL('../../local/migrate.ts', import.meta.url));
+    return spawnSync(process.execPath, [script, ...args], { env: { ...process.env, ...env }, encoding: 'utf8' });
+  };
+
+  it('says what it did', async () => {
+    const { url, drop } = await createDatabase(inject('postgresUrl'));
+    expect(run({ DATABASE_URL: url }).stdout).toMatch(/^applied 0001_legacy-tables\n.*\d applied\.\n$/s);
+    const again = run({ DATABASE_URL: url }, '--allow-breaking');
+    expect(again).toMatchObject({ status: 0, stdout: 'Nothing to apply: the database is up to date.\n' });
+    await drop();
+  });
+
+  it('says what is missing', () => {
+    expect(run({ DATABASE_URL: '' })).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('DATABASE_URL is not set'),
+    });
   });
 });
 

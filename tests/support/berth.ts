@@ -53,6 +53,7 @@ export function setEnv(env: Record<string, string>): void {
     'MQTT_BROKER_URL',
     'AUTO_ASSIGN_BROKER',
     'MQTT_PASSWORD_HASH',
+    'LEGACY_HASHES',
     'ADMIN_AUTH',
     'ADMIN_TOKEN_HASH',
     'BERTH_SEAL_KEY',

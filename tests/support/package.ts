@@ -1,6 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,15 +41,21 @@ export type BareFunction = {
 /**
  * Runs `serverless package` in `dir` without credentials and without a network.
  * @param env what serverless.yml shall find in the environment
+ * @param options of the command
  */
-export async function packageProject(dir: string, env: Record<string, string>): Promise<PackagedFunction[]> {
+export async function serverlessPackage(dir: string, env: Record<string, string>, options: string[] = []) {
   const offline = fileURLToPath(new URL('offline.mjs', import.meta.url));
-  const program = run(process.execPath, ['node_modules/serverless/bin/serverless.js', 'package'], {
+  const program = run(process.execPath, ['node_modules/serverless/bin/serverless.js', 'package', ...options], {
     cwd: dir,
     // Empty: a credentials file of whoever runs the tests is not found either.
     env: { ...withoutCredentials(), ...env, HOME: dir, NODE_OPTIONS: `--import ${offline}` },
   });
   if ((await program.ended) !== 0 || /network: /.test(program.output())) throw new Error(program.output());
+}
+
+/** Packages the project in `dir`; see {@link serverlessPackage}. */
+export async function packageProject(dir: string, env: Record<string, string>): Promise<PackagedFunction[]> {
+  await serverlessPackage(dir, env);
   const { functions } = parse(readFileSync(path.join(dir, 'serverless.yml'), 'utf8')) as {
     functions: Record<string, { handler: string }>;
   };
@@ -63,16 +78,21 @@ function withoutCredentials(): Record<string, string> {
 
 type Reply = { statusCode: number; headers: Record<string, string>; body?: string };
 
-/** Starts a packaged function with this environment and no other. */
+/**
+ * Starts a packaged function with this environment and no other.
+ * @param modules a directory that it finds packages in, as it does Lambda's SDK
+ */
 export async function startBare(
   { module, exportName, files }: PackagedFunction,
   env: Record<string, string>,
+  modules?: string,
 ): Promise<BareFunction> {
   const dir = mkdtempSync(path.join(tmpdir(), 'berth-bare-'));
   for (const [name, content] of Object.entries(files)) {
     mkdirSync(path.join(dir, path.dirname(name)), { recursive: true });
     writeFileSync(path.join(dir, name), content);
   }
+  if (modules) symlinkSync(modules, path.join(dir, 'node_modules'));
   copyFileSync(new URL('bare-runtime.mjs', import.meta.url), path.join(dir, 'runtime.mjs'));
   const child = spawn(process.execPath, ['runtime.mjs', module], {
     cwd: dir,

@@ -12,6 +12,8 @@ const PARTS = [
   'lib',
   'local',
   'migrations',
+  'certificates',
+  'infra',
   'examples',
   'docs',
   'serverless.yml',

@@ -1,7 +1,16 @@
-import { describe, expect, it } from 'vitest';
-import { ConfigError, readConfig } from '../../lib/config.ts';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ConfigError, config, readConfig, reloadConfig, secretArns, useSecrets } from '../../lib/config.ts';
 
 const good = { DATABASE_URL: 'postgres://localhost/berth', BERTH_PEPPER: 'p'.repeat(32) };
+
+const iam = {
+  DATABASE_AUTH: 'iam',
+  DATABASE_USER: 'berth_app',
+  DATABASE_HOST: 'proxy',
+  AWS_REGION: 'eu-central-1',
+  AWS_ACCESS_KEY_ID: 'AKIAEXAMPLE',
+  AWS_SECRET_ACCESS_KEY: 'secret',
+};
 
 it('reads what is there and is frozen', () => {
   const settings = readConfig({
@@ -37,11 +46,91 @@ describe('refuses to start, naming the variable', () => {
     ['MQTT_BROKER_URL', { MQTT_BROKER_URL: 'http://broker' }],
     ['MQTT_PASSWORD_HASH', { MQTT_PASSWORD_HASH: 'md5' }],
     ['AUTO_ASSIGN_BROKER', { AUTO_ASSIGN_BROKER: 'yes' }],
+    ['LEGACY_HASHES', { LEGACY_HASHES: 'true' }],
     ['ADMIN_AUTH', { ADMIN_AUTH: 'open' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: 'token' }],
+    ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: `${'a'.repeat(64)},` }],
+    ['DATABASE_AUTH', { DATABASE_URL: '', DATABASE_AUTH: 'password' }],
+    ['DATABASE_USER', { DATABASE_URL: '', ...iam, DATABASE_USER: '' }],
+    ['DATABASE_HOST', { DATABASE_URL: '', ...iam, DATABASE_HOST: '' }],
+    ['AWS_REGION', { DATABASE_URL: '', ...iam, AWS_REGION: '' }],
+    ['AWS_SECRET_ACCESS_KEY', { DATABASE_URL: '', ...iam, AWS_SECRET_ACCESS_KEY: '' }],
   ])('%s (%j)', (name, wrong) => {
     expect(() => readConfig({ ...good, ...wrong })).toThrow(ConfigError);
     expect(() => readConfig({ ...good, ...wrong })).toThrow(name);
+  });
+});
+
+describe('the database is the first of', () => {
+  const secret = { DATABASE_SECRET_ARN: 'arn:secret', DATABASE_HOST: 'cluster', DATABASE_NAME: 'devices' };
+
+  it('DATABASE_URL', () => {
+    expect(readConfig({ ...good, ...secret, ...iam }).database).toEqual({ by: 'url', url: good.DATABASE_URL });
+  });
+
+  it('DATABASE_SECRET_ARN', () => {
+    expect(readConfig({ ...good, DATABASE_URL: '', ...iam, ...secret, DATABASE_PORT: '6432' }).database).toEqual({
+      by: 'secret',
+      secretArn: 'arn:secret',
+      host: 'cluster',
+      port: '6432',
+      name: 'devices',
+    });
+  });
+
+  it('DATABASE_AUTH=iam', () => {
+    expect(readConfig({ ...good, DATABASE_URL: '', ...iam, AWS_SESSION_TOKEN: 'token' }).database).toEqual({
+      by: 'iam',
+      user: 'berth_app',
+      host: 'proxy',
+      port: '5432',
+      name: 'berth',
+      aws: { region: 'eu-central-1', accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret', sessionToken: 'token' },
+    });
+  });
+});
+
+it('reads several tokens’ hashes, in any case', () => {
+  const [one, other] = ['a'.repeat(64), 'b'.repeat(64)];
+  const settings = { ...good, ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: `${one.toUpperCase()} , ${other}` };
+  expect(readConfig(settings).adminTokenHashes).toEqual([one, other]);
+  expect(readConfig({ ...settings, ADMIN_READ_TOKEN_HASH: other }).adminReadTokenHashes).toEqual([other]);
+});
+
+describe('of a function that has some settings only', () => {
+  const before = { ...process.env };
+  const start = (env: Record<string, string>) => {
+    process.env = { ...env };
+    reloadConfig();
+  };
+  afterEach(() => {
+    process.env = before;
+    reloadConfig();
+  });
+
+  it('those are there, and the others are missed by whoever asks for them', () => {
+    start({ BROKER_AUTH_SECRET_HASH: 'a'.repeat(64), ADMIN_AUTH: 'token' });
+    expect(config().brokerSecretHash).toBe('a'.repeat(64));
+    expect(() => config().peppers).toThrow('BERTH_PEPPER is not set');
+    expect(() => config().database).toThrow('DATABASE_URL is not set');
+    expect(() => config().adminTokenHashes).toThrow('ADMIN_TOKEN_HASH is not set');
+  });
+
+  it('one that is wrong is an error for all', () => {
+    start({ BERTH_PEPPER: 'short' });
+    expect(() => config().brokerSecretHash).toThrow('BERTH_PEPPER is too short');
+  });
+
+  it('those that Secrets Manager has are the ones with an ARN, unless they are set', () => {
+    start({ BERTH_PEPPER_ARN: 'arn:pepper', BERTH_SEAL_KEY_ARN: 'arn:seal', BERTH_SEAL_KEY: 'set' });
+    expect(secretArns()).toEqual([['BERTH_PEPPER', 'arn:pepper']]);
+  });
+
+  it('a value that is not usable leaves the ones in use', () => {
+    start({});
+    useSecrets({ BERTH_PEPPER: 'p'.repeat(32) });
+    expect(() => useSecrets({ BERTH_PEPPER: 'short' })).toThrow('BERTH_PEPPER is too short');
+    expect(config().peppers).toEqual([{ generation: '1', secret: 'p'.repeat(32) }]);
   });
 });

@@ -57,6 +57,8 @@ it.each([
   ['mqtt', 'lib/mqtt.ts'],
   ['@aws-lambda-powertools/logger', 'lib/log.ts'],
   ['@aws-lambda-powertools/metrics', 'lib/metrics.ts'],
+  ['@aws-sdk/client-secrets-manager', 'lib/secret-store.ts'],
+  ['node-pg-migrate', 'lib/migrate.ts'],
 ])('%s is imported by %s alone', (name, owner) => {
   for (const file of [...lib, ...sources('functions')]) {
     if (file !== owner) expect(importsOf(file), file).not.toContain(name);

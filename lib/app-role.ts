@@ -1,0 +1,29 @@
+import pg from 'pg';
+
+/**
+ * Makes the role that the functions log in as, and gives it what they need: rows of the tables that there are and
+ * that will be, nothing of their structure. What has happened it may add to, not change.
+ *
+ * @param client of the role that owns the tables
+ * @param log receives a line when the role is made
+ */
+export async function grantToApp(client: pg.Client, user: string, log: (line: string) => void): Promise<void> {
+  const role = pg.escapeIdentifier(user);
+  const { rows } = await client.query<{ rolname: string }>('select rolname from pg_roles where rolname = any($1)', [
+    [user, 'rds_iam'],
+  ]);
+  const isThere = (name: string) => rows.some(({ rolname }) => rolname === name);
+  // One message, so one transaction.
+  await client.query(`
+    ${isThere(user) ? '' : `create role ${role} login;`}
+    ${isThere('rds_iam') ? `grant rds_iam to ${role};` : ''}
+    grant usage on schema public to ${role};
+    grant select, insert, update, delete on all tables in schema public to ${role};
+    grant usage, select on all sequences in schema public to ${role};
+    revoke update, delete on device_events from ${role};
+    revoke insert, update, delete on berth_migrations from ${role};
+    alter default privileges in schema public grant select, insert, update, delete on tables to ${role};
+    alter default privileges in schema public grant usage, select on sequences to ${role};
+  `);
+  if (!isThere(user)) log(`created role ${user}`);
+}

@@ -1,0 +1,75 @@
+import { config } from '../config.ts';
+import type { Context } from '../context.ts';
+import { query } from '../db.ts';
+import { Problem } from '../errors.ts';
+import { log } from '../log.ts';
+import { count, measure } from '../metrics.ts';
+import { describeCertificates } from './certificates.ts';
+import { clientKeyOf } from './columns.ts';
+import { connectTcp, DialError, resolveHost, startTls } from './dial.ts';
+
+type CheckedBroker = {
+  id: number;
+  host: string;
+  port: number;
+  ca_cert: string | null;
+  client_cert: string | null;
+  client_key: string | null;
+  client_key_sealed: string | null;
+};
+
+const DAY_MS = 86_400_000;
+/** Fewer are worth a warning, and an alarm. */
+const FEW_DAYS = 30;
+/** The most that one broker may take: DNS, TCP and TLS. */
+const BROKER_MS = 8_000;
+
+/**
+ * Looks how long certificates are still valid: what each active broker with TLS shows, and what is stored of it. Each
+ * is a metric, `CertificateDaysLeft`; the log names those that have less than 30 days.
+ *
+ * @throws Error when there was no time for all of them
+ */
+export async function checkCertificates(ctx: Context): Promise<void> {
+  const brokers = await query<CheckedBroker>(
+    ctx,
+    (sql) => sql`
+      select id, host, port, ca_cert, client_cert, client_key, client_key_sealed
+      from mqtt_broker_config where is_active and protocol in ('mqtts', 'wss') order by id`,
+  );
+  for (const [index, broker] of brokers.entries()) {
+    if (Date.now() + BROKER_MS > ctx.deadline) {
+      throw new Error(`certificates: no time for ${brokers.length - index} of ${brokers.length} brokers`);
+    }
+    for (const column of ['ca_cert', 'client_cert'] as const) {
+      for (const { subject, expires_at } of describeCertificates(broker[column]) ?? []) {
+        report(broker.id, column, subject, expires_at);
+      }
+    }
+    await checkServer(broker);
+  }
+}
+
+/** The certificate that the broker shows, whether it is trusted or not. Nothing is sent to it. */
+async function checkServer(broker: CheckedBroker): Promise<void> {
+  const { id, host, port, ca_cert, client_cert } = broker;
+  const deadline = Date.now() + BROKER_MS;
+  try {
+    const key = client_cert ? clientKeyOf(broker, id) : undefined;
+    const plain = await connectTcp(await resolveHost(host, config().isLocalStack, deadline), port, deadline);
+    const options = { host, ca: ca_cert || undefined, cert: client_cert || undefined, key };
+    const { socket, facts } = await startTls(plain, options, deadline);
+    socket.destroy();
+    if (facts.expiresAt) report(id, 'server', facts.subject, facts.expiresAt);
+  } catch (error) {
+    if (!(error instanceof DialError) && !(error instanceof Problem)) throw error;
+    log.warn('certificate not seen', { brokerId: id, reason: error.message });
+    count('CertificateNotSeen');
+  }
+}
+
+function report(brokerId: number, of: 'server' | 'ca_cert' | 'client_cert', subject: string, expiresAt: string): void {
+  const daysLeft = Math.floor((Date.parse(expiresAt) - Date.now()) / DAY_MS);
+  measure({ CertificateDaysLeft: daysLeft });
+  if (daysLeft < FEW_DAYS) log.warn('certificate expires', { brokerId, of, subject, expiresAt, daysLeft });
+}

@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { checkCertificates } from '../../functions/brokers.ts';
+import { log } from '../../lib/log.ts';
+import * as metrics from '../../lib/metrics.ts';
+import { addBroker, type Berth, setEnv, startBerth } from '../support/berth.ts';
+import { type Authority, createAuthority, type Issue } from '../support/certificates.ts';
+import { serve, startMqttServer } from '../support/mqtt-servers.ts';
+
+vi.mock('../../lib/metrics.ts', { spy: true });
+
+let berth: Berth;
+let authority: Authority;
+const closing: { close(): Promise<void> }[] = [];
+const warn = vi.spyOn(log, 'warn');
+
+beforeAll(async () => {
+  berth = await startBerth();
+  authority = await createAuthority('Ten years');
+});
+afterAll(() => berth.stop());
+beforeEach(async () => {
+  setEnv({ BERTH_STAGE: 'local', BERTH_SEAL_KEY: randomBytes(32).toString('base64') });
+  await berth.sql('delete from mqtt_broker_config');
+  vi.clearAllMocks();
+});
+afterEach(async () => {
+  for (const one of closing.splice(0)) await one.close();
+});
+
+const run = (remainingMs = 300_000) =>
+  checkCertificates({ time: '2026-01-01T00:00:00Z' }, {
+    awsRequestId: 'check',
+    getRemainingTimeInMillis: () => remainingMs,
+  } as never);
+
+/** A broker with TLS whose certificate is valid for so many days, and a row for it. */
+async function brokerWith(days: number, columns: object = {}, issue: Partial<Issue> = {}): Promise<number> {
+  const { cert, key } = await authority.issue({ commonName: 'broker', hosts: ['localhost'], days, ...issue });
+  const server = await startMqttServer({ protocol: 'mqtts', tls: { cert, key } });
+  closing.push(server);
+  return addBroker(berth, { protocol: 'mqtts', host: 'localhost', port: server.port, ...columns });
+}
+
+const daysLeft = () =>
+  vi
+    .mocked(metrics.measure)
+    .mock.calls.map(([{ CertificateDaysLeft }]) => CertificateDaysLeft as number)
+    .sort((a, b) => a - b);
+const notSeen = () => vi.mocked(metrics.count).mock.calls.filter(([name]) => name === 'CertificateNotSeen').length;
+const warnings = () => warn.mock.calls.map(([, fields]) => fields);
+
+it('every certificate of an active broker is a metric: what it shows, trusted or not, and what is stored', async () => {
+  await brokerWith(400, { ca_cert: authority.cert });
+  await brokerWith(60);
+  await brokerWith(-3);
+  await run();
+  expect(daysLeft()).toEqual([-4, 59, 399, 3649]);
+  expect(notSeen()).toBe(0);
+});
+
+it('fewer than 30 days are a warning that names broker and certificate', async () => {
+  const client = await authority.issue({ commonName: 'berth', days: 12 });
+  const id = await brokerWith(31, { client_cert: client.cert, client_key: client.key });
+  await run();
+  expect(warnings()).toEqual([
+    { brokerId: id, of: 'client_cert', subject: 'CN=berth', expiresAt: expect.stringMatching(/^20.*Z$/), daysLeft: 11 },
+  ]);
+});
+
+it('brokers without TLS and inactive ones are left out', async () => {
+  await brokerWith(10, { is_active: false });
+  await brokerWith(10, { protocol: 'mqtt' });
+  await run();
+  expect(daysLeft()).toEqual([]);
+  expect(notSeen()).toBe(0);
+});
+
+it('a broker that doesn’t answer, or isn’t one, keeps the others from nothing', async () => {
+  const dead = await serve(createServer((socket) => socket.destroy()));
+  closing.push(dead);
+  await addBroker(berth, { protocol: 'mqtts', host: 'localhost', port: dead.port });
+  await addBroker(berth, { protocol: 'wss', host: 'no-such-host.invalid', port: 443, ca_cert: authority.cert });
+  // Its private key can't be opened: it is sealed with a key that is gone.
+  await brokerWith(50, { client_cert: authority.cert, client_key_sealed: '9$AAAA$AAAA$AAAA' });
+  await brokerWith(50);
+  await run();
+  expect(notSeen()).toBe(3);
+  expect(daysLeft().filter((days) => days < 100)).toEqual([49]);
+});
+
+it('fails when there is no time for all: an alarm is to see it', async () => {
+  await brokerWith(50);
+  await expect(run(60_000 + 5_000)).rejects.toThrow(/1 of 1/);
+});

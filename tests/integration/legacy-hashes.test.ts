@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { hashSecret, isBcrypt } from '../../lib/secrets.ts';
+import { call } from '../support/api.ts';
+import { type Berth, newDevice, PEPPER, register, setEnv, startBerth } from '../support/berth.ts';
+import { addLegacyRows, createLegacyTables, LEGACY_DEVICE, LEGACY_PROVISIONING_KEY } from '../support/legacy.ts';
+
+/** LEGACY_HASHES=keep: Berth beside the legacy service. The whole way is tests/e2e/adoption.test.ts. */
+let berth: Berth;
+beforeAll(async () => {
+  berth = await startBerth({
+    env: { LEGACY_HASHES: 'keep' },
+    prepare: async (sql) => {
+      await createLegacyTables(sql);
+      await addLegacyRows(sql);
+    },
+  });
+});
+afterAll(() => berth.stop());
+beforeEach(() => setEnv({ LEGACY_HASHES: 'keep' }));
+
+const keyHash = async () => (await berth.sql('select key_hash from provisioning_keys'))[0]?.key_hash;
+
+it('a legacy provisioning key and device keep their hashes, and a new device gets one in their form', async () => {
+  const device = newDevice();
+  expect(await register(LEGACY_PROVISIONING_KEY, device)).toMatchObject({ status: 200 });
+  expect(await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)).toMatchObject({ status: 200 });
+  expect(isBcrypt(await keyHash())).toBe(true);
+  const stored = await berth.sql('select device_api_key_hash as hash from devices');
+  expect(stored.map(({ hash }) => isBcrypt(hash))).toEqual([true, true]);
+  expect((await register(LEGACY_PROVISIONING_KEY, { ...device, deviceApiKey: 'another' })).status).toBe(409);
+});
+
+it('a device key that bcrypt cannot hold is stored in Berth’s form, whole', async () => {
+  const device = newDevice({ deviceApiKey: `${'k'.repeat(72)}AAA` });
+  expect((await register(LEGACY_PROVISIONING_KEY, device)).status).toBe(200);
+  expect((await register(LEGACY_PROVISIONING_KEY, device)).status).toBe(200);
+  const other = { ...device, deviceApiKey: `${'k'.repeat(72)}BBB` };
+  expect((await register(LEGACY_PROVISIONING_KEY, other)).status).toBe(409);
+});
+
+it('a key that was compared once passes where the limit stops further comparisons', async () => {
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
+  for (let i = 0; i < 21; i++) await register('nonsense', newDevice());
+  expect((await register('f'.repeat(64), newDevice())).status).toBe(429);
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
+});
+
+it('a key that is revoked is refused at once, compared before or not', async () => {
+  await berth.sql('delete from device_events');
+  await berth.sql('update provisioning_keys set is_active = false');
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(401);
+  await berth.sql('update provisioning_keys set is_active = true');
+});
+
+it('a key that another instance upgrades while this one registers is still right', async () => {
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
+  const [before] = await berth.sql('select key_hash from provisioning_keys');
+  const upgraded = hashSecret({ generation: '1', secret: PEPPER }, 'provisioning-key', LEGACY_PROVISIONING_KEY);
+  // Within the server, since bcrypt holds this process up: the row is found by then, and not yet written to.
+  const upgrading = berth.sql(`select pg_sleep(0.025); update provisioning_keys set key_hash = '${upgraded}'`);
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
+  await upgrading;
+  await berth.sql('update provisioning_keys set key_hash = $1', [before?.key_hash]);
+});
+
+it('what another instance has upgraded meanwhile still works, and stays upgraded', async () => {
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
+  setEnv({});
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
+  const headers = { authorization: `Bearer ${LEGACY_DEVICE.deviceApiKey}` };
+  const route = `GET /api/v1/device/${LEGACY_DEVICE.uuid}/mqtt`;
+  expect((await call(route, { headers })).status).toBe(200);
+  setEnv({ LEGACY_HASHES: 'keep' });
+  expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
+  expect((await call(route, { headers })).status).toBe(200);
+  expect(isBcrypt(await keyHash())).toBe(false);
+  const [device] = await berth.sql('select device_api_key_hash as hash from devices where uuid = $1', [
+    LEGACY_DEVICE.uuid,
+  ]);
+  expect(isBcrypt(device?.hash)).toBe(false);
+});

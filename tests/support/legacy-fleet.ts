@@ -1,0 +1,96 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { hash } from 'bcryptjs';
+import type { Berth } from './berth.ts';
+
+/** A device with its secrets in plain, as only the device has them. */
+export type LegacyDevice = {
+  uuid: string;
+  deviceApiKey: string;
+  username: string;
+  mqttPassword: string;
+  fleet: string;
+  /** The broker that its row names, if it names one. */
+  brokerId: number | null;
+};
+type Row = LegacyDevice & { keyHash: string; passwordHash: string };
+
+export type LegacyFleet = {
+  devices: LegacyDevice[];
+  /** In plain, by fleet: the key of it that can be used. */
+  provisioningKeys: Map<string, string>;
+};
+
+const FLEETS = ['north', 'south', 'east', 'west'];
+/** The legacy service's cost for the first few, bcrypt's least for the rest: 10,000 hashes shall not take half an hour. */
+const COSTS = { first: 10, rest: 4 };
+const FIRST = 20;
+
+/** Fills the legacy tables as years of use leave them: used, revoked and expired keys, odd spellings, two defaults. */
+export async function addLegacyFleet(sql: Berth['sql'], size: number): Promise<LegacyFleet> {
+  await sql(`
+    insert into mqtt_broker_config (name, host, port, use_tls, protocol, is_default, is_active, updated_at, extra_config)
+    values ('old-1', 'mqtt-1.example.com', 1883, false, 'mqtt', true, true, now() - interval '1 year', '{"zone": 1}'),
+           ('old-2', 'mqtt-2.example.com', 8883, true, 'mqtts', true, true, now(), '{}'),
+           ('old-3', 'mqtt-3.example.com', 1883, false, 'mqtt', false, false, null, null)`);
+  const devices = await Promise.all(Array.from({ length: size }, (_, i) => newRow(i)));
+  const provisioningKeys = new Map<string, string>();
+  for (const fleet of FLEETS) {
+    const own = devices.filter((device) => device.fleet === fleet);
+    await addKey(sql, { fleet, used: 3, isActive: false, expiresIn: '1 year' });
+    await addKey(sql, { fleet, used: 3, isActive: true, expiresIn: '-1 day' });
+    const { id, key } = await addKey(sql, { fleet, used: own.length, isActive: true, expiresIn: '1 year' });
+    provisioningKeys.set(fleet, key);
+    await addDevices(sql, own, id);
+  }
+  return { devices, provisioningKeys };
+}
+
+type Key = { fleet: string; used: number; isActive: boolean; expiresIn: string };
+
+async function addKey(sql: Berth['sql'], { fleet, used, isActive, expiresIn }: Key) {
+  const key = randomBytes(32).toString('hex');
+  const [row] = await sql(
+    `insert into provisioning_keys (key_hash, fleet_id, description, max_devices, devices_provisioned, expires_at, is_active, created_by)
+     values ($1, $2, 'line', $3, $4, now() + $5::interval, $6, 'admin') returning id`,
+    [await hash(key, COSTS.first), fleet, used + 1_000, used, expiresIn, isActive],
+  );
+  return { id: row?.id as string, key };
+}
+
+async function newRow(i: number): Promise<Row> {
+  const uuid = randomUUID();
+  const [deviceApiKey, mqttPassword] = [randomBytes(32).toString('hex'), randomBytes(16).toString('hex')];
+  const cost = i < FIRST ? COSTS.first : COSTS.rest;
+  return {
+    uuid,
+    deviceApiKey,
+    mqttPassword,
+    // The username kept the spelling that the device had sent.
+    username: `device_${i % 5 === 0 ? uuid.toUpperCase() : uuid}`,
+    fleet: FLEETS[i % FLEETS.length] as string,
+    brokerId: i % 3 === 0 ? 1 : null,
+    keyHash: await hash(deviceApiKey, cost),
+    passwordHash: await hash(mqttPassword, cost),
+  };
+}
+
+async function addDevices(sql: Berth['sql'], rows: Row[], keyId: string): Promise<void> {
+  const column = (name: keyof Row) => rows.map((row) => row[name]);
+  await sql(
+    `insert into devices (uuid, device_name, device_type, fleet_id, provisioned_by_key_id, device_api_key_hash, mqtt_username,
+                          mqtt_broker_id, mac_address, os_version, ip_address, memory_usage, cpu_temp, top_processes)
+     select uuid, 'Pump ' || n, 'raspberry-pi', fleet, $1, hash, username,
+            broker, '02:00:00:00:00:01', 'Linux 6', '10.0.0.7', n * 1000, n / 7.0, '[{"pid": 1}]'
+     from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::integer[]) with ordinality d (uuid, fleet, hash, username, broker, n)`,
+    [keyId, column('uuid'), column('fleet'), column('keyHash'), column('username'), column('brokerId')],
+  );
+  await sql(`insert into mqtt_users (username, password_hash) select * from unnest($1::text[], $2::text[])`, [
+    column('username'),
+    column('passwordHash'),
+  ]);
+  await sql(
+    `insert into mqtt_acls (username, topic, access)
+     select name, 'iot/device/' || substr(name, 8) || '/#', 7 from unnest($1::text[]) name`,
+    [column('username')],
+  );
+}

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import { compare, hash } from 'bcryptjs';
+import pg from 'pg';
+
+export type LegacyService = { url: string; stop: () => Promise<void> };
+// biome-ignore lint/suspicious/noExplicitAny: rows are what the columns say
+type Sql = (text: string, values?: unknown[]) => Promise<Record<string, any>[]>;
+type Asked = { uuid: string; credential: string; body: Record<string, string> };
+type Answer = { status: number; body: object };
+
+/**
+ * A stand-in for the legacy service, by what was recorded of it: its routes for devices, its columns, its several
+ * statements without a transaction, bcrypt for every secret. It knows nothing that a migration of ours has added.
+ */
+export async function startLegacyService(databaseUrl: string): Promise<LegacyService> {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 4 });
+  pool.on('error', () => {});
+  const sql: Sql = async (text, values) => (await pool.query(text, values)).rows;
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = JSON.parse(Buffer.concat(chunks).toString('utf8') || '{}');
+    const credential = (request.headers.authorization ?? '').replace(/^Bearer /, '');
+    const [, uuid = ''] = /^\/api\/v1\/device\/([^/]+)\/key-exchange$/.exec(request.url ?? '') ?? [];
+    const answer = await (uuid ? exchange : register)(sql, { uuid, credential, body }).catch(
+      (error): Answer => ({ status: 500, body: { error: String(error.message) } }),
+    );
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+  return {
+    url: `http://127.0.0.1:${(server.address() as { port: number }).port}/api/v1`,
+    stop: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await pool.end();
+    },
+  };
+}
+
+async function register(sql: Sql, { credential, body }: Asked): Promise<Answer> {
+  const key = await findKey(sql, credential);
+  if (!key) return { status: 401, body: { error: 'Invalid provisioning key' } };
+  if (key.devices_provisioned >= key.max_devices) return { status: 401, body: { error: 'Invalid provisioning key' } };
+  const [existing] = await sql('select id from devices where uuid = $1', [body.uuid]);
+  if (existing) return { status: 409, body: { error: 'Device registration failed' } };
+  const password = randomBytes(16).toString('hex');
+  const username = `device_${body.uuid}`;
+  const [device] = await sql(
+    `insert into devices (uuid, device_name, device_type, fleet_id, provisioned_at, provisioned_by_key_id, device_api_key_hash, mqtt_username)
+     values ($1, $2, $3, $4, current_timestamp, $5, $6, $7) returning id, uuid`,
+    [
+      body.uuid,
+      body.deviceName,
+      body.deviceType,
+      key.fleet_id,
+      key.id,
+      await hash(body.deviceApiKey ?? '', 10),
+      username,
+    ],
+  );
+  await sql('insert into mqtt_users (username, password_hash) values ($1, $2) on conflict do nothing', [
+    username,
+    await hash(password, 10),
+  ]);
+  await sql('insert into mqtt_acls (username, topic, access) values ($1, $2, 7)', [
+    username,
+    `iot/device/${body.uuid}/#`,
+  ]);
+  await sql(
+    'update provisioning_keys set devices_provisioned = devices_provisioned + 1, last_used_at = current_timestamp where id = $1',
+    [key.id],
+  );
+  const [broker] = await sql('select * from mqtt_broker_config where is_default limit 1');
+  const mqtt = { username, password, broker: `${broker?.protocol}://${broker?.host}:${broker?.port}` };
+  return { status: 200, body: { id: device?.id, uuid: device?.uuid, mqtt } };
+}
+
+/** Compares with every key that can be used. */
+async function findKey(sql: Sql, key: string) {
+  const rows = await sql('select * from provisioning_keys where is_active and expires_at > current_timestamp');
+  for (const row of rows) if (await compare(key, row.key_hash)) return row;
+  return undefined;
+}
+
+async function exchange(sql: Sql, { uuid, credential, body }: Asked): Promise<Answer> {
+  const [device] = await sql('select id, uuid, device_name, device_api_key_hash from devices where uuid = $1', [uuid]);
+  if (!device) return { status: 404, body: { error: 'Device not found' } };
+  const fits = credential === body.deviceApiKey && (await compare(credential, device.device_api_key_hash));
+  if (!fits) return { status: 401, body: { error: 'Authentication failed' } };
+  return {
+    status: 200,
+    body: {
+      status: 'ok',
+      message: 'Key exchange successful',
+      device: { id: device.id, uuid: device.uuid, deviceName: device.device_name },
+    },
+  };
+}

@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { isAllowed, licencesOf } from '../../local/licences.ts';
+import { runtimeManifest, withoutDevelopment } from '../../local/runtime-packages.ts';
+import { sbom } from '../../local/sbom.ts';
+import pkg from '../../package.json' with { type: 'json' };
+
+const { lock } = runtimeManifest();
+const names = licencesOf(lock).map(({ name }) => name);
+
+it('every package at run time has a licence that is allowed', () => {
+  expect(licencesOf(lock).filter(({ isAllowed }) => !isAllowed)).toEqual([]);
+});
+
+it('they are the dependencies and what those need, and nothing of development', () => {
+  expect(names).toEqual(expect.arrayContaining(Object.keys(pkg.dependencies)));
+  expect(names).toEqual(expect.arrayContaining(['pg-protocol', 'mqtt-packet', 'debug']));
+  for (const name of Object.keys(pkg.devDependencies).filter((one) => !one.startsWith('@types/') && one !== 'ws')) {
+    expect(names).not.toContain(name);
+  }
+});
+
+it('a package for both development and run time stays, one without a licence is found', () => {
+  const packages = {
+    '': {},
+    'node_modules/a': { version: '1.0.0', license: 'MIT' },
+    'node_modules/b': { version: '1.0.0', license: 'GPL-3.0', dev: true },
+    'node_modules/a/node_modules/@c/d': { version: '2.0.0' },
+  };
+  expect(licencesOf(withoutDevelopment({ packages }))).toEqual([
+    { name: '@c/d', version: '2.0.0', licence: 'none named', isAllowed: false },
+    { name: 'a', version: '1.0.0', licence: 'MIT', isAllowed: true },
+  ]);
+});
+
+describe('expressions', () => {
+  it.each(['MIT', '(MIT OR GPL-3.0-only)', 'MIT AND ISC', '(MIT OR Apache-2.0)'])('%s is allowed', (licence) => {
+    expect(isAllowed(licence)).toBe(true);
+  });
+  it.each(['GPL-3.0-only', 'MIT AND GPL-3.0-only', '(MIT OR ISC) AND GPL-3.0-only', 'UNLICENSED', ''])(
+    '%j is not',
+    (licence) => {
+      expect(isAllowed(licence)).toBe(false);
+    },
+  );
+});
+
+it('the SBOM names each of them, and this project in its version', () => {
+  const { metadata, components } = JSON.parse(sbom());
+  expect(metadata.component).toMatchObject({ name: 'berth', version: pkg.version, type: 'application' });
+  const listed = components.map(({ group, name }: { group?: string; name: string }) =>
+    group ? `${group}/${name}` : name,
+  );
+  expect([...new Set(listed)].sort()).toEqual([...new Set(names)].sort());
+});
+
+it('the version stands in package.json alone; what repeats it is made from there', () => {
+  const repeated = ['package-lock.json', 'docs/openapi.json'].map((file) => JSON.parse(readFileSync(file, 'utf8')));
+  expect(repeated[0]).toMatchObject({ version: pkg.version, packages: { '': { version: pkg.version } } });
+  expect(repeated[1]).toMatchObject({ info: { version: pkg.version } });
+});
