@@ -27,6 +27,7 @@ const EMPTY = 'an empty handler';
 /** A function as it is deployed: its module in the directory, and the export that Lambda calls. */
 type Bundle = { name: string; module: string; exportName: string; bytes: number; zippedBytes: number };
 type Times = { importMs: number; firstMs: number; secondMs: number };
+export type ColdStartFigures = { functions: ReturnType<typeof summary>[] };
 type Fixture = { key: BenchKey; device: BenchDevice };
 
 /**
@@ -151,6 +152,7 @@ function summary({ name, bytes, zippedBytes }: Bundle, times: Times[]) {
   };
   return {
     name,
+    bytes,
     kb: short(bytes / 1024),
     zippedKb: short(zippedBytes / 1024),
     importMs: middle('importMs') ?? 0,
@@ -159,7 +161,7 @@ function summary({ name, bytes, zippedBytes }: Bundle, times: Times[]) {
   };
 }
 
-function print(functions: ReturnType<typeof summary>[]): void {
+function print(functions: ColdStartFigures['functions']): void {
   const head = ['function', 'KB', 'zipped', 'import ms', 'first call ms', 'second ms'];
   const rows = functions.map((one) => [one.name, one.kb, one.zippedKb, one.importMs, one.firstMs, one.secondMs]);
   console.log(`\n${table(head, rows)}\n`);

@@ -133,16 +133,18 @@ async function counted<T>(
   return [result, { rows: after.rows - before.rows, used: after.used - before.used }];
 }
 
-type Figures = {
+type Summary = ReturnType<typeof summary>;
+type Counted = { registered: { rows: number; used: number } };
+export type HerdFigures = {
   devices: number;
   capacityPerSecond: number;
   shortestDrainS: number;
-  outage: ReturnType<typeof summary>;
-  burst: ReturnType<typeof summary>;
+  outage: Summary & Counted;
+  burst: Summary & Counted;
 };
 
-function print({ devices, capacityPerSecond, shortestDrainS, outage, burst }: Figures): void {
-  const row = (name: string, { attempts, attemptsAfter, drainHalfS, drainS }: ReturnType<typeof summary>) => [
+function print({ devices, capacityPerSecond, shortestDrainS, outage, burst }: HerdFigures): void {
+  const row = (name: string, { attempts, attemptsAfter, drainHalfS, drainS }: Summary) => [
     name,
     ...[attempts.mean, attempts.p99, attempts.max, attemptsAfter.mean, attemptsAfter.max, drainHalfS, drainS],
   ];

@@ -8,6 +8,8 @@ import { short, table } from './table.ts';
 
 const PER_SECOND = 1_000;
 
+export type MemoryFigures = { samples: ({ requests: number } & Memory)[] };
+
 /** What one instance keeps in memory after 1,000 registrations, and after a hundred times as many. */
 export const run: Part = async ({ quick }) => {
   const milestones = quick ? [100, 500, 1_000] : [1_000, 10_000, 50_000, 100_000];
@@ -18,7 +20,7 @@ export const run: Part = async ({ quick }) => {
   const url = `${database.url}?synchronous_commit=off`;
   const [instance] = (await startInstances(1, deployedEnv(url))) as [Instance];
   try {
-    const samples = [];
+    const samples: MemoryFigures['samples'] = [];
     let done = 0;
     for (const requests of milestones) {
       tell(`up to ${requests} registrations`, (requests - done) / PER_SECOND);

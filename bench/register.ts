@@ -26,7 +26,7 @@ type Bench = {
   sliceMs: number;
   tell: Progress;
 };
-type Figures = {
+export type RegisterFigures = {
   cells: Awaited<ReturnType<typeof compare>>;
   roundTrips: Bench['roundTrips'];
   legacy: { perSecond: number; cpuMs: number; timesFaster: number };
@@ -83,7 +83,7 @@ async function prepare(sliceMs: number, tell: Progress): Promise<Bench> {
   return { database, instances, keys, recorded, roundTrips, http, sliceMs, tell };
 }
 
-function print({ cells, roundTrips, statement, mqtt200, mqtt304, legacy }: Figures): void {
+function print({ cells, roundTrips, statement, mqtt200, mqtt304, legacy }: RegisterFigures): void {
   const head = [
     'clients, keys',
     'bare/s',

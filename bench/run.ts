@@ -1,28 +1,40 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { table } from './table.ts';
+import { type Target, targetsOf } from './targets.ts';
 
 /** A part of the benchmark: takes the command line's options, prints as it goes, answers its figures. */
 export type Part = (options: Record<string, string | boolean | undefined>) => Promise<Record<string, unknown>>;
 
-/** A part is a file; `npm run bench -- bulk --devices 100000 --json figures.json`. */
+/** A part is a file; `npm run bench -- bulk --devices 100000 --json figures.json`, all of them without a name. */
 const PARTS: Record<string, () => Promise<{ run: Part }>> = {
   register: () => import('./register.ts'),
-  bulk: () => import('./bulk.ts'),
   'cold-start': () => import('./cold-start.ts'),
-  herd: () => import('./herd.ts'),
   memory: () => import('./memory.ts'),
+  herd: () => import('./herd.ts'),
+  bulk: () => import('./bulk.ts'),
 };
+/** When all parts run, the moves of a million would take longer than the rest. */
+const ALL = { devices: '100000' };
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: { devices: { type: 'string' }, json: { type: 'string' }, quick: { type: 'boolean' } },
 });
-const [name = ''] = positionals;
-const load = PARTS[name];
-if (!load) {
-  console.error(`Usage: npm run bench -- <${Object.keys(PARTS).join(' | ')}> [--devices N] [--json FILE]`);
+const names = positionals.length > 0 ? positionals : Object.keys(PARTS);
+if (names.some((name) => !PARTS[name])) {
+  console.error(`Usage: npm run bench -- [${Object.keys(PARTS).join(' | ')}] [--devices N] [--quick] [--json FILE]`);
   process.exit(2);
 }
-const { run } = await load();
-const figures = await run(values);
-if (values.json) writeFileSync(values.json, `${JSON.stringify({ part: name, ...figures }, null, 2)}\n`);
+const parts: { part: string; targets: Target[] }[] = [];
+for (const name of names) {
+  if (names.length > 1) console.log(`\n== ${name}`);
+  const { run } = await (PARTS[name] as () => Promise<{ run: Part }>)();
+  const figures = await run(names.length > 1 ? { ...ALL, ...values } : values);
+  parts.push({ part: name, ...figures, targets: targetsOf(name, figures) });
+  if (values.json) writeFileSync(values.json, `${JSON.stringify(parts.length > 1 ? parts : parts[0], null, 2)}\n`);
+}
+const rows = parts.flatMap(({ targets }) =>
+  targets.map(({ what, target, measured, isMet }) => [what, target, measured, isMet ? 'yes' : 'no']),
+);
+console.log(`\n${table(['', 'target', 'measured', 'met'], rows)}`);

@@ -288,7 +288,7 @@ it('while one operators’ token succeeds the other, both pass, and each may wha
     ADMIN_READ_TOKEN_HASH: `${sha256Hex(READ_TOKEN)}, ${sha256Hex('next-read')}`,
   });
   const status = async (method: string, token: string) => {
-    const options = { headers: authorization(token), body: { device_name: 'x' } };
+    const options = { headers: authorization(token), body: { device_name: 'renamed' } };
     return (await call(`${method} /api/v1/devices/${device.uuid}`, options)).status;
   };
   const all = ['next', ADMIN_TOKEN, 'next-read', READ_TOKEN, 'third'];
