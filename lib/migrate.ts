@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
@@ -94,4 +95,17 @@ async function refuseBreaking(client: pg.Client, dir: string): Promise<void> {
       `Migration ${name} is breaking (${why}): nothing was applied. Allow it with allowBreakingMigrations=true at deployment, or npm run migrate -- --allow-breaking.`,
     );
   }
+}
+
+/** SHA-256 in hex of the names and contents of all migrations, as infra/migrations-hash.cjs makes it for the deployment. */
+export function migrationsHash(): string {
+  const hash = createHash('sha256');
+  for (const name of readdirSync(DIR).sort()) {
+    if (/^\d.*\.sql$/.test(name))
+      hash
+        .update(`${name}\0`)
+        .update(readFileSync(`${DIR}/${name}`))
+        .update('\0');
+  }
+  return hash.digest('hex');
 }

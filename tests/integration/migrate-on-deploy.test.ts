@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
@@ -117,6 +118,15 @@ describe('as a custom resource', () => {
     lines.mockClear();
     expect(await deploy('Update')).toMatchObject({ Status: 'SUCCESS' });
     expect(lines).not.toHaveBeenCalled();
+  });
+
+  it('does nothing when a deployment that rolls back means other migrations', async () => {
+    const client = await emptyDatabase();
+    expect(await deploy('Update', { properties: { hash: '0'.repeat(64) } })).toMatchObject({ Status: 'SUCCESS' });
+    expect(await tables(client)).toEqual([]);
+    const hash = createRequire(import.meta.url)('../../infra/migrations-hash.cjs')();
+    expect(await deploy('Update', { properties: { hash } })).toMatchObject({ Status: 'SUCCESS' });
+    expect(await tables(client)).toContain('devices');
   });
 
   it('answers again when its answer isn’t taken', async () => {
