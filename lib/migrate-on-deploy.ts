@@ -3,19 +3,11 @@ import pg from 'pg';
 import { config } from './config.ts';
 import { anotherLogin, databaseLogin, databaseTls } from './database-login.ts';
 import { log } from './log.ts';
-import { migrate, migrationsHash } from './migrate.ts';
+import { migrate } from './migrate.ts';
 
 /** A database that sleeps while nobody uses it takes half a minute to wake up. */
 const ATTEMPTS = 5;
 const PAUSE_MS = 8_000;
-
-/**
- * Whether the deployment means the migrations that are here. When it rolls back it names those of the release before, and
- * might ask the new code: that must not fail a second time, which would leave the stack stuck.
- */
-export function areMeant(hash: unknown): boolean {
-  return hash === undefined || hash === migrationsHash();
-}
 
 /**
  * Applies the migrations, and sees to the functions' role (DATABASE_APP_USER), as the owner of the tables that the

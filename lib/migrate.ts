@@ -97,8 +97,16 @@ async function refuseBreaking(client: pg.Client, dir: string): Promise<void> {
   }
 }
 
+/**
+ * Whether the deployment means the migrations that are here. When it rolls back it names those of the release before, and
+ * might ask the new code: that must not fail a second time, which would leave the stack stuck.
+ */
+export function areMeant(hash: unknown): boolean {
+  return hash === undefined || hash === migrationsHash();
+}
+
 /** SHA-256 in hex of the names and contents of all migrations, as infra/migrations-hash.cjs makes it for the deployment. */
-export function migrationsHash(): string {
+function migrationsHash(): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(DIR).sort()) {
     if (/^\d.*\.sql$/.test(name))
