@@ -1,3 +1,5 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
+
 /** A setting is missing or wrong: the sentence names the variable and what it may be. */
 export class ConfigError extends Error {
   override name = 'ConfigError';
@@ -5,8 +7,11 @@ export class ConfigError extends Error {
 /** It is missing, which only whoever asks for it is told: a function has the settings that it uses. */
 class NotSetError extends ConfigError {}
 
-/** One generation of the pepper. Hashes and salts carry the generation they were made with. */
-export type Pepper = { generation: string; secret: string };
+/**
+ * One generation of the pepper. Hashes and salts carry the generation they were made with. A KeyObject: it is never
+ * printed, and Node's HMAC takes it without trying first what it is.
+ */
+export type Pepper = { generation: string; key: KeyObject };
 
 /** One generation of the key that secrets are sealed with: 32 bytes. */
 export type SealKey = { generation: string; key: Buffer };
@@ -206,7 +211,7 @@ function readPeppers(value: string): [Pepper, ...Pepper[]] {
         'BERTH_PEPPER with several secrets needs a generation before each: `2:new,1:old`, current first.',
       );
     }
-    return { generation: generation ?? String(index + 1), secret };
+    return { generation: generation ?? String(index + 1), key: createSecretKey(secret, 'utf8') };
   });
   if (new Set(peppers.map(({ generation }) => generation)).size < peppers.length) {
     throw new ConfigError('BERTH_PEPPER names one generation twice.');

@@ -1,4 +1,13 @@
-import { createHash, createHmac, hkdfSync, pbkdf2, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  pbkdf2,
+  pbkdf2Sync,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Pepper } from './config.ts';
 
@@ -13,7 +22,7 @@ const PBKDF2 = { digest: 'sha512', iterations: 100, saltBytes: 12, keyBytes: 64 
 type Label = 'device-key' | 'provisioning-key' | 'mqtt-password';
 
 function hmac(pepper: Pepper, label: Label, secret: string): Buffer {
-  return createHmac('sha256', pepper.secret).update(label).update(secret).digest();
+  return createHmac('sha256', pepper.key).update(label).update(secret).digest();
 }
 
 /**
@@ -48,7 +57,8 @@ export function newMqttSalt(pepper: Pepper): string {
 export function deriveMqttPassword(peppers: readonly Pepper[], deviceKey: string, salt: string): string | undefined {
   const pepper = peppers.find(({ generation }) => salt.startsWith(`${generation}$`));
   if (!pepper) return undefined;
-  const key = hkdfSync('sha256', hmac(pepper, 'mqtt-password', deviceKey), salt, 'berth mqtt password', 32);
+  const input = createSecretKey(hmac(pepper, 'mqtt-password', deviceKey));
+  const key = hkdfSync('sha256', input, salt, 'berth mqtt password', 32);
   return Buffer.from(key).toString('base64url');
 }
 

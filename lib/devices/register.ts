@@ -138,7 +138,6 @@ type Parts = {
  */
 function registerStatement(sql: Sql, ctx: Context, { input, settings, keyId, keyHashes, credentials, lookup }: Parts) {
   const username = mqttUsername(input.uuid);
-  const utcNow = sql`now() at time zone 'utc'`;
   const broker = getBrokerConfigForDevice(
     sql,
     lookup
@@ -153,7 +152,7 @@ function registerStatement(sql: Sql, ctx: Context, { input, settings, keyId, key
   );
   return sql<Outcome[]>`
     with key as (
-      select id, fleet_id, is_active, expires_at > ${utcNow} as in_time,
+      select id, fleet_id, is_active, expires_at > now() at time zone 'utc' as in_time,
              coalesce(devices_provisioned, 0) < max_devices as has_room
       from provisioning_keys
       where id = ${keyId} and key_hash = any(string_to_array(${keyHashes.join(',')}, ','))
@@ -175,7 +174,7 @@ function registerStatement(sql: Sql, ctx: Context, { input, settings, keyId, key
       select
         berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
         ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claim.fleet_id, true,
-        ${utcNow}, ${utcNow}, ${utcNow}, claim.id,
+        now() at time zone 'utc', now() at time zone 'utc', now() at time zone 'utc', claim.id,
         ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end
       from claim
       left join lateral (
@@ -185,14 +184,14 @@ function registerStatement(sql: Sql, ctx: Context, { input, settings, keyId, key
       returning *
     ), mqtt_user as (
       insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
-      select mqtt_username, ${credentials.passwordHash}, false, true, ${utcNow}, ${utcNow} from device
+      select mqtt_username, ${credentials.passwordHash}, false, true, now() at time zone 'utc', now() at time zone 'utc' from device
       on conflict (username) do update
         set password_hash = excluded.password_hash, is_superuser = false, is_active = true, updated_at = excluded.updated_at
     ), leftover_acl as (
       delete from mqtt_acls where username = ${username} and exists (select from device)
     ), acl as (
       insert into mqtt_acls (username, topic, access, priority, created_at)
-      select mqtt_username, ${deviceTopic(username)}, 7, 0, ${utcNow} from device
+      select mqtt_username, ${deviceTopic(username)}, 7, 0, now() at time zone 'utc' from device
     ), event as (
       insert into device_events (type, device_uuid, fleet_id, actor, reason, to_broker_id, source_ip, request_id)
       select 'registered', ${input.uuid}, fleet_id, ${ctx.actor}, coalesce((select broker_source from broker), 'environment'),

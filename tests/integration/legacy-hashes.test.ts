@@ -1,3 +1,4 @@
+import { createSecretKey } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { hashSecret, isBcrypt } from '../../lib/secrets.ts';
 import { call } from '../support/api.ts';
@@ -55,7 +56,11 @@ it('a key that is revoked is refused at once, compared before or not', async () 
 it('a key that another instance upgrades while this one registers is still right', async () => {
   expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);
   const [before] = await berth.sql('select key_hash from provisioning_keys');
-  const upgraded = hashSecret({ generation: '1', secret: PEPPER }, 'provisioning-key', LEGACY_PROVISIONING_KEY);
+  const upgraded = hashSecret(
+    { generation: '1', key: createSecretKey(PEPPER, 'utf8') },
+    'provisioning-key',
+    LEGACY_PROVISIONING_KEY,
+  );
   // Within the server, since bcrypt holds this process up: the row is found by then, and not yet written to.
   const upgrading = berth.sql(`select pg_sleep(0.025); update provisioning_keys set key_hash = '${upgraded}'`);
   expect((await register(LEGACY_PROVISIONING_KEY, newDevice())).status).toBe(200);

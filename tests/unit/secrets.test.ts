@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync } from 'node:crypto';
+import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import { expect, it } from 'vitest';
 import {
   deriveMqttPassword,
@@ -11,8 +11,8 @@ import {
   verifyMqttPassword,
 } from '../../lib/secrets.ts';
 
-const one = { generation: '1', secret: 'a'.repeat(32) };
-const two = { generation: '2', secret: 'b'.repeat(32) };
+const one = { generation: '1', key: createSecretKey('a'.repeat(32), 'utf8') };
+const two = { generation: '2', key: createSecretKey('b'.repeat(32), 'utf8') };
 
 it('a leaked database, which holds the hash of the device key and the salt, yields no password', () => {
   const salt = newMqttSalt(one);
@@ -20,7 +20,7 @@ it('a leaked database, which holds the hash of the device key and the salt, yiel
   const stored = hashSecret(one, 'device-key', 'device-key').split('$')[1] as string;
   const fromLeak = hkdfSync('sha256', Buffer.from(stored, 'base64url'), salt, 'berth mqtt password', 32);
   expect(Buffer.from(fromLeak).toString('base64url')).not.toBe(password);
-  const secret = createHmac('sha256', one.secret).update('mqtt-password').update('device-key').digest();
+  const secret = createHmac('sha256', one.key).update('mqtt-password').update('device-key').digest();
   const fromSecret = hkdfSync('sha256', secret, salt, 'berth mqtt password', 32);
   expect(Buffer.from(fromSecret).toString('base64url')).toBe(password);
 });
