@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import pg from 'pg';
-import { type BenchDatabase, benchDatabase, handlerEnv } from './database.ts';
+import { addKeys, type BenchDatabase, benchDatabase, handlerEnv } from './database.ts';
+import type { BenchKey } from './requests.ts';
 import type { Part } from './run.ts';
 
 const REGISTER_EVERY_MS = 20;
@@ -151,7 +152,7 @@ async function registering<T>(
   database: BenchDatabase,
   step: () => Promise<T>,
 ): Promise<{ result: T; latency: Latency }> {
-  const key = await issueKey(database);
+  const [{ key }] = (await addKeys(database, 1)) as [BenchKey];
   const foreground = new Worker(new URL('bulk-foreground.ts', import.meta.url), {
     workerData: { key, everyMs: REGISTER_EVERY_MS },
     env: { ...process.env, ...handlerEnv(database.url) },
@@ -164,21 +165,6 @@ async function registering<T>(
   const sorted = latencies.slice(1_000 / REGISTER_EVERY_MS).sort((a, b) => a - b);
   const at = (share: number) => round2(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
   return { result, latency: { registrations: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) } };
-}
-
-async function issueKey({ client, url }: BenchDatabase): Promise<string> {
-  Object.assign(process.env, handlerEnv(url));
-  const { createProvisioningKey } = await import('../lib/provisioning-keys/create.ts');
-  const { closeDatabase } = await import('../lib/db.ts');
-  const ctx = { requestId: 'bench', sourceIp: '', actor: 'bench', deadline: Date.now() + 10_000 };
-  const { id, key } = await createProvisioningKey(ctx, {
-    fleetId: 'bench',
-    maxDevices: 10_000,
-    expiresInDays: 1,
-  } as never);
-  await closeDatabase();
-  await client.query('update provisioning_keys set max_devices = 100000000 where id = $1', [id]);
-  return key;
 }
 
 function say(name: string, figures: object): void {

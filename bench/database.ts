@@ -91,9 +91,18 @@ export function deployedEnv(databaseUrl: string): Record<string, string> {
 }
 
 /** Adds a default broker and provisioning keys without end. */
-export async function addBrokerAndKeys({ client, url }: BenchDatabase, count: number): Promise<BenchKey[]> {
-  await client.query(`insert into mqtt_broker_config (name, host, port, is_default) values ('one', 'one', 1883, true)`);
+export async function addBrokerAndKeys(database: BenchDatabase, count: number): Promise<BenchKey[]> {
+  await database.client.query(
+    `insert into mqtt_broker_config (name, host, port, is_default) values ('one', 'one', 1883, true)`,
+  );
+  return addKeys(database, count);
+}
+
+/** Adds provisioning keys without end. */
+export async function addKeys({ client, url }: BenchDatabase, count: number): Promise<BenchKey[]> {
   Object.assign(process.env, handlerEnv(url));
+  // Another part may have had another database.
+  (await import('../lib/config.ts')).reloadConfig();
   const { createProvisioningKey } = await import('../lib/provisioning-keys/create.ts');
   const { closeDatabase } = await import('../lib/db.ts');
   const keys = new Map<string, string>();
@@ -104,6 +113,9 @@ export async function addBrokerAndKeys({ client, url }: BenchDatabase, count: nu
     keys.set(id, key);
   }
   await closeDatabase();
-  const { rows } = await client.query('update provisioning_keys set max_devices = 100000000 returning id, key_hash');
+  const { rows } = await client.query(
+    'update provisioning_keys set max_devices = 100000000 where id = any($1) returning id, key_hash',
+    [[...keys.keys()]],
+  );
   return rows.map(({ id, key_hash: hash }) => ({ id, key: keys.get(id) as string, hash }));
 }
