@@ -14,8 +14,6 @@ const PARTS: Record<string, () => Promise<{ run: Part }>> = {
   herd: () => import('./herd.ts'),
   bulk: () => import('./bulk.ts'),
 };
-/** When all parts run, the moves of a million would take longer than the rest. */
-const ALL = { devices: '100000' };
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -30,7 +28,7 @@ const parts: { part: string; targets: Target[] }[] = [];
 for (const name of names) {
   if (names.length > 1) console.log(`\n== ${name}`);
   const { run } = await (PARTS[name] as () => Promise<{ run: Part }>)();
-  const figures = await run(names.length > 1 ? { ...ALL, ...values } : values);
+  const figures = await run(values);
   parts.push({ part: name, ...figures, targets: targetsOf(name, figures) });
   if (values.json) writeFileSync(values.json, `${JSON.stringify(parts.length > 1 ? parts : parts[0], null, 2)}\n`);
 }

@@ -26,4 +26,17 @@ export async function grantToApp(client: pg.Client, user: string, log: (line: st
     alter default privileges in schema public grant usage, select on sequences to ${role};
   `);
   if (!isThere(user)) log(`created role ${user}`);
+  await letSeeSessions(client, role, log);
+}
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** Bulk-assign gives way to other sessions and to replicas that lag, as far as it may see them. */
+async function letSeeSessions(client: pg.Client, role: string, log: (line: string) => void): Promise<void> {
+  try {
+    await client.query(`grant pg_read_all_stats to ${role}`);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== INSUFFICIENT_PRIVILEGE) throw error;
+    log(`may not grant pg_read_all_stats to ${role}: bulk-assign will rest as if others were always at work`);
+  }
 }

@@ -11,7 +11,7 @@ export type Surroundings = {
 
 /**
  * Looks what else the database is doing. A role that may not see other roles' sessions (grant it
- * `pg_monitor`) takes them for busy, and replicas for up to date.
+ * `pg_read_all_stats`) takes them for busy, and replicas for up to date.
  */
 export async function lookAround(ctx: Context): Promise<Surroundings> {
   const [row] = await query<{ lag_ms: number; busy: boolean }>(

@@ -27,7 +27,7 @@ export const admin: Auth = {
 async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<string> {
   const { adminAuth } = config();
   if (!adminAuth) throw new Problem(adminDisabled);
-  if (adminAuth === 'none') return 'admin';
+  if (adminAuth === 'none') return gatewaysAdmin(event);
   const token = credentialOf(event);
   if (!token) throw new Problem(unauthorized, 'Send the admin credential as `Authorization: Bearer TOKEN`.');
   const { actor, scopes } = adminAuth === 'jwt' ? await verifyJwt(token) : verifyToken(token);
@@ -35,6 +35,13 @@ async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Prom
     throw new Problem(insufficientScope);
   }
   return actor;
+}
+
+/** Whom the gateway's JWT authoriser has let in; `admin` where it is another kind, or none. */
+function gatewaysAdmin({ requestContext }: APIGatewayProxyEventV2): string {
+  const { authorizer } = requestContext as { authorizer?: { jwt?: { claims?: { sub?: unknown } } } };
+  const sub = authorizer?.jwt?.claims?.sub;
+  return sub ? `admin:${sub}` : 'admin';
 }
 
 type Admin = { actor: string; scopes: Scope[] };

@@ -359,7 +359,16 @@ describe.each(modes)('%s', (mode) => {
 
   it('has the alarms that it should', () => {
     const expected = [
-      ...['server-errors', 'throttles', 'slow', 'refusals', 'job-stuck', 'certificate-expiry', 'schedule-errors'],
+      ...[
+        'server-errors',
+        'throttles',
+        'slow',
+        'refusals',
+        'secrets',
+        'job-stuck',
+        'certificate-expiry',
+        'schedule-errors',
+      ],
       ...['worker-schedule-dead', 'certificates-schedule-dead'],
       ...(mode === 'created' ? ['connection-pinning'] : []),
       ...(mode === 'existing' ? ['unassigned-schedule-dead'] : []),

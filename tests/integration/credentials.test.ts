@@ -256,6 +256,17 @@ describe('a broker’s route knows the brokers’ secret alone', () => {
   });
 });
 
+it('behind a gateway that authorises, whoever it let in by a JWT is the one who did it', async () => {
+  setEnv({ ADMIN_AUTH: 'none' });
+  const createdBy = async (authorizer?: object) => {
+    const options = { body: { fleetId: 'fleet-a' }, ...(authorizer ? { authorizer } : {}) };
+    const { body } = await call('POST /api/v1/provisioning-keys', options);
+    return (await berth.sql('select created_by from provisioning_keys where id = $1', [body.id]))[0]?.created_by;
+  };
+  expect(await createdBy({ jwt: { claims: { sub: 'operator-7' } } })).toBe('admin:operator-7');
+  expect([await createdBy({ lambda: {} }), await createdBy()]).toEqual(['admin', 'admin']);
+});
+
 it('an issuer whose keys cannot be fetched is 503, not 401', async () => {
   setEnv({
     ADMIN_AUTH: 'jwt',

@@ -9,6 +9,7 @@ import { handler } from '../../functions/migrate.ts';
 import { reloadConfig } from '../../lib/config.ts';
 import { closeDatabase } from '../../lib/db.ts';
 import { log } from '../../lib/log.ts';
+import { migrate } from '../../lib/migrate.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { createDatabase } from '../support/postgres.ts';
@@ -302,6 +303,33 @@ describe('the role that the functions log in as', () => {
     const client = await become();
     await client.query(`insert into later (what) values ('x')`);
     expect((await client.query('select what from later')).rows).toEqual([{ what: 'x' }]);
+  });
+
+  it('may see what other sessions do, so that bulk-assign gives way to those only; if the owner may let it', async () => {
+    await deploy('Create');
+    const readsStats = async () =>
+      (await owner.sql(`select pg_has_role($1, 'pg_read_all_stats', 'usage') as it_does`, [role]))[0]?.it_does;
+    expect(await readsStats()).toBe(true);
+
+    await owner.sql(`drop owned by ${role}`);
+    await owner.sql(`drop role ${role}`);
+    const plain = `plain_${randomBytes(6).toString('hex')}`;
+    const { pathname } = new URL(owner.databaseUrl);
+    await owner.sql(`create role ${plain} login createrole password '${password}'`);
+    await owner.sql(`drop schema public cascade`);
+    await owner.sql(`create schema public authorization ${plain}`);
+    closing.push(async () => {
+      await owner.sql(`drop owned by ${plain} cascade`);
+      await owner.sql(`drop role ${plain}`);
+    });
+    await owner.sql(`grant create on database ${pg.escapeIdentifier(pathname.slice(1))} to ${plain}`);
+    const lines: string[] = [];
+    const url = Object.assign(new URL(owner.databaseUrl), { username: plain, password });
+    await migrate(url.href, { appUser: role, log: (line) => lines.push(line) });
+    expect(lines.join()).toContain(`may not grant pg_read_all_stats to "${role}"`);
+    expect(await readsStats()).toBe(false);
+    const client = await become();
+    expect((await client.query('select count(*)::int as count from devices')).rows).toEqual([{ count: 0 }]);
   });
 
   it('is one of rds_iam where there is such a role, as on RDS', async () => {

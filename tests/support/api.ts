@@ -10,6 +10,8 @@ export type Call = {
   ip?: string;
   base64?: boolean;
   remainingMs?: number;
+  /** What the gateway's authoriser found out. */
+  authorizer?: object;
 };
 
 // biome-ignore lint/suspicious/noExplicitAny: replies are checked member by member
@@ -80,6 +82,7 @@ function eventOf(method: string, path: string, { route, params }: Match, options
     requestContext: {
       requestId: randomUUID(),
       http: { method, path, protocol: 'HTTP/1.1', sourceIp, userAgent: 'test' },
+      ...(options.authorizer ? { authorizer: options.authorizer } : {}),
     },
     ...(text === undefined ? {} : { body: base64 ? Buffer.from(text).toString('base64') : text }),
     isBase64Encoded: base64,
