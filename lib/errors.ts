@@ -186,7 +186,7 @@ export const brokerInUse = {
 export const brokerNeeded = {
   code: 'broker-needed',
   status: 409,
-  title: 'Default broker is needed',
+  title: 'Broker is needed',
   help: 'Devices would be left without a broker. Make another the default first, or repeat with ?force=true.',
 } as const;
 export const brokerChanging = {

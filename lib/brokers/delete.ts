@@ -2,7 +2,7 @@ import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../db.ts';
 import { brokerConfigNotFound, brokerInUse, brokerNeeded, Problem, reassignTargetUnusable } from '../errors.ts';
-import { followsDefault } from './followers.ts';
+import { maybeNeeded, needs } from './followers.ts';
 
 /** More are moved by a bulk-assign job first: one statement would outlast the request. */
 const MAX_MOVED = 10_000;
@@ -71,9 +71,9 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
             or exists (select from mqtt_broker_config where is_default and is_active)
           else true
         end as target_usable,
-        case when (select is_default from broker) and not ${hasLastResort} then (
+        case when not ${hasLastResort} and ${maybeNeeded(sql, id)} then (
           select count(*) from devices d
-          where ${followsDefault(sql, id)} and not (${targetId !== null} and d.mqtt_broker_id is not distinct from ${id})
+          where ${needs(sql, id)} and not (${targetId !== null} and d.mqtt_broker_id is not distinct from ${id})
         ) else 0 end::integer as left_without
     ), allowed as (
       select from broker, facts

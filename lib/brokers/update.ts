@@ -4,7 +4,7 @@ import { query, type Sql } from '../db.ts';
 import { brokerConfigNotFound, brokerNeeded, nothingToUpdate, Problem } from '../errors.ts';
 import { type Columns, columnsOf, type StoredBroker } from './columns.ts';
 import type { BrokerInput } from './fields.ts';
-import { followsDefault } from './followers.ts';
+import { maybeNeeded, needs } from './followers.ts';
 import { settled } from './races.ts';
 import { formatBroker, type OneRow, oneColumns } from './reply.ts';
 
@@ -12,7 +12,7 @@ import { formatBroker, type OneRow, oneColumns } from './reply.ts';
 type Seen = StoredBroker & {
   version: string;
   is_default: boolean | null;
-  /** Devices that nothing but it, the default, leads to a broker. */
+  /** Devices that nothing but it leads to a broker. */
   needed_by: number;
 };
 
@@ -37,8 +37,8 @@ export async function updateBroker(ctx: Context, id: number, input: BrokerInput,
 }
 
 function refuseIfNeeded(seen: Seen, columns: Columns): void {
-  const withdrawn = columns.is_active === false || columns.is_default === false;
-  if (!withdrawn || !seen.is_default || !seen.is_active || seen.needed_by === 0 || config().mqttBrokerUrl) return;
+  const withdrawn = columns.is_active === false || (seen.is_default && columns.is_default === false);
+  if (!withdrawn || seen.needed_by === 0 || config().mqttBrokerUrl) return;
   throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(seen.needed_by) } });
 }
 
@@ -46,7 +46,7 @@ function seenStatement(sql: Sql, id: number) {
   return sql<Seen[]>`
     select protocol, username, password_sealed, client_cert, client_key, client_key_sealed, is_active, is_default,
            xmin::text as version,
-           case when is_default then (select count(*) from devices d where ${followsDefault(sql, id)}) else 0 end::integer
+           case when ${maybeNeeded(sql, id)} then (select count(*) from devices d where ${needs(sql, id)}) else 0 end::integer
              as needed_by
     from mqtt_broker_config where id = ${id}`;
 }

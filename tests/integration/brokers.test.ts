@@ -649,6 +649,29 @@ describe('the default', () => {
     expect(await withdraw(id, true)).toMatchObject({ status: 200, body: { success: true } });
   });
 
+  it.each(withdrawals.filter(([how]) => how !== 'un-defaulted'))(
+    'one that is not the default cannot be %s while it alone leads devices to a broker, unless forced',
+    async (how, withdraw) => {
+      const id = await created({});
+      const { id: keyId } = await issueKey({ default_broker_id: id });
+      await berth.sql('insert into devices (uuid, provisioned_by_key_id) values ($1, $2)', [newDevice().uuid, keyId]);
+      // An assigned one has to be moved before its broker is deleted, in any case.
+      if (how === 'made inactive') await deviceOn(id);
+      const count = how === 'made inactive' ? '2' : '1';
+      expect(await withdraw(id)).toMatchObject({ status: 409, body: { code: 'broker-needed', devices_count: count } });
+      expect(await row(id)).toMatchObject({ is_active: true });
+      expect(await update(id, { is_default: false, description: 'x' })).toMatchObject({ status: 200 });
+      expect(await withdraw(id, true)).toMatchObject({ status: 200 });
+
+      await berth.sql('delete from devices');
+      const again = await created({});
+      const { id: nextKey } = await issueKey({ default_broker_id: again });
+      await berth.sql('insert into devices (uuid, provisioned_by_key_id) values ($1, $2)', [newDevice().uuid, nextKey]);
+      await created({ is_default: true });
+      expect(await withdraw(again), 'there is a default').toMatchObject({ status: 200 });
+    },
+  );
+
   it.each(withdrawals)('can be %s where MQTT_BROKER_URL or another broker is a way', async (_, withdraw) => {
     const id = await created({ is_default: true });
     const other = await created({});
