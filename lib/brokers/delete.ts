@@ -2,7 +2,7 @@ import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../db.ts';
 import { brokerConfigNotFound, brokerInUse, brokerNeeded, Problem, reassignTargetUnusable } from '../errors.ts';
-import { maybeNeeded, needs } from './followers.ts';
+import { leftWithout } from './followers.ts';
 
 /** More are moved by a bulk-assign job first: one statement would outlast the request. */
 const MAX_MOVED = 10_000;
@@ -52,12 +52,13 @@ function inUse(assigned: number): Problem {
 function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force }: Options) {
   const targetId = typeof reassignTo === 'number' ? reassignTo : null;
   const hasLastResort = force || config().mqttBrokerUrl !== undefined;
+  const moved = sql`${targetId !== null} and d.mqtt_broker_id is not distinct from ${id}`;
   return sql<Outcome[]>`
     -- Keys before the broker, as a registration locks them: the other way round they would deadlock.
     with keys as (
       select id from provisioning_keys where default_broker_id = ${id} for no key update
     ), broker as (
-      select id, is_default and is_active as is_default from mqtt_broker_config
+      select id, is_active, is_default and is_active as is_default from mqtt_broker_config
       where id = ${id} and (select count(*) from keys) >= 0 for update
     ), target as (
       select id from mqtt_broker_config where id = ${targetId} and id <> ${id} and is_active for share
@@ -71,10 +72,7 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
             or exists (select from mqtt_broker_config where is_default and is_active)
           else true
         end as target_usable,
-        case when not ${hasLastResort} and ${maybeNeeded(sql, id)} then (
-          select count(*) from devices d
-          where ${needs(sql, id)} and not (${targetId !== null} and d.mqtt_broker_id is not distinct from ${id})
-        ) else 0 end::integer as left_without
+        case when ${hasLastResort} then 0 else ${leftWithout(sql, id, sql`broker`, moved)} end as left_without
     ), allowed as (
       select from broker, facts
       where target_usable and left_without = 0 and (assigned = 0 or (${reassignTo !== undefined} and assigned <= ${MAX_MOVED}))

@@ -16,20 +16,19 @@ export function followsDefault(sql: Sql, without: number | null = null): Fragmen
 }
 
 /**
- * SQL, a condition on devices `d`: nothing but this broker leads it to one. Where there is another active default broker
- * nobody needs another, which {@link maybeNeeded} says without a look at the devices.
+ * SQL for the number of devices that have no broker once this one is withdrawn. Where another is the active default,
+ * that is none, without a look at the devices.
+ *
+ * @param broker SQL for what has its row (`is_active`, `is_default`) in FROM: a CTE that has locked it, or a subquery
+ * @param moved SQL, a condition on devices `d` that are given another broker before
  */
-export function needs(sql: Sql, id: number): Fragment {
+export function leftWithout(sql: Sql, id: number, broker: Fragment, moved: Fragment = sql`false`): Fragment {
   return sql`
-    (${followsDefault(sql, id)} and (
-      exists (select from mqtt_broker_config b where b.id = ${id} and b.is_default)
-      or d.mqtt_broker_id = ${id}
-      or exists (select from provisioning_keys k where k.id = d.provisioned_by_key_id and k.default_broker_id = ${id})))`;
-}
-
-/** SQL, a condition: the broker is active, and no other is the active default. */
-export function maybeNeeded(sql: Sql, id: number): Fragment {
-  return sql`
-    (exists (select from mqtt_broker_config b where b.id = ${id} and b.is_active)
-     and not exists (select from mqtt_broker_config b where b.id <> ${id} and b.is_default and b.is_active))`;
+    (select count(*) from devices d
+     where (select is_active and (is_default or not exists (
+              select from mqtt_broker_config o where o.id <> ${id} and o.is_default and o.is_active)) from ${broker})
+       and ${followsDefault(sql, id)}
+       and ((select is_default from ${broker}) or d.mqtt_broker_id = ${id} or exists (
+              select from provisioning_keys k where k.id = d.provisioned_by_key_id and k.default_broker_id = ${id}))
+       and not (${moved}))::integer`;
 }

@@ -4,7 +4,7 @@ import { query, type Sql } from '../db.ts';
 import { brokerConfigNotFound, brokerNeeded, nothingToUpdate, Problem } from '../errors.ts';
 import { type Columns, columnsOf, type StoredBroker } from './columns.ts';
 import type { BrokerInput } from './fields.ts';
-import { maybeNeeded, needs } from './followers.ts';
+import { leftWithout } from './followers.ts';
 import { settled } from './races.ts';
 import { formatBroker, type OneRow, oneColumns } from './reply.ts';
 
@@ -46,8 +46,7 @@ function seenStatement(sql: Sql, id: number) {
   return sql<Seen[]>`
     select protocol, username, password_sealed, client_cert, client_key, client_key_sealed, is_active, is_default,
            xmin::text as version,
-           case when ${maybeNeeded(sql, id)} then (select count(*) from devices d where ${needs(sql, id)}) else 0 end::integer
-             as needed_by
+           ${leftWithout(sql, id, sql`(select is_active, is_default from mqtt_broker_config where id = ${id}) broker`)} as needed_by
     from mqtt_broker_config where id = ${id}`;
 }
 

@@ -672,6 +672,28 @@ describe('the default', () => {
     },
   );
 
+  it('a broker that becomes the default while its deletion waits for it stays, for those who follow it now', async () => {
+    const former = await created({ is_default: true });
+    const id = await created({});
+    await deviceOn(null);
+    const other = new pg.Client({ connectionString: berth.databaseUrl });
+    await other.connect();
+    await other.query('begin');
+    await other.query('update mqtt_broker_config set is_default = false where id = $1', [former]);
+    await other.query('update mqtt_broker_config set is_default = true where id = $1', [id]);
+    const removing = remove(id);
+    for (let waiting = false; !waiting; ) {
+      const { rows } = await other.query(
+        `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      );
+      waiting = rows.length > 0;
+    }
+    await other.query('commit');
+    await other.end();
+    expect(await removing).toMatchObject({ status: 409, body: { code: 'broker-needed', devices_count: '1' } });
+    expect(await row(id)).toMatchObject({ is_default: true });
+  });
+
   it.each(withdrawals)('can be %s where MQTT_BROKER_URL or another broker is a way', async (_, withdraw) => {
     const id = await created({ is_default: true });
     const other = await created({});
