@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { closeDatabase } from '../lib/db.ts';
+import { closeDatabase } from '../lib/database/db.ts';
 import { register } from '../lib/devices/register.ts';
 
 /** Registers new devices at an even pace, whatever the latency, until told to stop; then answers every latency in ms. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { workOn } from '../lib/bulk-assign/worker.ts';
-import { closeDatabase } from '../lib/db.ts';
+import { closeDatabase } from '../lib/database/db.ts';
 
 /** The worker as a process of its own: works on the job that it is told, prints its peak memory in MB. */
 const job = await workOn(

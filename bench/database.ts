@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import { migrate } from '../lib/migrate.ts';
+import { migrate } from '../lib/database/migrate.ts';
 import { freePort } from '../local/ports.ts';
 import { startPostgres } from '../local/postgres.ts';
 import type { BenchKey } from './requests.ts';
@@ -102,9 +102,9 @@ export async function addBrokerAndKeys(database: BenchDatabase, count: number): 
 export async function addKeys({ client, url }: BenchDatabase, count: number): Promise<BenchKey[]> {
   Object.assign(process.env, handlerEnv(url));
   // Another part may have had another database.
-  (await import('../lib/config.ts')).reloadConfig();
+  (await import('../lib/settings/settings.ts')).reloadSettings();
   const { createProvisioningKey } = await import('../lib/provisioning-keys/create.ts');
-  const { closeDatabase } = await import('../lib/db.ts');
+  const { closeDatabase } = await import('../lib/database/db.ts');
   const keys = new Map<string, string>();
   for (let i = 0; i < count; i++) {
     const ctx = { requestId: 'bench', sourceIp: '', actor: 'bench', deadline: Date.now() + 10_000 };

@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:http';
 import postgres from 'postgres';
-import { closeDatabase } from '../lib/db.ts';
+import { closeDatabase } from '../lib/database/db.ts';
 import { legacyHashing } from './legacy.ts';
 import {
   type Answer,
@@ -96,7 +96,7 @@ async function expect(status: number, answer: Promise<Answer>): Promise<void> {
   if (statusCode !== status) throw new Error(`${statusCode} instead of ${status}: ${body}`);
 }
 
-/** The recorded statement with other values, by the driver and the settings of lib/db.ts, and nothing around it. */
+/** The recorded statement with other values, by the driver and the settings of lib/database/db.ts, and nothing around it. */
 async function runBare(recorded: Recorded, key: BenchKey): Promise<void> {
   bare ??= postgres(process.env.DATABASE_URL as string, { max: 1, fetch_types: false, prepare: true });
   const [row] = await bare.unsafe(recorded.text, varied(recorded, key) as never[], { prepare: true });

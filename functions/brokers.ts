@@ -2,16 +2,16 @@ import * as z from 'zod/mini';
 import { checkCertificates as check } from '../lib/brokers/check-certificates.ts';
 import { createBroker } from '../lib/brokers/create.ts';
 import { deleteBroker } from '../lib/brokers/delete.ts';
+import { getBroker } from '../lib/brokers/get.ts';
 import {
   brokerParams,
   createBrokerBody,
   MAX_BROKER_BODY_BYTES,
   reassignTo,
   updateBrokerBody,
-} from '../lib/brokers/fields.ts';
-import { getBroker } from '../lib/brokers/get.ts';
+} from '../lib/brokers/input.ts';
 import { listBrokers } from '../lib/brokers/list.ts';
-import { listedBroker, oneBroker } from '../lib/brokers/reply.ts';
+import { listedBroker, oneBroker } from '../lib/brokers/row.ts';
 import { summariseBrokers, summarisedBroker } from '../lib/brokers/summary.ts';
 import { testBrokerConnection, testResult } from '../lib/brokers/test-connection.ts';
 import { updateBroker } from '../lib/brokers/update.ts';
@@ -29,10 +29,10 @@ import {
   sealingNotConfigured,
   unsealingFailed,
 } from '../lib/errors.ts';
+import { booleanText } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { scheduled } from '../lib/http/scheduled.ts';
-import { booleanText } from '../lib/schema.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const envelope = { success: false };

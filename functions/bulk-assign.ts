@@ -4,13 +4,13 @@ import { cancelJob } from '../lib/bulk-assign/cancel-job.ts';
 import { createJob } from '../lib/bulk-assign/create-job.ts';
 import { findJob } from '../lib/bulk-assign/find-job.ts';
 import { idempotencyKey } from '../lib/bulk-assign/idempotency-key.ts';
+import { formatJob, isOpen, type Job, jobParams, jobReply, jobsQuery, newJobBody } from '../lib/bulk-assign/input.ts';
 import { JOB_DEVICE_COLUMNS, jobDevice, jobDevicesQuery, listJobDevices } from '../lib/bulk-assign/list-job-devices.ts';
 import { listJobs } from '../lib/bulk-assign/list-jobs.ts';
 import { preview, previewReply } from '../lib/bulk-assign/preview.ts';
 import { reportStuckJobs } from '../lib/bulk-assign/report-stuck-jobs.ts';
 import { resumeJob } from '../lib/bulk-assign/resume-job.ts';
 import { revertJob } from '../lib/bulk-assign/revert-job.ts';
-import { formatJob, isOpen, type Job, jobParams, jobReply, jobsQuery, newJobBody } from '../lib/bulk-assign/schema.ts';
 import { workOn, workOnOpenJobs } from '../lib/bulk-assign/worker.ts';
 import {
   brokerDraining,

@@ -1,5 +1,5 @@
 import { getMqtt } from '../lib/devices/get-mqtt.ts';
-import { deviceParams, mqttReply } from '../lib/devices/schema.ts';
+import { deviceParams, mqttReply } from '../lib/devices/input.ts';
 import {
   authenticationFailed,
   deviceInactive,

@@ -1,11 +1,11 @@
 import * as z from 'zod/mini';
 import { deleteDevice } from '../lib/devices/delete.ts';
-import { listDeviceEvents, listEventsQuery } from '../lib/devices/events.ts';
 import { getDevice } from '../lib/devices/get.ts';
+import { deviceEvent, deviceParams, deviceReply, explainedStep, resolvedBrokerReply } from '../lib/devices/input.ts';
 import { listDevices, listDevicesQuery } from '../lib/devices/list.ts';
 import { rotateCredentials } from '../lib/devices/rotate-credentials.ts';
-import { deviceEvent, deviceParams, deviceReply, explainedStep, resolvedBrokerReply } from '../lib/devices/schema.ts';
 import { deviceNotFound } from '../lib/errors.ts';
+import { listDeviceEvents, listEventsQuery } from '../lib/events/list.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { quoted } from '../lib/http/etag.ts';

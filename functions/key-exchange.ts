@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
+import { deviceParams } from '../lib/devices/input.ts';
 import { exchangeKey } from '../lib/devices/key-exchange.ts';
-import { deviceParams } from '../lib/devices/schema.ts';
 import {
   authenticationFailed,
   deviceInactive,
@@ -9,9 +9,9 @@ import {
   missingCredentials,
   tooManyRequests,
 } from '../lib/errors.ts';
+import { optionalText } from '../lib/fields.ts';
 import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
-import { optionalText } from '../lib/schema.ts';
 
 export const handler = endpoint({
   method: 'POST',

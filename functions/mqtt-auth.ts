@@ -15,7 +15,7 @@ import {
   topicQuestion,
   userQuestion,
   vhostQuestion,
-} from '../lib/mqtt-auth/schema.ts';
+} from '../lib/mqtt-auth/input.ts';
 
 const path = '/api/v1/mqtt/auth';
 /** What every question has in common. Three MQTT strings of 64 KB, escaped, fit into the body. */

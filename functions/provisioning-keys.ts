@@ -1,12 +1,12 @@
 import * as z from 'zod/mini';
 import { brokerNotFound, provisioningKeyNotFound } from '../lib/errors.ts';
+import { rowUuid } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { createKeyBody, createProvisioningKey } from '../lib/provisioning-keys/create.ts';
+import { createKeyReply, fleetId, listedKey } from '../lib/provisioning-keys/input.ts';
 import { listProvisioningKeys } from '../lib/provisioning-keys/list.ts';
 import { revokeKeyBody, revokeProvisioningKey } from '../lib/provisioning-keys/revoke.ts';
-import { createKeyReply, fleetId, listedKey } from '../lib/provisioning-keys/schema.ts';
-import { rowUuid } from '../lib/schema.ts';
 
 const path = '/api/v1/provisioning-keys';
 

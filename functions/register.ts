@@ -1,5 +1,5 @@
+import { registerBody, registerReply } from '../lib/devices/input.ts';
 import { register } from '../lib/devices/register.ts';
-import { registerBody, registerReply } from '../lib/devices/schema.ts';
 import {
   deviceAlreadyRegistered,
   deviceInactive,

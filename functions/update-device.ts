@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { deviceParams, deviceReply, resolvedBrokerReply } from '../lib/devices/schema.ts';
+import { deviceParams, deviceReply, resolvedBrokerReply } from '../lib/devices/input.ts';
 import { updateDevice, updateDeviceBody } from '../lib/devices/update.ts';
 import {
   brokerDraining,

@@ -1,15 +1,15 @@
 import pg from 'pg';
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 
 /** A broker as it is registered: its row's id, and the URL that devices get for it. */
 export type LocalBroker = { id: number; name: string; port: number; url: string; isDefault: boolean };
 
-/** @throws Foreseen when DATABASE_URL leads to no database */
+/** @throws UserError when DATABASE_URL leads to no database */
 export async function checkReachable(databaseUrl: string): Promise<void> {
   try {
     await withClient(databaseUrl, (client) => client.query('select 1'));
   } catch (error) {
-    throw new Foreseen(
+    throw new UserError(
       `DATABASE_URL leads to no database (${reasonOf(error)}): correct it, or unset it for the embedded one.`,
     );
   }

@@ -1,4 +1,4 @@
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 
 const FLEET = 'demo';
 
@@ -35,6 +35,6 @@ async function ask<T>(url: string, adminToken: string, order?: unknown): Promise
     body: order ? JSON.stringify(order) : null,
   });
   const text = await reply.text();
-  if (!reply.ok) throw new Foreseen(`Berth started, but answered ${reply.status} when asked for a demo key: ${text}`);
+  if (!reply.ok) throw new UserError(`Berth started, but answered ${reply.status} when asked for a demo key: ${text}`);
   return JSON.parse(text) as T;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeError, Foreseen } from './foreseen.ts';
+import { describeError, UserError } from '../tools/user-error.ts';
 import { readLocalFile } from './read-local-file.ts';
 
 type Job = {
@@ -24,7 +24,7 @@ async function jobs([verb, id]: string[]): Promise<void> {
     if (latest.length === 0) console.log('There is no job yet.');
     return;
   }
-  if (verb !== 'watch' || !/^\d+$/.test(id ?? '')) throw new Foreseen('Usage: npm run jobs -- [list | watch ID]');
+  if (verb !== 'watch' || !/^\d+$/.test(id ?? '')) throw new UserError('Usage: npm run jobs -- [list | watch ID]');
   await watch(Number(id));
 }
 
@@ -61,7 +61,7 @@ async function ask<T>(path: string): Promise<T> {
     headers: { authorization: `Bearer ${adminToken}` },
   });
   const body = (await reply.json()) as T & { message?: string };
-  if (!reply.ok) throw new Foreseen(body.message ?? `Berth answered ${reply.status}.`);
+  if (!reply.ok) throw new UserError(body.message ?? `Berth answered ${reply.status}.`);
   return body;
 }
 

@@ -2,9 +2,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import { Aedes, type AedesOptions, type AuthenticateError, type Client } from 'aedes';
+import { verifyMqttPassword } from '../lib/crypto/secrets.ts';
 import { ACCESS, isAllowed } from '../lib/mqtt-auth/acl.ts';
-import { verifyMqttPassword } from '../lib/secrets.ts';
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 import { connectMqttUsers, type FindUsers, type MqttUser } from './mqtt-users.ts';
 
 export type BrokerOptions = {
@@ -42,7 +42,7 @@ type Log = (line: string) => void;
  * An unauthorised subscription is refused in the SUBACK; an unauthorised publish closes the connection,
  * one of the two answers that MQTT 3.1.1 allows and the one that shows ([MQTT-3.3.5-2]).
  *
- * @throws Foreseen when the port is taken
+ * @throws UserError when the port is taken
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const log = options.log ?? (() => {});
@@ -174,7 +174,7 @@ function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const taken = `Port ${port} is taken, so no MQTT broker can listen there: free it, or choose others with MQTT_PORTS.`;
-      reject(error.code === 'EADDRINUSE' ? new Foreseen(taken) : error);
+      reject(error.code === 'EADDRINUSE' ? new UserError(taken) : error);
     });
     server.listen(port, host, resolve);
   });

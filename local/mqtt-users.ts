@@ -1,6 +1,6 @@
 import postgres from 'postgres';
-import { getBrokerConfigForDevice, stepsOfDevice } from '../lib/brokers/resolve.ts';
 import type { Acl } from '../lib/mqtt-auth/acl.ts';
+import { getBrokerConfigForDevice, stepsOfDevice } from '../lib/resolution/resolve.ts';
 
 /** A row of `mqtt_users` with what a broker needs to know about it. */
 export type MqttUser = {

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 import { guard } from './guard.ts';
 import { freePort } from './ports.ts';
 
@@ -34,7 +34,7 @@ export type Offline = {
 
 /**
  * Runs the functions under serverless-offline and waits until the port answers. Ends with this process.
- * @throws Foreseen with its last lines when it doesn't start
+ * @throws UserError with its last lines when it doesn't start
  */
 export async function startOffline(options: OfflineOptions): Promise<Offline> {
   const child = await launch(options);
@@ -48,7 +48,7 @@ export async function startOffline(options: OfflineOptions): Promise<Offline> {
   if (outcome !== 'answers') {
     await stop(child, exited);
     const what = outcome === 'exited' ? 'did not start' : `did not answer within ${START_MS / 1000} s`;
-    throw new Foreseen(`serverless-offline ${what}. It printed last:\n${lastLog()}`);
+    throw new UserError(`serverless-offline ${what}. It printed last:\n${lastLog()}`);
   }
   ready = true;
   return { exited, lastLog, stop: () => stop(child, exited) };

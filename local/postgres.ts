@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 import { guard } from './guard.ts';
 import { type PostgresHome, postgresHome, type ServerUser } from './postgres-home.ts';
 import { commandOf, isAlive } from './processes.ts';
@@ -46,7 +46,7 @@ export type Postgres = {
  * Starts PostgreSQL on `dataDir`, making the cluster first if there is none. The server ends with this
  * process, also when that is killed.
  *
- * @throws Foreseen when another server uses the data, or this one doesn't start; the message carries
+ * @throws UserError when another server uses the data, or this one doesn't start; the message carries
  *   the end of its log
  */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
@@ -99,7 +99,7 @@ async function refuseWhileInUse(dataDir: string): Promise<void> {
     const pid = runningServer(dataDir);
     if (pid === undefined) return;
     if (Date.now() > end) {
-      throw new Foreseen(
+      throw new UserError(
         `Another \`npm start\` is using ${dataDir} (PostgreSQL is process ${pid}): stop that one first.`,
       );
     }
@@ -127,12 +127,12 @@ function checkCluster({ dataDir, binDir, user }: PostgresHome): void {
   try {
     const version = fs.readFileSync(path.join(dataDir, 'PG_VERSION'), 'utf8').trim();
     if (version !== '18') {
-      throw new Foreseen(`${dataDir} was made by PostgreSQL ${version}, this is 18: \`npm run reset\` starts afresh.`);
+      throw new UserError(`${dataDir} was made by PostgreSQL ${version}, this is 18: \`npm run reset\` starts afresh.`);
     }
     fs.accessSync(path.join(binDir, 'postgres'), fs.constants.X_OK);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
-    throw new Foreseen(`${dataDir} belongs to another user (root, perhaps): run as that user, or have it removed.`);
+    throw new UserError(`${dataDir} belongs to another user (root, perhaps): run as that user, or have it removed.`);
   }
   if (user && fs.statSync(dataDir).uid !== user.uid) giveTo(user, dataDir);
 }
@@ -177,7 +177,7 @@ async function spawned(child: ChildProcess, command: string): Promise<void> {
     await once(child, 'spawn');
   } catch (error) {
     const reason = (error as Error).message;
-    throw new Foreseen(`${command} can't be run here (${reason}): set DATABASE_URL to a database that you have.`);
+    throw new UserError(`${command} can't be run here (${reason}): set DATABASE_URL to a database that you have.`);
   }
 }
 
@@ -190,7 +190,7 @@ async function run(command: string, args: string[], user: ServerUser | undefined
   guard(child, 'SIGTERM');
   await spawned(child, command);
   if ((await closed) === 0) return;
-  throw new Foreseen(`${path.basename(command)} failed:\n${lastLines(Buffer.concat(output).toString())}`);
+  throw new UserError(`${path.basename(command)} failed:\n${lastLines(Buffer.concat(output).toString())}`);
 }
 
 /** The server writes its state into the 8th line of its lock file; pg_ctl waits for it in the same way. */
@@ -198,13 +198,13 @@ async function waitUntilReady(child: ChildProcess, dataDir: string, log: () => s
   const lockFile = path.join(dataDir, 'postmaster.pid');
   for (const end = Date.now() + START_MS; Date.now() < end; await sleep(20)) {
     if (child.exitCode !== null || child.signalCode !== null) {
-      throw new Foreseen(`PostgreSQL did not start. Its log ends with:\n${log()}`);
+      throw new UserError(`PostgreSQL did not start. Its log ends with:\n${log()}`);
     }
     const lines = fs.existsSync(lockFile) ? fs.readFileSync(lockFile, 'utf8').split('\n') : [];
     if (Number(lines[0]) === child.pid && lines[7]?.trim() === 'ready') return;
   }
   child.kill('SIGQUIT');
-  throw new Foreseen(`PostgreSQL was not ready within ${START_MS / 1000} s. Its log ends with:\n${log()}`);
+  throw new UserError(`PostgreSQL was not ready within ${START_MS / 1000} s. Its log ends with:\n${log()}`);
 }
 
 async function stopServer(child: ChildProcess, exited: Promise<void>): Promise<void> {

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { describeError, Foreseen } from './foreseen.ts';
+import { describeError, UserError } from '../tools/user-error.ts';
 import { readLocalFile } from './read-local-file.ts';
 
 const MAX = 10_000_000;
@@ -13,7 +13,7 @@ const FLEETS = 4;
 async function seed(text: string | undefined): Promise<void> {
   const count = Number(text);
   if (!/^\d+$/.test(text ?? '') || count < 1 || count > MAX) {
-    throw new Foreseen(`Say how many devices, 1 to ${MAX}: \`npm run seed -- 10000\`.`);
+    throw new UserError(`Say how many devices, 1 to ${MAX}: \`npm run seed -- 10000\`.`);
   }
   const { databaseUrl, brokers } = readLocalFile();
   const client = new pg.Client({ connectionString: databaseUrl });

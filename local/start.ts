@@ -1,8 +1,8 @@
-import { migrate } from '../lib/migrate.ts';
+import { migrate } from '../lib/database/migrate.ts';
+import { describeError } from '../tools/user-error.ts';
 import { banner } from './banner.ts';
 import { checkReachable, ensureDatabase, type LocalBroker, registerBrokers } from './database.ts';
 import { demoKey } from './demo-key.ts';
-import { describeError } from './foreseen.ts';
 import { startBroker } from './mqtt-broker.ts';
 import { startOffline } from './offline.ts';
 import { startPostgres } from './postgres.ts';

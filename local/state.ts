@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Foreseen } from './foreseen.ts';
+import { UserError } from '../tools/user-error.ts';
 import { freePort, portTaken } from './ports.ts';
 import { commandOf, isAlive } from './processes.ts';
 
@@ -41,7 +41,7 @@ export type Secrets = {
  * Makes this the only `npm start` of the clone.
  *
  * @returns `crashed`: an earlier one left its lock behind, so its processes may still be on their way out
- * @throws Foreseen while another one runs
+ * @throws UserError while another one runs
  */
 export function lockState(): { crashed: boolean } {
   fs.mkdirSync(STATE_DIR, { recursive: true });
@@ -49,7 +49,7 @@ export function lockState(): { crashed: boolean } {
   fs.chmodSync(STATE_DIR, 0o711);
   const holder = runningStart();
   if (holder !== undefined) {
-    throw new Foreseen(
+    throw new UserError(
       `\`npm start\` is already running here (process ${holder}): use that one, or stop it with Ctrl-C.`,
     );
   }
@@ -88,7 +88,7 @@ function readSecrets(): Partial<Secrets> {
     return JSON.parse(fs.readFileSync(SECRETS_FILE, 'utf8')) as Partial<Secrets>;
   } catch (error) {
     const reason = (error as Error).message;
-    throw new Foreseen(
+    throw new UserError(
       `${SECRETS_FILE} can't be read (${reason}): restore it, or start afresh with \`npm run reset\`.`,
     );
   }

@@ -1,12 +1,12 @@
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { Problem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count, measure } from '../metrics.ts';
-import { describeCertificates } from './certificates.ts';
+import { describeCertificates } from '../mqtt/certificates.ts';
+import { connectTcp, DialError, resolveHost, startTls } from '../mqtt/dial.ts';
+import { settings } from '../settings/settings.ts';
 import { clientKeyOf } from './columns.ts';
-import { connectTcp, DialError, resolveHost, startTls } from './dial.ts';
 
 type CheckedBroker = {
   id: number;
@@ -56,7 +56,7 @@ async function checkServer(broker: CheckedBroker): Promise<void> {
   const deadline = Date.now() + BROKER_MS;
   try {
     const key = client_cert ? clientKeyOf(broker, id) : undefined;
-    const plain = await connectTcp(await resolveHost(host, config().isLocalStack, deadline), port, deadline);
+    const plain = await connectTcp(await resolveHost(host, settings().isLocalStack, deadline), port, deadline);
     const options = { host, ca: ca_cert || undefined, cert: client_cert || undefined, key };
     const { socket, facts } = await startTls(plain, options, deadline);
     socket.destroy();

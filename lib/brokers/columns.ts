@@ -1,7 +1,7 @@
+import { seal, unseal } from '../crypto/seal.ts';
 import { defaultBrokerInactive, invalidRequest, Problem } from '../errors.ts';
-import { seal, unseal } from '../seal.ts';
-import { PemError, readCertificates, readPrivateKey, refuseExpired } from './certificates.ts';
-import type { BrokerInput } from './fields.ts';
+import { PemError, readCertificates, readPrivateKey, refuseExpired } from '../mqtt/certificates.ts';
+import type { BrokerInput } from './input.ts';
 
 export const BROKER_TABLE = 'mqtt_broker_config';
 

@@ -1,9 +1,9 @@
 import type { Context } from '../context.ts';
-import { query, type Sql } from '../db.ts';
+import { query, type Sql } from '../database/db.ts';
 import { type Columns, columnsOf } from './columns.ts';
-import type { BrokerInput } from './fields.ts';
-import { settled } from './races.ts';
-import { formatBroker, type OneRow, oneColumns } from './reply.ts';
+import type { BrokerInput } from './input.ts';
+import { settled } from './retry-on-conflict.ts';
+import { formatBroker, type OneRow, oneColumns } from './row.ts';
 
 /**
  * Adds a broker. As the default it takes the place of the one before, in the same statement.

@@ -1,8 +1,8 @@
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query, type Sql } from '../db.ts';
+import { query, type Sql } from '../database/db.ts';
 import { brokerConfigNotFound, brokerInUse, brokerNeeded, Problem, reassignTargetUnusable } from '../errors.ts';
-import { leftWithout } from './followers.ts';
+import { settings } from '../settings/settings.ts';
+import { leftWithout } from './default-dependents.ts';
 
 /** More are moved by a bulk-assign job first: one statement would outlast the request. */
 const MAX_MOVED = 10_000;
@@ -51,7 +51,7 @@ function inUse(assigned: number): Problem {
 
 function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force }: Options) {
   const targetId = typeof reassignTo === 'number' ? reassignTo : null;
-  const hasLastResort = force || config().mqttBrokerUrl !== undefined;
+  const hasLastResort = force || settings().mqttBrokerUrl !== undefined;
   const moved = sql`${targetId !== null} and d.mqtt_broker_id is not distinct from ${id}`;
   return sql<Outcome[]>`
     -- Keys before the broker, as a registration locks them: the other way round they would deadlock.

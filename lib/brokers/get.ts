@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { brokerConfigNotFound, Problem } from '../errors.ts';
-import { formatBroker, type OneRow, oneColumns } from './reply.ts';
+import { formatBroker, type OneRow, oneColumns } from './row.ts';
 
 /**
  * One broker with its certificates; of its password and private key only whether they are there.

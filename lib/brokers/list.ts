@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
-import { listedColumns } from './reply.ts';
+import { query } from '../database/db.ts';
+import { listedColumns } from './row.ts';
 
 /** Every broker, the default first, then by name. */
 export async function listBrokers(ctx: Context) {

@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
-import { followsDefault } from './followers.ts';
-import { listedBroker, listedColumns } from './reply.ts';
+import { query } from '../database/db.ts';
+import { followsDefault } from './default-dependents.ts';
+import { listedBroker, listedColumns } from './row.ts';
 
 /** A broker with its counts; the legacy service's two are strings. */
 export const summarisedBroker = z.extend(listedBroker, {

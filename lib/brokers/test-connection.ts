@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import * as z from 'zod/mini';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { brokerConfigNotFound, brokerTestRunning, Problem } from '../errors.ts';
 import { log } from '../log.ts';
-import { mqttConnect } from '../mqtt.ts';
+import { mqttConnect } from '../mqtt/connect.ts';
+import { connectTcp, DialError, resolveHost, startTls, type TlsFacts } from '../mqtt/dial.ts';
 import {
   type Finding,
   findingOfCertificate,
@@ -14,9 +14,9 @@ import {
   findingOfDial,
   meaningOf,
   PASSWORD_UNKNOWN,
-} from './advice.ts';
+} from '../mqtt/findings.ts';
+import { settings } from '../settings/settings.ts';
 import { clientKeyOf, passwordOf, type StoredBroker } from './columns.ts';
-import { connectTcp, DialError, resolveHost, startTls, type TlsFacts } from './dial.ts';
 
 type TestedBroker = StoredBroker & {
   id: number;
@@ -146,7 +146,7 @@ class Unreachable extends Error {
 /** DNS, TCP and, by the protocol, TLS. Nothing is sent over TLS to a server that isn't the broker's. */
 async function open(broker: TestedBroker, key: string | undefined, result: TestResult, deadline: number) {
   const { host, port, protocol, ca_cert, client_cert, verify_certificate } = broker;
-  const addresses = await timed(result, 'dns', () => resolveHost(host, config().isLocalStack, deadline));
+  const addresses = await timed(result, 'dns', () => resolveHost(host, settings().isLocalStack, deadline));
   const plain = await timed(result, 'tcp', () => connectTcp(addresses, port, deadline));
   if (protocol === 'mqtt' || protocol === 'ws') return plain;
   const options = { host, ca: ca_cert || undefined, cert: client_cert || undefined, key };

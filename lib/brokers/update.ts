@@ -1,12 +1,12 @@
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query, type Sql } from '../db.ts';
+import { query, type Sql } from '../database/db.ts';
 import { brokerConfigNotFound, brokerNeeded, nothingToUpdate, Problem } from '../errors.ts';
+import { settings } from '../settings/settings.ts';
 import { type Columns, columnsOf, type StoredBroker } from './columns.ts';
-import type { BrokerInput } from './fields.ts';
-import { leftWithout } from './followers.ts';
-import { settled } from './races.ts';
-import { formatBroker, type OneRow, oneColumns } from './reply.ts';
+import { leftWithout } from './default-dependents.ts';
+import type { BrokerInput } from './input.ts';
+import { settled } from './retry-on-conflict.ts';
+import { formatBroker, type OneRow, oneColumns } from './row.ts';
 
 /** The row as it was looked at; `version` tells whether it has changed since. */
 type Seen = StoredBroker & {
@@ -38,7 +38,7 @@ export async function updateBroker(ctx: Context, id: number, input: BrokerInput,
 
 function refuseIfNeeded(seen: Seen, columns: Columns): void {
   const withdrawn = columns.is_active === false || (seen.is_default && columns.is_default === false);
-  if (!withdrawn || seen.needed_by === 0 || config().mqttBrokerUrl) return;
+  if (!withdrawn || seen.needed_by === 0 || settings().mqttBrokerUrl) return;
   throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(seen.needed_by) } });
 }
 

@@ -1,6 +1,6 @@
-import { getDefaultBrokerConfig } from '../brokers/resolve.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
+import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
 
 /**
  * Makes the standing job: every unassigned device gets the default broker. None is made when there is no

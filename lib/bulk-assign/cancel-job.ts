@@ -1,8 +1,8 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { bulkAssignJobEnded, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
-import { type Job, jobColumns } from './schema.ts';
+import { type Job, jobColumns } from './input.ts';
 
 /**
  * Ends an open job where it is; a batch that is running is done to its end first. Cancelling twice is the

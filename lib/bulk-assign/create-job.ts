@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { idempotencyKeyReused, Problem } from '../errors.ts';
-import type { NewJob } from './schema.ts';
+import type { NewJob } from './input.ts';
 import { type Target, targetBroker, targetProblem } from './target.ts';
 
 type Row = { target: Target | null; job_id: number | null; same_body: boolean | null };

@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { bulkAssignJobNotFound, Problem } from '../errors.ts';
-import { integerText } from '../schema.ts';
+import { integerText } from '../fields.ts';
 
 const MAX_LIMIT = 10_000;
 const eventId = 'must be the `next` of the page before';

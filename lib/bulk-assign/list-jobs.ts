@@ -1,7 +1,7 @@
 import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
-import { formatJob, type Job, jobColumns, type jobsQuery } from './schema.ts';
+import { query } from '../database/db.ts';
+import { formatJob, type Job, jobColumns, type jobsQuery } from './input.ts';
 
 /**
  * Jobs, newest first. Named devices are only counted here: a page of jobs could name 100,000.

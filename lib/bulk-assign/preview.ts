@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
-import { matching } from './matching.ts';
-import type { NewJob } from './schema.ts';
+import { query } from '../database/db.ts';
+import { matching } from './filter-sql.ts';
+import type { NewJob } from './input.ts';
 import { type Target, targetBroker, targetProblem } from './target.ts';
 
 const SAMPLE = 10;

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { log } from '../log.ts';
 import { measure } from '../metrics.ts';
 

@@ -1,8 +1,8 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { bulkAssignJobEnded, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
-import { isOpen } from './schema.ts';
+import { isOpen } from './input.ts';
 
 /**
  * Opens a failed or cancelled job again where it ended. An open one stays as it is.

@@ -1,8 +1,8 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { bulkAssignJobOpen, bulkAssignJobReverted, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
-import { isOpen } from './schema.ts';
+import { isOpen } from './input.ts';
 
 /**
  * Makes the job that puts back what job `id` moved, in the order it moved them, where each device came

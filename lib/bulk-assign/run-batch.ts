@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
-import { type Fragment, query, type Sql } from '../db.ts';
-import { matchingAssignment, matchingDevice } from './matching.ts';
-import { type Filter, type Job, jobColumns } from './schema.ts';
+import { type Fragment, query, type Sql } from '../database/db.ts';
+import { matchingAssignment, matchingDevice } from './filter-sql.ts';
+import { type Filter, type Job, jobColumns } from './input.ts';
 
 /** What one batch did, and the job after it. */
 export type Batch = { job: Job; moved: number; skipped: number; size: number };

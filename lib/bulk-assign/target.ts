@@ -1,6 +1,6 @@
-import { getDefaultBrokerConfig } from '../brokers/resolve.ts';
-import type { Fragment, Sql } from '../db.ts';
+import type { Fragment, Sql } from '../database/db.ts';
 import { brokerDraining, brokerInactive, brokerNotFound, noDefaultBroker, Problem } from '../errors.ts';
+import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
 
 /** A broker that devices are to be moved to; `problem`: why it can't take them. */
 export type Target = { id: number; problem: 'broker-inactive' | 'broker-draining' | null };

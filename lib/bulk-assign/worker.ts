@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { Problem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count, measure } from '../metrics.ts';
+import { lookAround, type Surroundings } from './database-load.ts';
 import { findJob } from './find-job.ts';
-import { lookAround, type Surroundings } from './look-around.ts';
+import { isOpen, type Job } from './input.ts';
 import { afterBatch, afterTimeout, type Pace, startPace } from './pace.ts';
 import { type Batch, runBatch } from './run-batch.ts';
-import { isOpen, type Job } from './schema.ts';
 
 /** A batch takes a fifth of a second; one that hasn't answered by then is repeated. */
 const BATCH_DEADLINE_MS = 5_000;

@@ -1,8 +1,13 @@
-import { type BrokerColumns, getBrokerConfigForDevice, stepsOfDevice, withBrokerLookup } from '../brokers/resolve.ts';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { authenticationFailed, deviceInactive, deviceNotFound, Problem } from '../errors.ts';
+import {
+  type BrokerColumns,
+  getBrokerConfigForDevice,
+  stepsOfDevice,
+  withBrokerLookup,
+} from '../resolution/resolve.ts';
+import { settings } from '../settings/settings.ts';
 import { refuse } from './refuse.ts';
 import { verifyDeviceKey } from './verify-key.ts';
 
@@ -23,7 +28,7 @@ export type AuthenticatedDevice = {
  */
 export async function authenticateDevice(ctx: Context, uuid: string, key: string): Promise<AuthenticatedDevice> {
   ctx.actor = `device:${uuid}`;
-  const [device] = await withBrokerLookup(config().mqttBrokerUrl, (lookup) => findDevice(ctx, uuid, lookup));
+  const [device] = await withBrokerLookup(settings().mqttBrokerUrl, (lookup) => findDevice(ctx, uuid, lookup));
   if (!device) throw new Problem(deviceNotFound);
   const who = { uuid, fleetId: device.fleet_id };
   if (!(await verifyDeviceKey(ctx, key, device, authenticationFailed))) {

@@ -1,8 +1,8 @@
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { deriveMqttPassword, hashAsLegacy, hashCandidates, hashMqttPassword, newMqttSalt } from '../crypto/secrets.ts';
+import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
-import { deriveMqttPassword, hashAsLegacy, hashCandidates, hashMqttPassword, newMqttSalt } from '../secrets.ts';
+import { settings } from '../settings/settings.ts';
 import { deviceTopic, mqttUsername } from './mqtt-reply.ts';
 
 /** What a device connects with. */
@@ -17,7 +17,7 @@ export const SALT_PENDING = 'pending';
 
 /** Credentials under a new salt, ready to be stored. */
 export async function newCredentials(deviceKey: string): Promise<Credentials> {
-  const { peppers, mqttPasswordHash, keepLegacyHashes } = config();
+  const { peppers, mqttPasswordHash, keepLegacyHashes } = settings();
   const salt = newMqttSalt(peppers[0]);
   const password = deriveMqttPassword(peppers, deviceKey, salt) as string;
   const legacyHash = keepLegacyHashes ? await hashAsLegacy(deviceKey) : undefined;
@@ -33,7 +33,7 @@ export function passwordOf(
   { mqtt_password_salt: salt }: Pick<Device, 'mqtt_password_salt'>,
   deviceKey: string,
 ): string | undefined {
-  return salt === null ? undefined : deriveMqttPassword(config().peppers, deviceKey, salt);
+  return salt === null ? undefined : deriveMqttPassword(settings().peppers, deviceKey, salt);
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 
 /**

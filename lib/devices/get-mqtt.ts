@@ -1,11 +1,11 @@
-import { resolvedBroker } from '../brokers/resolve.ts';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { noBrokerAvailable, Problem, unauthorized } from '../errors.ts';
+import { resolvedBroker } from '../resolution/resolve.ts';
+import { settings } from '../settings/settings.ts';
 import { authenticateDevice } from './authenticate.ts';
 import { newCredentials, passwordOf, renewCredentials } from './credentials.ts';
+import type { MqttReply } from './input.ts';
 import { formatMqtt, mqttUsername } from './mqtt-reply.ts';
-import type { MqttReply } from './schema.ts';
 
 /**
  * The connection settings of a device for the broker that is right now: how it learns that it was moved.
@@ -15,7 +15,7 @@ export async function getMqtt(ctx: Context, uuid: string, deviceKey: string | un
   if (!deviceKey)
     throw new Problem(unauthorized, 'Send the device key as `Authorization: Bearer KEY` or `X-Device-API-Key: KEY`.');
   const device = await authenticateDevice(ctx, uuid, deviceKey);
-  const broker = resolvedBroker(device, config().mqttBrokerUrl);
+  const broker = resolvedBroker(device, settings().mqttBrokerUrl);
   if (!broker) throw new Problem(noBrokerAvailable);
   const username = device.mqtt_username ?? mqttUsername(device.uuid);
   const password = passwordOf(device, deviceKey);

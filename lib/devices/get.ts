@@ -1,9 +1,9 @@
-import { type ResolutionStep, resolutionSteps, stepsOfDevice } from '../brokers/resolve.ts';
-import type { ResolvedBroker } from '../brokers/schema.ts';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
+import type { ResolvedBroker } from '../resolution/broker-row.ts';
+import { type ResolutionStep, resolutionSteps, stepsOfDevice } from '../resolution/resolve.ts';
+import { settings } from '../settings/settings.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 
 type Row = { device: DeviceRow; tag: string; steps: ResolutionStep[] };
@@ -34,7 +34,7 @@ export async function getDevice(ctx: Context, uuid: string) {
       from device`,
   );
   if (!row) throw new Problem(deviceNotFound);
-  const { mqttBrokerUrl } = config();
+  const { mqttBrokerUrl } = settings();
   const taken = row.steps.find(({ usable }) => usable);
   const broker: ResolvedBroker | undefined = taken?.broker
     ? { source: taken.source, row: taken.broker }

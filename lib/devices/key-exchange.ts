@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
+import { sameSecret } from '../crypto/secrets.ts';
 import { keyMismatch, missingCredentials, Problem } from '../errors.ts';
-import { sameSecret } from '../secrets.ts';
 import { authenticateDevice } from './authenticate.ts';
 
 /**

@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { invalidRequest, Problem } from '../errors.ts';
-import { booleanText, integerText, MAX_INTEGER, pageQuery, text } from '../schema.ts';
+import { booleanText, integerText, MAX_INTEGER, pageQuery, text } from '../fields.ts';
 import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
 
 export const listDevicesQuery = z.strictObject({

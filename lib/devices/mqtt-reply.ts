@@ -1,6 +1,6 @@
-import type { ResolvedBroker } from '../brokers/schema.ts';
-import { buildBrokerUrl, formatBrokerConfigForClient } from '../brokers/url.ts';
-import type { MqttReply } from './schema.ts';
+import type { ResolvedBroker } from '../resolution/broker-row.ts';
+import { buildBrokerUrl, formatBrokerConfigForClient } from '../resolution/client-config.ts';
+import type { MqttReply } from './input.ts';
 
 const USERNAME_PREFIX = 'device_';
 

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { authenticationFailed, invalidProvisioningKey, Problem, tooManyRequests } from '../errors.ts';
 import { count } from '../metrics.ts';
 

@@ -1,8 +1,6 @@
-import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker, withBrokerLookup } from '../brokers/resolve.ts';
-import type { ResolvedBroker } from '../brokers/schema.ts';
-import { type Config, config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query, type Sql } from '../db.ts';
+import { hashCandidates, isBcrypt } from '../crypto/secrets.ts';
+import { query, type Sql } from '../database/db.ts';
 import {
   deviceAlreadyRegistered,
   deviceInactive,
@@ -17,12 +15,19 @@ import {
 } from '../errors.ts';
 import { count } from '../metrics.ts';
 import { findLegacyKey } from '../provisioning-keys/find-legacy.ts';
-import { shapeOf } from '../provisioning-keys/schema.ts';
-import { hashCandidates, isBcrypt } from '../secrets.ts';
+import { shapeOf } from '../provisioning-keys/input.ts';
+import type { ResolvedBroker } from '../resolution/broker-row.ts';
+import {
+  type BrokerColumns,
+  getBrokerConfigForDevice,
+  resolvedBroker,
+  withBrokerLookup,
+} from '../resolution/resolve.ts';
+import { type Settings, settings } from '../settings/settings.ts';
 import { type Credentials, type Login, newCredentials, passwordOf, renewCredentials } from './credentials.ts';
+import type { Registration } from './input.ts';
 import { deviceTopic, formatMqtt, mqttUsername } from './mqtt-reply.ts';
 import { mayCompareSlowly, refuse } from './refuse.ts';
-import type { Registration } from './schema.ts';
 import { verifyDeviceKey } from './verify-key.ts';
 
 type ProvisioningKey = {
@@ -65,18 +70,19 @@ export async function register(ctx: Context, input: Registration, provisioningKe
     );
   }
   ctx.actor = `device:${input.uuid}`;
-  const settings = config();
+  const current = settings();
   const { keyId, keyHashes } = await lookUpKey(ctx, input, provisioningKey);
   const credentials = await newCredentials(input.deviceApiKey);
   const outcome = await settle(
     ctx,
-    settings,
-    (lookup) => (sql) => registerStatement(sql, ctx, { input, settings, keyId, keyHashes, credentials, lookup }),
+    current,
+    (lookup) => (sql) =>
+      registerStatement(sql, ctx, { input, settings: current, keyId, keyHashes, credentials, lookup }),
   );
 
   const { key, device, created } = outcome;
   if (!key) return refuse(ctx, new Problem(invalidProvisioningKey), { uuid: input.uuid });
-  const broker = resolvedBroker(outcome, settings.mqttBrokerUrl);
+  const broker = resolvedBroker(outcome, current.mqttBrokerUrl);
   if (!device) throw await whyNot(ctx, input, key, broker);
   const login = created
     ? { username: mqttUsername(device.uuid), password: credentials.password }
@@ -90,7 +96,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
 /** The row that a key names, and the hashes of which one must be stored there; the first is what stays there. */
 async function lookUpKey(ctx: Context, { uuid }: Registration, key: string) {
   const shape = shapeOf(key);
-  const keyHashes = hashCandidates(config().peppers, 'provisioning-key', key);
+  const keyHashes = hashCandidates(settings().peppers, 'provisioning-key', key);
   if (shape.kind === 'current') return { keyId: shape.id, keyHashes };
   const { code } = invalidProvisioningKey;
   const found =
@@ -102,7 +108,7 @@ async function lookUpKey(ctx: Context, { uuid }: Registration, key: string) {
 /** Runs the statement until no concurrent request has changed what it saw. */
 async function settle(
   ctx: Context,
-  { mqttBrokerUrl }: Config,
+  { mqttBrokerUrl }: Settings,
   statement: (lookup: boolean) => (sql: Sql) => ReturnType<typeof registerStatement>,
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
@@ -124,7 +130,7 @@ async function settle(
 
 type Parts = {
   input: Registration;
-  settings: Config;
+  settings: Settings;
   keyId: string;
   keyHashes: string[];
   credentials: Credentials;

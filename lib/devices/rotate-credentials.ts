@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { hashMqttPassword } from '../crypto/secrets.ts';
+import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
-import { hashMqttPassword } from '../secrets.ts';
+import { settings } from '../settings/settings.ts';
 import { SALT_PENDING } from './credentials.ts';
 
 /**
@@ -13,7 +13,7 @@ import { SALT_PENDING } from './credentials.ts';
  */
 export async function rotateCredentials(ctx: Context, uuid: string) {
   // A hash of a password that nobody knows: well-formed for brokers, and nothing fits it.
-  const unusable = await hashMqttPassword(randomBytes(32).toString('base64url'), config().mqttPasswordHash);
+  const unusable = await hashMqttPassword(randomBytes(32).toString('base64url'), settings().mqttPasswordHash);
   const [row] = await query<{ rotated: boolean }>(
     ctx,
     (sql) => sql`

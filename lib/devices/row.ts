@@ -1,6 +1,6 @@
-import type { ResolvedBroker } from '../brokers/schema.ts';
-import { buildBrokerUrl } from '../brokers/url.ts';
-import type { Fragment, Sql } from '../db.ts';
+import type { Fragment, Sql } from '../database/db.ts';
+import type { ResolvedBroker } from '../resolution/broker-row.ts';
+import { buildBrokerUrl } from '../resolution/client-config.ts';
 
 /** The columns of a device that operators see: all but the hash of its key and the salt of its password. */
 const COLUMNS = [

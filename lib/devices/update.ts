@@ -1,8 +1,6 @@
 import * as z from 'zod/mini';
-import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker, stepsOfDevice } from '../brokers/resolve.ts';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import {
   brokerDraining,
   brokerInactive,
@@ -12,7 +10,9 @@ import {
   Problem,
   preconditionFailed,
 } from '../errors.ts';
-import { optionalText, requiredText, rowId } from '../schema.ts';
+import { optionalText, requiredText, rowId } from '../fields.ts';
+import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker, stepsOfDevice } from '../resolution/resolve.ts';
+import { settings } from '../settings/settings.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 
 export const updateDeviceBody = z.strictObject({
@@ -53,7 +53,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
     if (target_active === null) throw new Problem(brokerNotFound);
     throw new Problem(target_active && !target_open ? brokerDraining : brokerInactive);
   }
-  const broker = resolvedBroker(outcome as Outcome, config().mqttBrokerUrl);
+  const broker = resolvedBroker(outcome as Outcome, settings().mqttBrokerUrl);
   return { body: { device: formatDevice(device), resolved_broker: formatResolvedBroker(broker) }, tag };
 }
 

@@ -1,8 +1,8 @@
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { hashCandidates, isBcrypt, sameSecret, verifyBcrypt } from '../crypto/secrets.ts';
+import { query } from '../database/db.ts';
 import type { ProblemType } from '../errors.ts';
-import { hashCandidates, isBcrypt, sameSecret, verifyBcrypt } from '../secrets.ts';
+import { settings } from '../settings/settings.ts';
 import { mayCompareSlowly } from './refuse.ts';
 
 type StoredKey = { id: number; uuid: string; device_api_key_hash: string | null };
@@ -22,12 +22,12 @@ export async function verifyDeviceKey(
 ): Promise<boolean> {
   const stored = device.device_api_key_hash;
   if (!stored) return false;
-  const hashes = hashCandidates(config().peppers, 'device-key', key);
+  const hashes = hashCandidates(settings().peppers, 'device-key', key);
   const fits = isBcrypt(stored)
     ? (await mayCompareSlowly(ctx, { code, uuid: device.uuid })) && (await verifyBcrypt(key, stored))
     : hashes.map((hash) => sameSecret(hash, stored)).includes(true);
   const current = hashes[0] as string;
-  const stays = isBcrypt(stored) && config().keepLegacyHashes;
+  const stays = isBcrypt(stored) && settings().keepLegacyHashes;
   if (fits && stored !== current && !stays) {
     await query(
       ctx,

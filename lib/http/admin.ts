@@ -1,5 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { ConfigError, config } from '../config.ts';
+import { sameSecret, sha256Hex } from '../crypto/secrets.ts';
 import {
   adminDisabled,
   insufficientScope,
@@ -8,7 +8,7 @@ import {
   Problem,
   unauthorized,
 } from '../errors.ts';
-import { sameSecret, sha256Hex } from '../secrets.ts';
+import { SettingsError, settings } from '../settings/settings.ts';
 import { type Auth, credentialOf, type Scope } from './auth.ts';
 
 /** Operators' routes. In a file of its own: devices' functions need not carry `jose`. */
@@ -25,7 +25,7 @@ export const admin: Auth = {
  * @throws Problem `admin-disabled`, `unauthorized`, `invalid-admin-credential`, `insufficient-scope`
  */
 async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<string> {
-  const { adminAuth } = config();
+  const { adminAuth } = settings();
   if (!adminAuth) throw new Problem(adminDisabled);
   if (adminAuth === 'none') return gatewaysAdmin(event);
   const token = credentialOf(event);
@@ -47,7 +47,7 @@ function gatewaysAdmin({ requestContext }: APIGatewayProxyEventV2): string {
 type Admin = { actor: string; scopes: Scope[] };
 
 function verifyToken(token: string): Admin {
-  const { adminTokenHashes, adminReadTokenHashes } = config();
+  const { adminTokenHashes, adminReadTokenHashes } = settings();
   const hash = sha256Hex(token);
   // All are compared, so that the time tells nothing of which one it was.
   const writes = adminTokenHashes.map((one) => sameSecret(hash, one)).includes(true);
@@ -97,14 +97,14 @@ async function verifyJwt(token: string): Promise<Admin> {
 /** The issuer’s keys, fetched at the first token and cached by `jose` (it refetches for an unknown key id). */
 let keys: { url: string; find: ReturnType<typeof import('jose').createRemoteJWKSet> } | undefined;
 
-/** @throws ConfigError when one is missing or wrong */
+/** @throws SettingsError when one is missing or wrong */
 function jwtSettings(): { issuer: string; audience: string; jwksUrl: string } {
-  const { issuer, audience, jwksUrl = `${issuer?.replace(/\/$/, '')}/.well-known/jwks.json` } = config().adminJwt;
+  const { issuer, audience, jwksUrl = `${issuer?.replace(/\/$/, '')}/.well-known/jwks.json` } = settings().adminJwt;
   if (!issuer)
-    throw new ConfigError('ADMIN_JWT_ISSUER must be the `iss` of the tokens, e.g. https://login.example.com/');
-  if (!audience) throw new ConfigError('ADMIN_JWT_AUDIENCE must be the `aud` of the tokens, e.g. berth.');
+    throw new SettingsError('ADMIN_JWT_ISSUER must be the `iss` of the tokens, e.g. https://login.example.com/');
+  if (!audience) throw new SettingsError('ADMIN_JWT_AUDIENCE must be the `aud` of the tokens, e.g. berth.');
   if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
-    throw new ConfigError('ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s key set (JWKS).');
+    throw new SettingsError('ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s key set (JWKS).');
   }
   return { issuer, audience, jwksUrl };
 }

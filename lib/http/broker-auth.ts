@@ -1,7 +1,7 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { ConfigError, config } from '../config.ts';
+import { sameSecret, sha256Hex } from '../crypto/secrets.ts';
 import { brokerAuthDisabled, invalidBrokerSecret, Problem, unauthorized } from '../errors.ts';
-import { sameSecret, sha256Hex } from '../secrets.ts';
+import { SettingsError, settings } from '../settings/settings.ts';
 import { type Auth, credentialOf } from './auth.ts';
 
 /** Brokers' routes. In a file of its own, as operators' are. */
@@ -32,10 +32,10 @@ async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<string> {
 
 /** BROKER_AUTH_SECRET_HASH: the secret's SHA-256 in hex, or `new,old` while one succeeds the other. */
 function secretHashes(): string[] {
-  const setting = config().brokerSecretHash;
+  const setting = settings().brokerSecretHash;
   const hashes = setting ? setting.split(',').map((hash) => hash.trim().toLowerCase()) : [];
   if (!hashes.every((hash) => /^[0-9a-f]{64}$/.test(hash))) {
-    throw new ConfigError('BROKER_AUTH_SECRET_HASH must be 64 hex digits: `printf %s "$SECRET" | sha256sum`.');
+    throw new SettingsError('BROKER_AUTH_SECRET_HASH must be 64 hex digits: `printf %s "$SECRET" | sha256sum`.');
   }
   return hashes;
 }

@@ -3,7 +3,7 @@ import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { type FieldError, invalidRequest, missingFields, Problem, type ProblemType, routeNotFound } from '../errors.ts';
 import { log } from '../log.ts';
-import { loadSecrets } from '../secret-store.ts';
+import { loadSecrets } from '../settings/secret-store.ts';
 import { type Auth, credentialOf } from './auth.ts';
 import { parseBody } from './body.ts';
 import { renderProblem } from './problem.ts';

@@ -1,7 +1,7 @@
 import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
-import { ConfigError } from '../config.ts';
 import { brokerNotFound, internal, invalidRequest, Problem } from '../errors.ts';
 import { log } from '../log.ts';
+import { SettingsError } from '../settings/settings.ts';
 
 type PostgresError = { code: string; constraint_name?: string; column_name?: string };
 
@@ -63,7 +63,7 @@ export function renderProblem(
 
 /** Name, SQLSTATE and stack, without the values that a database error quotes. */
 function logUnexpected(cause: unknown, requestId: string): void {
-  if (cause instanceof ConfigError) {
+  if (cause instanceof SettingsError) {
     log.critical('not configured', { requestId, reason: cause.message });
     return;
   }

@@ -1,6 +1,6 @@
 import type { Context as LambdaContext, ScheduledEvent } from 'aws-lambda';
 import type { Context } from '../context.ts';
-import { loadSecrets } from '../secret-store.ts';
+import { loadSecrets } from '../settings/secret-store.ts';
 
 /** Lambda time that a scheduled run leaves unused: what is begun is ended in it. */
 const RESERVE_MS = 60_000;

@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { ACCESS, isAllowed } from './acl.ts';
 import { findMqttUser } from './find-user.ts';
-import type { AclQuestion } from './schema.ts';
+import type { AclQuestion } from './input.ts';
 
 /** Brokers that ask about the subscription alone never ask again about what it brings: that wants leave to read too. */
 const ACTIONS: Record<string, number> = {

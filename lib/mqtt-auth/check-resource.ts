@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { clientIdsOf } from './client-ids.ts';
 import { findMqttUser, type MqttUser } from './find-user.ts';
-import type { ResourceQuestion } from './schema.ts';
+import type { ResourceQuestion } from './input.ts';
 
 /** The exchange that RabbitMQ's MQTT plugin publishes to, unless `mqtt.exchange` says otherwise. */
 export const EXCHANGE = 'amq.topic';

@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { checkAcl } from './check-acl.ts';
 import { EXCHANGE } from './check-resource.ts';
-import type { TopicQuestion } from './schema.ts';
+import type { TopicQuestion } from './input.ts';
 
 const ACTIONS: Record<string, string> = { write: 'publish', read: 'subscribe' };
 

@@ -1,8 +1,8 @@
 import type { Context } from '../context.ts';
-import { verifyMqttPassword } from '../secrets.ts';
+import { verifyMqttPassword } from '../crypto/secrets.ts';
 import { clientIdsOf } from './client-ids.ts';
 import { findMqttUser } from './find-user.ts';
-import type { UserQuestion } from './schema.ts';
+import type { UserQuestion } from './input.ts';
 
 /**
  * Whether who connects may: the password is right, and the device is not another broker's.

@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
 import { findMqttUser } from './find-user.ts';
-import type { VhostQuestion } from './schema.ts';
+import type { VhostQuestion } from './input.ts';
 
 /**
  * Whether a user may enter a virtual host of RabbitMQ: into any, its topics are what binds it.

@@ -1,8 +1,13 @@
-import { type BrokerColumns, getBrokerConfigForDevice, stepsOfDevice, withBrokerLookup } from '../brokers/resolve.ts';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { uuidInUsername } from '../devices/mqtt-reply.ts';
+import {
+  type BrokerColumns,
+  getBrokerConfigForDevice,
+  stepsOfDevice,
+  withBrokerLookup,
+} from '../resolution/resolve.ts';
+import { settings } from '../settings/settings.ts';
 import type { Acl } from './acl.ts';
 
 /** An active row of mqtt_users, its ACLs, and the device that it is of, if it is a device's. */
@@ -29,7 +34,7 @@ export async function findMqttUser(
   brokerId: number | undefined,
 ): Promise<Found> {
   if (!username) return { refusal: 'no username' };
-  const [user] = await withBrokerLookup(config().mqttBrokerUrl, (lookup) => findUser(ctx, username, lookup));
+  const [user] = await withBrokerLookup(settings().mqttBrokerUrl, (lookup) => findUser(ctx, username, lookup));
   if (!user) return { refusal: 'unknown or inactive user' };
   const elsewhere = user.device_uuid !== null && user.broker !== null && user.broker.id !== brokerId;
   if (brokerId !== undefined && elsewhere) return { refusal: `its broker is number ${user.broker?.id}` };

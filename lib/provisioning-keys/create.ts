@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import * as z from 'zod/mini';
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
-import { optionalText, rowId } from '../schema.ts';
-import { hashSecret } from '../secrets.ts';
-import { fleetId } from './schema.ts';
+import { hashSecret } from '../crypto/secrets.ts';
+import { query } from '../database/db.ts';
+import { optionalText, rowId } from '../fields.ts';
+import { settings } from '../settings/settings.ts';
+import { fleetId } from './input.ts';
 
 const wholeNumber = (min: number, max: number, description: string) => {
   const message = `must be a whole number from ${min} to ${max}`;
@@ -27,7 +27,7 @@ export const createKeyBody = z.strictObject({
 export async function createProvisioningKey(ctx: Context, input: z.output<typeof createKeyBody>) {
   const id = randomUUID();
   const key = `prov_${id}_${randomBytes(32).toString('base64url')}`;
-  const keyHash = hashSecret(config().peppers[0], 'provisioning-key', key);
+  const keyHash = hashSecret(settings().peppers[0], 'provisioning-key', key);
   const [row] = await query<{ expires_at: Date }>(
     ctx,
     (sql) => sql`

@@ -1,8 +1,8 @@
-import { config } from '../config.ts';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { hashCandidates, verifyBcrypt } from '../crypto/secrets.ts';
+import { query } from '../database/db.ts';
 import { keyCheckUnfinished, Problem } from '../errors.ts';
-import { hashCandidates, verifyBcrypt } from '../secrets.ts';
+import { settings } from '../settings/settings.ts';
 
 type Row = { id: string; key_hash: string };
 
@@ -21,7 +21,7 @@ export async function findLegacyKey(
   key: string,
   mayCompare: () => Promise<boolean>,
 ): Promise<Row | undefined> {
-  const { peppers, keepLegacyHashes } = config();
+  const { peppers, keepLegacyHashes } = settings();
   const hashes = hashCandidates(peppers, 'provisioning-key', key);
   const [known] = await query<Row>(
     ctx,

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 
 /** The provisioning keys of a fleet, newest first; never a key or its hash. */
 export async function listProvisioningKeys(ctx: Context, fleetId: string) {

@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../db.ts';
+import { query } from '../database/db.ts';
 import { Problem, provisioningKeyNotFound } from '../errors.ts';
-import { optionalText } from '../schema.ts';
+import { optionalText } from '../fields.ts';
 
 export const revokeKeyBody = z.strictObject({ reason: optionalText(1000, 'Why, for the record') });
 

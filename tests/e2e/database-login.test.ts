@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { databaseToken } from '../../lib/database-token.ts';
+import { databaseToken } from '../../lib/database/token.ts';
 import { PEPPER } from '../support/berth.ts';
 import { type Authority, createAuthority } from '../support/certificates.ts';
 import { type IamProxy, type LoginTried, startIamProxy } from '../support/iam-proxy.ts';

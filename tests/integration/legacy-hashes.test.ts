@@ -1,6 +1,6 @@
 import { createSecretKey } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { hashSecret, isBcrypt } from '../../lib/secrets.ts';
+import { hashSecret, isBcrypt } from '../../lib/crypto/secrets.ts';
 import { call } from '../support/api.ts';
 import { type Berth, newDevice, PEPPER, register, setEnv, startBerth } from '../support/berth.ts';
 import { addLegacyRows, createLegacyTables, LEGACY_DEVICE, LEGACY_PROVISIONING_KEY } from '../support/legacy.ts';

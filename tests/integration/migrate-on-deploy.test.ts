@@ -6,10 +6,10 @@ import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { handler } from '../../functions/migrate.ts';
-import { reloadConfig } from '../../lib/config.ts';
-import { closeDatabase } from '../../lib/db.ts';
+import { closeDatabase } from '../../lib/database/db.ts';
+import { migrate } from '../../lib/database/migrate.ts';
 import { log } from '../../lib/log.ts';
-import { migrate } from '../../lib/migrate.ts';
+import { reloadSettings } from '../../lib/settings/settings.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { createDatabase } from '../support/postgres.ts';
@@ -245,7 +245,7 @@ describe('the role that the functions log in as', () => {
       await owner.stop();
     });
     process.env.DATABASE_APP_USER = role;
-    reloadConfig();
+    reloadSettings();
   });
 
   /** From here on the handlers are that role. */

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { MigrationRefused, migrate } from '../../lib/migrate.ts';
-import { isBcrypt, verifyMqttPassword } from '../../lib/secrets.ts';
+import { isBcrypt, verifyMqttPassword } from '../../lib/crypto/secrets.ts';
+import { MigrationRefused, migrate } from '../../lib/database/migrate.ts';
 import { call } from '../support/api.ts';
 import { type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
 import {
@@ -107,7 +107,7 @@ describe('of a later release', () => {
 
 describe('npm run migrate', () => {
   const run = (env: Record<string, string>, ...args: string[]) => {
-    const script = fileURLToPath(new URL('../../local/migrate.ts', import.meta.url));
+    const script = fileURLToPath(new URL('../../tools/migrate.ts', import.meta.url));
     return spawnSync(process.execPath, [script, ...args], { env: { ...process.env, ...env }, encoding: 'utf8' });
   };
 

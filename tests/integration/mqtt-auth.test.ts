@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { closeDatabase, query } from '../../lib/db.ts';
+import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { closeDatabase, query } from '../../lib/database/db.ts';
 import { log } from '../../lib/log.ts';
-import { sha256Hex } from '../../lib/secrets.ts';
 import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 

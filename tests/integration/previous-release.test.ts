@@ -4,9 +4,9 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { migrate } from '../../lib/database/migrate.ts';
 import type { Handler } from '../../lib/http/endpoint.ts';
-import { migrate } from '../../lib/migrate.ts';
-import { migrationHashes } from '../../local/release-bundle.ts';
+import { migrationHashes } from '../../tools/release-bundle.ts';
 import { type Answer, type Call, call, eventFor } from '../support/api.ts';
 import {
   addBroker,
@@ -26,7 +26,7 @@ type Release = {
   keyExchange: Handler;
   deviceMqtt: Handler;
   provisioningKeys: Handler;
-  reloadConfig(): void;
+  reloadSettings(): void;
   closeDatabase(): Promise<void>;
   release: { version: string; migrations: Record<string, string> };
 };
@@ -112,7 +112,7 @@ it('registers without a failure while this release’s migrations are being appl
     await migrate(database.url, { dir });
     await previous.closeDatabase();
     setEnv({ DATABASE_URL: database.url, MQTT_BROKER_URL: 'mqtt://mqtt.example.com' });
-    previous.reloadConfig();
+    previous.reloadSettings();
     const body = { fleetId: 'fleet-a', maxDevices: 10_000 };
     const { key } = (await before('provisioningKeys', 'POST /api/v1/provisioning-keys', { headers: admin, body })).body;
     let isOver = false;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workOnOpenJobs } from '../../lib/bulk-assign/worker.ts';
-import { MAX_INTEGER } from '../../lib/schema.ts';
+import { MAX_INTEGER } from '../../lib/fields.ts';
 import { type Answer, type Call, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, setEnv, startBerth } from '../support/berth.ts';
 import { contextFor, JOBS } from '../support/bulk.ts';

@@ -2,10 +2,10 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { grantToApp } from '../../lib/app-role.ts';
-import { config } from '../../lib/config.ts';
+import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { grantToApp } from '../../lib/database/app-role.ts';
 import { scheduled } from '../../lib/http/scheduled.ts';
-import { sha256Hex } from '../../lib/secrets.ts';
+import { settings } from '../../lib/settings/settings.ts';
 import type { Answer, Call } from '../support/api.ts';
 import { addBroker, type Berth, newDevice, setEnv, startBerth } from '../support/berth.ts';
 import { type Instance, startInstances } from '../support/instances.ts';
@@ -146,7 +146,7 @@ describe('settings that stand in Secrets Manager', () => {
     manager.put(arnOf('scheduled'), SEAL_KEY);
     let seen: unknown;
     const run = scheduled(async () => {
-      seen = config().sealKeys;
+      seen = settings().sealKeys;
     });
     await run({ time: '2026-01-01T00:00:00Z' }, { getRemainingTimeInMillis: () => 70_000 } as never);
     expect(seen).toEqual([{ generation: '1', key: Buffer.from(SEAL_KEY, 'hex') }]);

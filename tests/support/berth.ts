@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
-import { reloadConfig } from '../../lib/config.ts';
-import { closeDatabase } from '../../lib/db.ts';
-import { migrate } from '../../lib/migrate.ts';
-import { sha256Hex } from '../../lib/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { closeDatabase } from '../../lib/database/db.ts';
+import { migrate } from '../../lib/database/migrate.ts';
+import { reloadSettings } from '../../lib/settings/settings.ts';
 import { type Answer, call } from './api.ts';
 import { createDatabase } from './postgres.ts';
 
@@ -69,7 +69,7 @@ export function setEnv(env: Record<string, string>): void {
     ADMIN_TOKEN_HASH: sha256Hex(ADMIN_TOKEN),
     ...env,
   });
-  reloadConfig();
+  reloadSettings();
 }
 
 /** Issues a provisioning key through the API. */

@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import { closeDatabase } from '../../lib/db.ts';
+import { closeDatabase } from '../../lib/database/db.ts';
 import { type Call, call, loadAll } from './api.ts';
 
 type Message = 'stop' | { target: string; options: Call };

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { migrate } from '../../lib/migrate.ts';
+import { migrate } from '../../lib/database/migrate.ts';
 import { freePort } from '../../local/ports.ts';
 import { type Postgres, startPostgres } from '../../local/postgres.ts';
 

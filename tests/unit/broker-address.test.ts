@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { hostProblem, isForbiddenAddress } from '../../lib/brokers/address.ts';
+import { hostProblem, isForbiddenAddress } from '../../lib/mqtt/address.ts';
 
 const LOOPBACK = ['127.0.0.1', '127.255.255.255', '::1', '::ffff:127.0.0.1', '::ffff:7f00:1', '64:ff9b::7f00:1'];
 const NEVER = [

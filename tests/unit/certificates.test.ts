@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { CERTIFICATES_DIR, rdsRoots } from '../../local/rds-certificates.ts';
+import { CERTIFICATES_DIR, rdsRoots } from '../../tools/rds-certificates.ts';
 
 const files = readdirSync(CERTIFICATES_DIR);
 const read = (file: string) => readFileSync(`${CERTIFICATES_DIR}/${file}`, 'utf8');

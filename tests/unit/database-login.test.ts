@@ -1,17 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, expect, it } from 'vitest';
-import { reloadConfig } from '../../lib/config.ts';
-import { databaseTls } from '../../lib/database-login.ts';
+import { databaseTls } from '../../lib/database/login.ts';
+import { reloadSettings } from '../../lib/settings/settings.ts';
 
 const before = { ...process.env };
 afterEach(() => {
   process.env = { ...before };
-  reloadConfig();
+  reloadSettings();
 });
 
 const at = (host: string, env: Record<string, string> = {}) => {
   process.env = { ...before, ...env };
-  reloadConfig();
+  reloadSettings();
   return databaseTls(`postgres://user:password@${host}:5432/berth`);
 };
 const roots = readFileSync(new URL('../../certificates/rds/eu-central-1.pem', import.meta.url), 'utf8');

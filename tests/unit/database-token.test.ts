@@ -1,7 +1,7 @@
 import { Signer } from '@aws-sdk/rds-signer';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { databaseToken } from '../../lib/database-token.ts';
+import { databaseToken } from '../../lib/database/token.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['Date'] });

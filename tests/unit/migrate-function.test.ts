@@ -1,7 +1,7 @@
 import { expect, it, vi } from 'vitest';
 
 const migrateOnDeploy = vi.hoisted(() => vi.fn(async () => []));
-vi.mock('../../lib/migrate-on-deploy.ts', () => ({ migrateOnDeploy }));
+vi.mock('../../lib/database/migrate-on-deploy.ts', () => ({ migrateOnDeploy }));
 const { handler } = await import('../../functions/migrate.ts');
 
 const context = { getRemainingTimeInMillis: () => 60_000 } as never;

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { isAllowed, licencesOf } from '../../local/licences.ts';
-import { runtimeManifest, withoutDevelopment } from '../../local/runtime-packages.ts';
-import { sbom } from '../../local/sbom.ts';
 import pkg from '../../package.json' with { type: 'json' };
+import { isAllowed, licencesOf } from '../../tools/licences.ts';
+import { runtimeManifest, withoutDevelopment } from '../../tools/runtime-packages.ts';
+import { sbom } from '../../tools/sbom.ts';
 
 const { lock } = runtimeManifest();
 const names = licencesOf(lock).map(({ name }) => name);

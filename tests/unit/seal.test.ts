@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ConfigError, readConfig, reloadConfig } from '../../lib/config.ts';
-import { seal, unseal } from '../../lib/seal.ts';
+import { seal, unseal } from '../../lib/crypto/seal.ts';
+import { readSettings, reloadSettings, SettingsError } from '../../lib/settings/settings.ts';
 
 const at = { table: 'mqtt_broker_config', id: 7, column: 'password_sealed' };
 const first = randomBytes(32).toString('base64');
@@ -10,7 +10,7 @@ const good = { DATABASE_URL: 'postgres://localhost/berth', BERTH_PEPPER: 'p'.rep
 
 function useKeys(keys: string): void {
   Object.assign(process.env, good, { BERTH_SEAL_KEY: keys });
-  reloadConfig();
+  reloadSettings();
 }
 beforeEach(() => useKeys(first));
 
@@ -60,15 +60,15 @@ it('without a key nothing is sealed', () => {
 
 describe('BERTH_SEAL_KEY', () => {
   it.each([first, second, `b:${first}, a:${second}`])('may be %s', (value) => {
-    const { sealKeys } = readConfig({ ...good, BERTH_SEAL_KEY: value });
+    const { sealKeys } = readSettings({ ...good, BERTH_SEAL_KEY: value });
     expect(sealKeys.map(({ key }) => key.length)).toEqual(value.split(',').map(() => 32));
   });
 
   it.each(['short', 'x'.repeat(64), `1:${first},1:${second}`, `${first},${second}`, `1:${first},`])(
     'may not be %s',
     (value) => {
-      expect(() => readConfig({ ...good, BERTH_SEAL_KEY: value })).toThrow(ConfigError);
-      expect(() => readConfig({ ...good, BERTH_SEAL_KEY: value })).toThrow('BERTH_SEAL_KEY');
+      expect(() => readSettings({ ...good, BERTH_SEAL_KEY: value })).toThrow(SettingsError);
+      expect(() => readSettings({ ...good, BERTH_SEAL_KEY: value })).toThrow('BERTH_SEAL_KEY');
     },
   );
 });

@@ -9,7 +9,7 @@ import {
   sameSecret,
   verifyBcrypt,
   verifyMqttPassword,
-} from '../../lib/secrets.ts';
+} from '../../lib/crypto/secrets.ts';
 
 const one = { generation: '1', key: createSecretKey('a'.repeat(32), 'utf8') };
 const two = { generation: '2', key: createSecretKey('b'.repeat(32), 'utf8') };

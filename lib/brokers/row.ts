@@ -1,0 +1,69 @@
+import * as z from 'zod/mini';
+import type { Fragment, Sql } from '../database/db.ts';
+import { describeCertificates } from '../mqtt/certificates.ts';
+
+/** A broker as it is listed: the legacy service's columns, then Berth's. */
+export const listedBroker = z.object({
+  id: z.int(),
+  name: z.string(),
+  description: z.nullable(z.string()),
+  protocol: z.string(),
+  host: z.string(),
+  port: z.int(),
+  username: z.nullable(z.string()),
+  use_tls: z.nullable(z.boolean()),
+  client_id_prefix: z.nullable(z.string()),
+  keep_alive: z.nullable(z.int()),
+  clean_session: z.nullable(z.boolean()),
+  reconnect_period: z.nullable(z.int()),
+  connect_timeout: z.nullable(z.int()),
+  is_active: z.nullable(z.boolean()),
+  is_default: z.nullable(z.boolean()),
+  broker_type: z.nullable(z.string()),
+  extra_config: z.nullable(z.record(z.string(), z.unknown())),
+  created_at: z.nullable(z.string()),
+  updated_at: z.nullable(z.string()),
+  last_connected_at: z.nullable(z.string()),
+  accepts_new_devices: z.boolean(),
+  region: z.nullable(z.string()),
+  allocation_weight: z.int(),
+});
+
+const certificate = z.object({ subject: z.string(), issuer: z.string(), expires_at: z.string() });
+
+/** One broker: what is listed, and what is long. Of its secrets only whether they are there. */
+export const oneBroker = z.extend(listedBroker, {
+  ca_cert: z.nullable(z.string()),
+  client_cert: z.nullable(z.string()),
+  verify_certificate: z.nullable(z.boolean()),
+  has_password: z.boolean().check(z.meta({ description: 'Whether the connection test has a password to send' })),
+  has_client_key: z.boolean(),
+  ca_cert_info: z.nullable(z.array(certificate)),
+  client_cert_info: z.nullable(z.array(certificate)),
+});
+
+/** SQL for the columns of {@link listedBroker}, of the table or alias `b`. */
+export function listedColumns(sql: Sql): Fragment {
+  return sql`
+    b.id, b.name, b.description, b.protocol, b.host, b.port, b.username, b.use_tls, b.client_id_prefix, b.keep_alive,
+    b.clean_session, b.reconnect_period, b.connect_timeout, b.is_active, b.is_default, b.broker_type, b.extra_config,
+    b.created_at at time zone 'utc' as created_at, b.updated_at at time zone 'utc' as updated_at,
+    b.last_connected_at at time zone 'utc' as last_connected_at, b.accepts_new_devices, b.region, b.allocation_weight`;
+}
+
+/** SQL for the columns that {@link formatBroker} makes one broker's reply of. Secrets are not selected at all. */
+export function oneColumns(sql: Sql): Fragment {
+  return sql`
+    ${listedColumns(sql)}, b.ca_cert, b.client_cert, b.verify_certificate, b.password_sealed is not null as has_password,
+    (b.client_key_sealed is not null or b.client_key is not null) as has_client_key`;
+}
+
+export type OneRow = { id: number; ca_cert: string | null; client_cert: string | null };
+
+export function formatBroker<Row extends OneRow>(row: Row) {
+  return {
+    ...row,
+    ca_cert_info: describeCertificates(row.ca_cert),
+    client_cert_info: describeCertificates(row.client_cert),
+  };
+}
