@@ -24,7 +24,9 @@ function portNumber(name: string, text: string): number {
   const port = Number(text);
   if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
   const example = name === 'PORT' ? '4002' : '5883,5884';
-  throw new UserError(`${name} has "${text}" in it, which is no port: use numbers from 1 to 65535, such as ${example}.`);
+  throw new UserError(
+    `${name} has "${text}" in it, which is no port: use numbers from 1 to 65535, such as ${example}.`,
+  );
 }
 
 /**
