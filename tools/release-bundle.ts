@@ -34,8 +34,8 @@ async function bundleRelease(root: string): Promise<void> {
         export { handler as keyExchange } from './functions/key-exchange.ts';
         export { handler as deviceMqtt } from './functions/device-mqtt.ts';
         export { handler as provisioningKeys } from './functions/provisioning-keys.ts';
-        export { reloadSettings } from './lib/config.ts';
-        export { closeDatabase } from './lib/db.ts';
+        export { reloadSettings } from './lib/settings/settings.ts';
+        export { closeDatabase } from './lib/database/db.ts';
         export const release = ${release};`,
       resolveDir: root,
       sourcefile: 'release.ts',

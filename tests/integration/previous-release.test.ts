@@ -26,7 +26,8 @@ type Release = {
   keyExchange: Handler;
   deviceMqtt: Handler;
   provisioningKeys: Handler;
-  reloadSettings(): void;
+  /** The name that this function had then. */
+  reloadConfig(): void;
   closeDatabase(): Promise<void>;
   release: { version: string; migrations: Record<string, string> };
 };
@@ -112,7 +113,7 @@ it('registers without a failure while this release’s migrations are being appl
     await migrate(database.url, { dir });
     await previous.closeDatabase();
     setEnv({ DATABASE_URL: database.url, MQTT_BROKER_URL: 'mqtt://mqtt.example.com' });
-    previous.reloadSettings();
+    previous.reloadConfig();
     const body = { fleetId: 'fleet-a', maxDevices: 10_000 };
     const { key } = (await before('provisioningKeys', 'POST /api/v1/provisioning-keys', { headers: admin, body })).body;
     let isOver = false;

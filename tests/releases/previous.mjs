@@ -1,4 +1,31 @@
 // Berth 0.1.0 as it was released; `npm run release:bundle` made it. Not to be edited.
+var __defProp = Object.defineProperty;
+var __getOwnPropNames = Object.getOwnPropertyNames;
+var __esm = (fn, res, err) => function __init() {
+  if (err) throw err[0];
+  try {
+    return fn && (res = (0, fn[__getOwnPropNames(fn)[0]])(fn = 0)), res;
+  } catch (e) {
+    throw err = [e], e;
+  }
+};
+var __export = (target, all) => {
+  for (var name in all)
+    __defProp(target, name, { get: all[name], enumerable: true });
+};
+
+// lib/bcrypt.ts
+var bcrypt_exports = {};
+__export(bcrypt_exports, {
+  compare: () => compare,
+  hash: () => hash
+});
+import { compare, hash } from "bcryptjs";
+var init_bcrypt = __esm({
+  "lib/bcrypt.ts"() {
+    "use strict";
+  }
+});
 
 // lib/log.ts
 import { Logger } from "@aws-lambda-powertools/logger";
@@ -6,14 +33,26 @@ var log = new Logger({ serviceName: "berth" });
 
 // lib/metrics.ts
 import { Metrics, MetricUnit } from "@aws-lambda-powertools/metrics";
-var metrics = new Metrics({ namespace: "Berth", serviceName: "berth" });
+var NAMES = { namespace: "Berth" };
+var metrics = new Metrics(NAMES);
+var byDimensions = /* @__PURE__ */ new Map();
 function count(name, dimensions = {}) {
-  const metric = metrics.singleMetric();
-  metric.addDimensions(dimensions);
+  const key = JSON.stringify(dimensions);
+  const metric = byDimensions.get(key) ?? new Metrics({ ...NAMES, defaultDimensions: dimensions });
+  byDimensions.set(key, metric);
   metric.addMetric(name, MetricUnit.Count, 1);
+  metric.publishStoredMetrics();
 }
 
 // lib/brokers/resolve.ts
+function stepsOfDevice(sql, device) {
+  return {
+    device: sql`(select mqtt_broker_id from ${device})`,
+    provisioningKey: sql`(
+      select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from ${device}))`,
+    isNew: sql`false`
+  };
+}
 function getBrokerConfigForDevice(sql, steps) {
   if (!steps) return sql`select null::text as broker_source, null::json as broker where false`;
   return sql`
@@ -61,35 +100,99 @@ async function withBrokerLookup(environmentUrl, run) {
 }
 
 // lib/config.ts
+import { createSecretKey } from "node:crypto";
 var ConfigError = class extends Error {
   name = "ConfigError";
 };
+var NotSetError = class extends ConfigError {
+};
+var SECRETS = [
+  "BERTH_PEPPER",
+  "BERTH_SEAL_KEY",
+  "ADMIN_TOKEN_HASH",
+  "ADMIN_READ_TOKEN_HASH",
+  "BROKER_AUTH_SECRET_HASH"
+];
 var loaded;
+var secrets = {};
 function config() {
-  loaded ??= readConfig(process.env);
+  loaded ??= settingsOf({ ...process.env, ...secrets });
   return loaded;
 }
 function reloadConfig() {
   loaded = void 0;
+  secrets = {};
 }
-function readConfig(env) {
-  const adminAuth = oneOf(env, "ADMIN_AUTH", ["token", "jwt", "none"], void 0);
-  return Object.freeze({
-    databaseUrl: readDatabaseUrl(env),
-    databaseCa: env.DATABASE_CA || void 0,
-    databasePrepare: flag(env, "DATABASE_PREPARE", true),
-    peppers: readPeppers(required(env, "BERTH_PEPPER", "at least 32 random characters")),
-    sealKeys: readSealKeys(env.BERTH_SEAL_KEY),
-    isLocalStack: env.BERTH_STAGE === "local",
-    mqttBrokerUrl: readBrokerUrl(env.MQTT_BROKER_URL),
-    mqttPasswordHash: oneOf(env, "MQTT_PASSWORD_HASH", ["pbkdf2", "bcrypt"], "pbkdf2"),
-    autoAssignBroker: flag(env, "AUTO_ASSIGN_BROKER", false),
-    adminAuth,
-    adminTokenHash: adminAuth === "token" ? readTokenHash(env, "ADMIN_TOKEN_HASH") : void 0,
-    adminReadTokenHash: adminAuth === "token" && env.ADMIN_READ_TOKEN_HASH ? readTokenHash(env, "ADMIN_READ_TOKEN_HASH") : void 0,
-    adminJwt: adminAuth === "jwt" ? readAdminJwt(env) : void 0,
-    brokerSecretHash: env.BROKER_AUTH_SECRET_HASH
+function secretArns() {
+  return SECRETS.flatMap((name) => {
+    const arn = process.env[`${name}_ARN`];
+    return arn && !process.env[name] ? [[name, arn]] : [];
   });
+}
+function secretsTtlMs() {
+  return 1e3 * (Number(process.env.SECRETS_TTL_SECONDS) || 300);
+}
+function useSecrets(values) {
+  if (SECRETS.every((name) => values[name] === secrets[name])) return;
+  loaded = settingsOf({ ...process.env, ...values });
+  secrets = values;
+}
+function settingsOf(env) {
+  const settings = {};
+  for (const [name, read] of Object.entries(readersOf(env))) {
+    let get = read;
+    try {
+      const value = read();
+      get = () => value;
+    } catch (error) {
+      if (!(error instanceof NotSetError)) throw error;
+    }
+    Object.defineProperty(settings, name, { get, enumerable: true });
+  }
+  return Object.freeze(settings);
+}
+function readersOf(env) {
+  const adminAuth = () => oneOf(env, "ADMIN_AUTH", ["token", "jwt", "none"], void 0);
+  const tokenHashes = (name) => adminAuth() === "token" ? readTokenHashes(env, name) : [];
+  return {
+    database: () => readDatabase(env),
+    databaseCa: () => env.DATABASE_CA || void 0,
+    databasePrepare: () => flag(env, "DATABASE_PREPARE", true),
+    databaseAppUser: () => env.DATABASE_APP_USER || void 0,
+    peppers: () => readPeppers(required(env, "BERTH_PEPPER", "at least 32 random characters")),
+    sealKeys: () => readSealKeys(env.BERTH_SEAL_KEY),
+    isLocalStack: () => env.BERTH_STAGE === "local",
+    mqttBrokerUrl: () => readBrokerUrl(env.MQTT_BROKER_URL),
+    mqttPasswordHash: () => oneOf(env, "MQTT_PASSWORD_HASH", ["pbkdf2", "bcrypt"], "pbkdf2"),
+    autoAssignBroker: () => flag(env, "AUTO_ASSIGN_BROKER", false),
+    keepLegacyHashes: () => oneOf(env, "LEGACY_HASHES", ["upgrade", "keep"], "upgrade") === "keep",
+    adminAuth,
+    adminTokenHashes: () => tokenHashes("ADMIN_TOKEN_HASH"),
+    adminReadTokenHashes: () => env.ADMIN_READ_TOKEN_HASH ? tokenHashes("ADMIN_READ_TOKEN_HASH") : [],
+    adminJwt: () => ({
+      issuer: env.ADMIN_JWT_ISSUER,
+      audience: env.ADMIN_JWT_AUDIENCE,
+      jwksUrl: env.ADMIN_JWT_JWKS_URL || void 0
+    }),
+    brokerSecretHash: () => env.BROKER_AUTH_SECRET_HASH
+  };
+}
+function readDatabase(env) {
+  const isIam = oneOf(env, "DATABASE_AUTH", ["iam"], void 0) !== void 0;
+  const secretArn = env.DATABASE_SECRET_ARN;
+  if (env.DATABASE_URL || !(secretArn || isIam)) return { by: "url", url: readDatabaseUrl(env) };
+  const host = env.DATABASE_HOST;
+  const port = env.DATABASE_PORT || "5432";
+  const name = env.DATABASE_NAME || "berth";
+  if (secretArn) return { by: "secret", secretArn, host, port, name };
+  const needed = (name2) => required(env, name2, "there with DATABASE_AUTH=iam");
+  const aws = {
+    region: needed("AWS_REGION"),
+    accessKeyId: needed("AWS_ACCESS_KEY_ID"),
+    secretAccessKey: needed("AWS_SECRET_ACCESS_KEY"),
+    sessionToken: env.AWS_SESSION_TOKEN
+  };
+  return { by: "iam", user: needed("DATABASE_USER"), host: needed("DATABASE_HOST"), port, name, aws };
 }
 function readDatabaseUrl(env) {
   const form = "postgres://user:password@host:5432/database";
@@ -102,9 +205,10 @@ function readDatabaseUrl(env) {
   }
   return value;
 }
+var GENERATION = /^\s*(?:([A-Za-z0-9]{1,16}):)?(.*?)\s*$/;
 function readPeppers(value) {
   const peppers = value.split(",").map((part, index, all) => {
-    const [, generation, secret] = /^\s*(?:([A-Za-z0-9]{1,16}):)?(.*?)\s*$/.exec(part) ?? [];
+    const [, generation, secret] = GENERATION.exec(part) ?? [];
     if (!secret || secret.length < 32) {
       throw new ConfigError(
         "BERTH_PEPPER is too short: use at least 32 random characters, e.g. `openssl rand -hex 32`."
@@ -115,7 +219,7 @@ function readPeppers(value) {
         "BERTH_PEPPER with several secrets needs a generation before each: `2:new,1:old`, current first."
       );
     }
-    return { generation: generation ?? String(index + 1), secret };
+    return { generation: generation ?? String(index + 1), key: createSecretKey(secret, "utf8") };
   });
   if (new Set(peppers.map(({ generation }) => generation)).size < peppers.length) {
     throw new ConfigError("BERTH_PEPPER names one generation twice.");
@@ -124,7 +228,7 @@ function readPeppers(value) {
 }
 function readSealKeys(value) {
   const keys2 = (value ? value.split(",") : []).map((part) => {
-    const [, generation = "1", text2 = ""] = /^\s*(?:([A-Za-z0-9]{1,16}):)?(.*?)\s*$/.exec(part) ?? [];
+    const [, generation = "1", text2 = ""] = GENERATION.exec(part) ?? [];
     return { generation, key: Buffer.from(text2, /^[0-9a-f]{64}$/i.test(text2) ? "hex" : "base64") };
   });
   if (keys2.some(({ key }) => key.length !== 32) || new Set(keys2.map((one) => one.generation)).size < keys2.length) {
@@ -134,21 +238,12 @@ function readSealKeys(value) {
   }
   return keys2;
 }
-function readTokenHash(env, name) {
-  const hash = required(env, name, "the SHA-256 of the admin token in hex").toLowerCase();
-  if (!/^[0-9a-f]{64}$/.test(hash)) {
+function readTokenHashes(env, name) {
+  const hashes = required(env, name, "the SHA-256 of the admin token in hex").toLowerCase().split(/\s*,\s*/);
+  if (!hashes.every((hash2) => /^[0-9a-f]{64}$/.test(hash2))) {
     throw new ConfigError(`${name} must be 64 hex digits: \`printf %s "$TOKEN" | sha256sum\`.`);
   }
-  return hash;
-}
-function readAdminJwt(env) {
-  const issuer = required(env, "ADMIN_JWT_ISSUER", "the `iss` of the tokens, e.g. https://login.example.com/");
-  const audience = required(env, "ADMIN_JWT_AUDIENCE", "the `aud` of the tokens, e.g. berth");
-  const jwksUrl = env.ADMIN_JWT_JWKS_URL || `${issuer.replace(/\/$/, "")}/.well-known/jwks.json`;
-  if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
-    throw new ConfigError("ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s key set (JWKS).");
-  }
-  return { issuer, audience, jwksUrl };
+  return hashes;
 }
 function readBrokerUrl(value) {
   if (!value) return void 0;
@@ -159,7 +254,7 @@ function readBrokerUrl(value) {
 }
 function required(env, name, example) {
   const value = env[name];
-  if (!value) throw new ConfigError(`${name} is not set: it must be ${example}.`);
+  if (!value) throw new NotSetError(`${name} is not set: it must be ${example}.`);
   return value;
 }
 function flag(env, name, fallback) {
@@ -177,6 +272,99 @@ function oneOf(env, name, allowed, fallback) {
 // lib/db.ts
 import { connect } from "node:net";
 import postgres from "postgres";
+
+// lib/database-login.ts
+import { readFileSync } from "node:fs";
+
+// lib/database-token.ts
+import { createHmac as createHmac2 } from "node:crypto";
+
+// lib/secrets.ts
+import {
+  createHash,
+  createHmac,
+  createSecretKey as createSecretKey2,
+  hkdfSync,
+  pbkdf2,
+  pbkdf2Sync,
+  randomBytes,
+  timingSafeEqual
+} from "node:crypto";
+import { promisify } from "node:util";
+var pbkdf2Async = promisify(pbkdf2);
+var BCRYPT_MAX_BYTES = 72;
+var LEGACY_BCRYPT_COST = 10;
+var PBKDF2 = { digest: "sha512", iterations: 100, saltBytes: 12, keyBytes: 64 };
+function hmac(pepper, label, secret) {
+  return createHmac("sha256", pepper.key).update(label).update(secret).digest();
+}
+function hashSecret(pepper, label, secret) {
+  return `${pepper.generation}$${hmac(pepper, label, secret).toString("base64url")}`;
+}
+function hashCandidates(peppers, label, secret) {
+  return peppers.map((pepper) => hashSecret(pepper, label, secret));
+}
+function newMqttSalt(pepper) {
+  return `${pepper.generation}$${randomBytes(16).toString("base64url")}`;
+}
+function deriveMqttPassword(peppers, deviceKey2, salt) {
+  const pepper = peppers.find(({ generation }) => salt.startsWith(`${generation}$`));
+  if (!pepper) return void 0;
+  const input = createSecretKey2(hmac(pepper, "mqtt-password", deviceKey2));
+  const key = hkdfSync("sha256", input, salt, "berth mqtt password", 32);
+  return Buffer.from(key).toString("base64url");
+}
+async function hashMqttPassword(password, form) {
+  if (form === "bcrypt") return (await Promise.resolve().then(() => (init_bcrypt(), bcrypt_exports))).hash(password, 4);
+  const salt = randomBytes(PBKDF2.saltBytes);
+  const key = pbkdf2Sync(password, salt, PBKDF2.iterations, PBKDF2.keyBytes, PBKDF2.digest);
+  return `PBKDF2$${PBKDF2.digest}$${PBKDF2.iterations}$${salt.toString("base64")}$${key.toString("base64")}`;
+}
+async function hashAsLegacy(deviceKey2) {
+  if (Buffer.byteLength(deviceKey2) > BCRYPT_MAX_BYTES) return void 0;
+  return (await Promise.resolve().then(() => (init_bcrypt(), bcrypt_exports))).hash(deviceKey2, LEGACY_BCRYPT_COST);
+}
+function isBcrypt(hash2) {
+  return /^\$2[aby]\$/.test(hash2);
+}
+async function verifyBcrypt(secret, hash2) {
+  if (Buffer.byteLength(secret) > BCRYPT_MAX_BYTES) return false;
+  return (await Promise.resolve().then(() => (init_bcrypt(), bcrypt_exports))).compare(secret, hash2);
+}
+function sameSecret(a, b) {
+  const [left, right] = [a, b].map((text2) => createHash("sha256").update(text2).digest());
+  return timingSafeEqual(left, right);
+}
+function sha256Hex(text2) {
+  return createHash("sha256").update(text2).digest("hex");
+}
+
+// lib/database-token.ts
+function databaseToken({ host, port, user, aws }, now = /* @__PURE__ */ new Date()) {
+  const time = now.toISOString().replace(/[-:]|\.\d+/g, "");
+  const scope = [time.slice(0, 8), aws.region, "rds-db", "aws4_request"];
+  const query2 = Object.entries({
+    Action: "connect",
+    DBUser: user,
+    "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+    "X-Amz-Credential": [aws.accessKeyId, ...scope].join("/"),
+    "X-Amz-Date": time,
+    "X-Amz-Expires": "900",
+    ...aws.sessionToken ? { "X-Amz-Security-Token": aws.sessionToken } : {},
+    "X-Amz-SignedHeaders": "host"
+  }).map(([name, value]) => `${name}=${encode(value)}`);
+  const request = ["GET", "/", query2.join("&"), `host:${host}:${port}`, "", "host", sha256Hex("")].join("\n");
+  const toSign = ["AWS4-HMAC-SHA256", time, scope.join("/"), sha256Hex(request)].join("\n");
+  const key = scope.reduce(hmac2, `AWS4${aws.secretAccessKey}`);
+  const signature = `X-Amz-Signature=${hmac2(key, toSign).toString("hex")}`;
+  return `${host}:${port}/?${[...query2, signature].sort().join("&")}`;
+}
+function encode(text2) {
+  return encodeURIComponent(text2).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+function hmac2(key, text2) {
+  return createHmac2("sha256", key).update(text2).digest();
+}
 
 // lib/errors.ts
 var malformedJson = {
@@ -341,6 +529,12 @@ var keyCheckUnfinished = {
   title: "Key check unfinished",
   help: "A legacy key is being compared with those not yet upgraded. Repeat the request after Retry-After; it goes on from there."
 };
+var settingsUnavailable = {
+  code: "settings-unavailable",
+  status: 503,
+  title: "Settings unavailable",
+  help: "Secrets Manager gives no answer. Repeat the same request after Retry-After."
+};
 var databaseUnavailable = {
   code: "database-unavailable",
   status: 503,
@@ -365,6 +559,111 @@ var Problem = class extends Error {
     this.extra = options.extra ?? {};
   }
 };
+function passingProblem(type, cause) {
+  return new Problem(type, void 0, { retryAfterSeconds: 1 + Math.floor(Math.random() * 5), cause });
+}
+
+// lib/secret-store.ts
+var PATIENCE_MS = 2e3;
+var RETRY_MS = 1e4;
+var cache = /* @__PURE__ */ new Map();
+var used;
+var client;
+async function loadSecrets(deadline) {
+  const arns = secretArns();
+  if (arns.length === 0) return;
+  const values = await Promise.all(arns.map(([, arn]) => readSecret(arn, deadline)));
+  try {
+    useSecrets(Object.fromEntries(arns.map(([name], i) => [name, values[i]])));
+    used = values;
+  } catch (error) {
+    if (!used) throw error;
+    log.error("secret not usable", { reason: error.message });
+    count("SecretNotUsable");
+    for (const [i, [, arn]] of arns.entries()) cache.get(arn).value = used[i];
+  }
+}
+async function readSecret(arn, deadline) {
+  const cached = cache.get(arn);
+  if (!cached) return renewSecret(arn, deadline);
+  if (Date.now() < cached.lookAgainAt) return cached.value;
+  return renewSecret(arn, Math.min(deadline, Date.now() + PATIENCE_MS)).catch(() => {
+    cached.lookAgainAt = Date.now() + RETRY_MS;
+    return cached.value;
+  });
+}
+async function renewSecret(arn, deadline) {
+  const lookAgainAt = Date.now() + secretsTtlMs();
+  try {
+    const value = await fetchSecret(arn, "AWSCURRENT", deadline);
+    cache.set(arn, { value, lookAgainAt });
+    return value;
+  } catch (cause) {
+    log.error("secret unavailable", { arn, reason: cause.message });
+    count("SecretUnavailable");
+    throw passingProblem(settingsUnavailable, cause);
+  }
+}
+function pendingSecret(arn, deadline) {
+  return fetchSecret(arn, "AWSPENDING", deadline).catch(() => void 0);
+}
+async function fetchSecret(arn, stage, deadline) {
+  const { GetSecretValueCommand, SecretsManagerClient } = await import("@aws-sdk/client-secrets-manager");
+  client ??= new SecretsManagerClient({ requestHandler: { connectionTimeout: 1e3 } });
+  const command = new GetSecretValueCommand({ SecretId: arn, VersionStage: stage });
+  const abortSignal = AbortSignal.timeout(Math.max(0, deadline - Date.now()));
+  const value = (await client.send(command, { abortSignal })).SecretString?.trim();
+  if (!value) throw new ConfigError("empty");
+  return value;
+}
+
+// lib/database-login.ts
+var MAX_TOKENS = 2;
+async function databaseLogin(deadline) {
+  const { database } = config();
+  if (database.by === "url") return database.url;
+  if (database.by === "iam") return urlOf({ ...database, password: databaseToken(database) });
+  return secretUrl(database, await readSecret(database.secretArn, deadline));
+}
+async function anotherLogin(deadline, refused) {
+  const { database } = config();
+  if (database.by === "url") return void 0;
+  if (database.by === "iam") return refused.length < MAX_TOKENS ? databaseLogin(deadline) : void 0;
+  const current = secretUrl(database, await renewSecret(database.secretArn, deadline));
+  if (!refused.includes(current)) return current;
+  const next = await pendingSecret(database.secretArn, deadline);
+  const pending = next && secretUrl(database, next);
+  return pending && !refused.includes(pending) ? pending : void 0;
+}
+function databaseTls(url) {
+  const { hostname } = new URL(url);
+  if (["localhost", "127.0.0.1", "[::1]", ""].includes(hostname)) return false;
+  const ca = config().databaseCa ?? rdsRoots(hostname);
+  return { rejectUnauthorized: true, ...ca ? { ca } : {} };
+}
+function rdsRoots(hostname) {
+  const [, region] = /\.([a-z0-9-]+)\.rds\.amazonaws\.com$/.exec(hostname) ?? [];
+  if (!region || hostname.includes(".proxy-")) return void 0;
+  try {
+    return readFileSync(new URL(`../certificates/rds/${region}.pem`, import.meta.url), "utf8");
+  } catch (cause) {
+    throw new ConfigError(`There are no certificates for RDS in ${region}: set DATABASE_CA.`, { cause });
+  }
+}
+function secretUrl(database, secret) {
+  try {
+    const { username: user, password, host = database.host, port = database.port, dbname } = JSON.parse(secret);
+    if (user && password && host) return urlOf({ user, password, host, port, name: dbname ?? database.name });
+  } catch {
+  }
+  throw new ConfigError("DATABASE_SECRET_ARN must name JSON with username, password and, without DATABASE_HOST, host.");
+}
+function urlOf({ user, password, host, port, name }) {
+  const [login, secret, database] = [user, password, name].map(encodeURIComponent);
+  const url = `postgres://${login}:${secret}@${host}:${port}/${database}`;
+  if (!URL.canParse(url)) throw new ConfigError("DATABASE_HOST and DATABASE_PORT name no host and port.");
+  return url;
+}
 
 // lib/db.ts
 var MAX_RETRIES = 3;
@@ -377,21 +676,20 @@ var CONNECTION_LOST = /* @__PURE__ */ new Set([
   ...["57P01", "57P02", "57P03", "53300", "25006", "08000", "08003", "08006"]
 ]);
 var ROLLED_BACK = /* @__PURE__ */ new Set(["40P01", "40001", "55P03", "57014"]);
+var LOGIN_REFUSED = /* @__PURE__ */ new Set(["28000", "28P01"]);
 var DeadlineError = class extends Error {
   code = "DEADLINE";
 };
 var ClosedError = class extends Error {
   code = "CONNECTION_CLOSED";
 };
-var client;
+var client2;
 var lastUsed = 0;
 async function query(ctx, statement) {
   for (let attempt = 0; ; attempt++) {
     try {
       await wakeUp(ctx.deadline);
-      const rows = await answerOf(connection(), statement, ctx.deadline);
-      lastUsed = Date.now();
-      return rows;
+      return await answer(statement, ctx.deadline);
     } catch (error) {
       const code = codeOf(error);
       const lost = CONNECTION_LOST.has(code) || error instanceof DeadlineError;
@@ -406,15 +704,33 @@ async function query(ctx, statement) {
   }
 }
 async function closeDatabase() {
-  const old = client;
-  client = void 0;
+  const old = client2;
+  client2 = void 0;
   await old?.sql.end({ timeout: 1 });
 }
-function connection() {
-  if (client) return client;
-  const { databaseUrl, databaseCa, databasePrepare } = config();
+async function answer(statement, deadline, login, refused = []) {
+  const used2 = client2 ?? connection(login ?? await databaseLogin(deadline));
+  try {
+    const rows = await answerOf(used2, statement, deadline);
+    lastUsed = Date.now();
+    return rows;
+  } catch (error) {
+    const code = codeOf(error);
+    if (!LOGIN_REFUSED.has(code)) throw error;
+    discard();
+    const tried = [...refused, used2.login];
+    log.warn("database login refused", { code, tried: tried.length });
+    count("DatabaseLoginRefused");
+    const other = await anotherLogin(deadline, tried);
+    if (!other) throw config().database.by === "url" ? error : unavailable(error);
+    return answer(statement, deadline, other, tried);
+  }
+}
+function connection(login) {
+  if (client2) return client2;
+  const { databasePrepare } = config();
   const waiting = /* @__PURE__ */ new Set();
-  const sql = postgres(databaseUrl, {
+  const sql = postgres(login, {
     max: 1,
     fetch_types: false,
     prepare: databasePrepare,
@@ -422,20 +738,20 @@ function connection() {
     idle_timeout: 0,
     max_lifetime: 600,
     target_session_attrs: "read-write",
-    ssl: isLocal(databaseUrl) ? false : { rejectUnauthorized: true, ...databaseCa ? { ca: databaseCa } : {} },
+    ssl: databaseTls(login),
     connection: { application_name: "berth" },
     onnotice: () => {
     },
     onclose: () => {
-      if (client?.sql === sql) client = void 0;
+      if (client2?.sql === sql) client2 = void 0;
       for (const reject of waiting) reject(new ClosedError("connection closed"));
     },
     // Not among its types.
     ...{ socket: openOnce() }
   });
-  client = { sql, waiting };
+  client2 = { sql, login, waiting };
   lastUsed = Date.now();
-  return client;
+  return client2;
 }
 function openOnce() {
   let isOpened = false;
@@ -446,16 +762,16 @@ function openOnce() {
   };
 }
 async function wakeUp(deadline) {
-  if (!client || Date.now() - lastUsed < IDLE_MS) return;
+  if (!client2 || Date.now() - lastUsed < IDLE_MS) return;
   try {
-    await answerOf(client, (sql) => sql`select 1`, Math.min(deadline, Date.now() + PING_MS));
+    await answerOf(client2, (sql) => sql`select 1`, Math.min(deadline, Date.now() + PING_MS));
   } catch {
     discard();
   }
 }
 function discard() {
-  const old = client;
-  client = void 0;
+  const old = client2;
+  client2 = void 0;
   old?.sql.end({ timeout: 0 }).catch(() => {
   });
 }
@@ -473,102 +789,60 @@ async function answerOf({ sql, waiting }, statement, deadline) {
 function unavailable(cause) {
   log.error("database unavailable", { code: codeOf(cause) });
   count("DatabaseUnavailable");
-  return new Problem(databaseUnavailable, void 0, {
-    retryAfterSeconds: 1 + Math.floor(Math.random() * 5),
-    cause
-  });
+  return passingProblem(databaseUnavailable, cause);
 }
 function codeOf(error) {
   return String(error?.code ?? "");
 }
-function isLocal(databaseUrl) {
-  const { hostname } = new URL(databaseUrl);
-  return ["localhost", "127.0.0.1", "[::1]", ""].includes(hostname);
-}
-
-// lib/secrets.ts
-import { createHash, createHmac, hkdfSync, pbkdf2, randomBytes, timingSafeEqual } from "node:crypto";
-import { promisify } from "node:util";
-var pbkdf2Async = promisify(pbkdf2);
-var BCRYPT_MAX_BYTES = 72;
-var PBKDF2 = { digest: "sha512", iterations: 100, saltBytes: 12, keyBytes: 64 };
-function hmac(pepper, label, secret) {
-  return createHmac("sha256", pepper.secret).update(label).update(secret).digest();
-}
-function hashSecret(pepper, label, secret) {
-  return `${pepper.generation}$${hmac(pepper, label, secret).toString("base64url")}`;
-}
-function hashCandidates(peppers, label, secret) {
-  return peppers.map((pepper) => hashSecret(pepper, label, secret));
-}
-function newMqttSalt(pepper) {
-  return `${pepper.generation}$${randomBytes(16).toString("base64url")}`;
-}
-function deriveMqttPassword(peppers, deviceKey2, salt) {
-  const pepper = peppers.find(({ generation }) => salt.startsWith(`${generation}$`));
-  if (!pepper) return void 0;
-  const key = hkdfSync("sha256", hmac(pepper, "mqtt-password", deviceKey2), salt, "berth mqtt password", 32);
-  return Buffer.from(key).toString("base64url");
-}
-async function hashMqttPassword(password, form) {
-  if (form === "bcrypt") return (await import("bcryptjs")).hash(password, 4);
-  const salt = randomBytes(PBKDF2.saltBytes);
-  const key = await pbkdf2Async(password, salt, PBKDF2.iterations, PBKDF2.keyBytes, PBKDF2.digest);
-  return `PBKDF2$${PBKDF2.digest}$${PBKDF2.iterations}$${salt.toString("base64")}$${key.toString("base64")}`;
-}
-function isBcrypt(hash) {
-  return /^\$2[aby]\$/.test(hash);
-}
-async function verifyBcrypt(secret, hash) {
-  if (Buffer.byteLength(secret) > BCRYPT_MAX_BYTES) return false;
-  return (await import("bcryptjs")).compare(secret, hash);
-}
-function sameSecret(a, b) {
-  const [left, right] = [a, b].map((text2) => createHash("sha256").update(text2).digest());
-  return timingSafeEqual(left, right);
-}
-function sha256Hex(text2) {
-  return createHash("sha256").update(text2).digest("hex");
-}
 
 // lib/provisioning-keys/find-legacy.ts
 async function findLegacyKey(ctx, key, mayCompare) {
-  const hashes = hashCandidates(config().peppers, "provisioning-key", key);
+  const { peppers, keepLegacyHashes } = config();
+  const hashes = hashCandidates(peppers, "provisioning-key", key);
   const [known] = await query(
     ctx,
     (sql) => sql`select id::text, key_hash from provisioning_keys
                  where key_hash = any(string_to_array(${hashes.join(",")}, ',')) limit 1`
   );
-  if (known) return known.id;
+  if (known) return known;
   const rows = await query(
     ctx,
     (sql) => sql`select id::text, key_hash from provisioning_keys
                  where key_hash like '$2%' and is_active and expires_at > now() at time zone 'utc'
                  order by last_used_at desc nulls last`
   );
-  if (rows.length === 0 || !await mayCompare()) return void 0;
-  const fitting = await compareAll(ctx, key, hashes[0], rows);
-  if (!fitting) return void 0;
+  const keyHash = hashes[0];
+  const seen = comparisonsOf(keyHash);
+  const remembered = rows.find((row) => row.key_hash === seen.fit);
+  if (!remembered && (rows.length === 0 || !await mayCompare())) return void 0;
+  const fitting = remembered ?? await compareAll(ctx, key, seen, rows);
+  if (!fitting || keepLegacyHashes) return fitting;
   await query(
     ctx,
-    (sql) => sql`update provisioning_keys set key_hash = ${hashes[0]}
+    (sql) => sql`update provisioning_keys set key_hash = ${keyHash}
                  where id = ${fitting.id} and key_hash = ${fitting.key_hash}`
   );
-  return fitting.id;
+  return { id: fitting.id, key_hash: keyHash };
 }
-var misses = /* @__PURE__ */ new Map();
+var comparisons = /* @__PURE__ */ new Map();
 var MAX_REMEMBERED_KEYS = 100;
 var RESERVE_MS = 2e3;
-async function compareAll(ctx, key, keyHmac, rows) {
-  const missed = misses.get(keyHmac) ?? /* @__PURE__ */ new Set();
-  if (!misses.has(keyHmac) && misses.size >= MAX_REMEMBERED_KEYS) misses.clear();
-  misses.set(keyHmac, missed);
+function comparisonsOf(keyHmac) {
+  const seen = comparisons.get(keyHmac) ?? { misses: /* @__PURE__ */ new Set() };
+  if (!comparisons.has(keyHmac) && comparisons.size >= MAX_REMEMBERED_KEYS) comparisons.clear();
+  comparisons.set(keyHmac, seen);
+  return seen;
+}
+async function compareAll(ctx, key, seen, rows) {
   for (const row of rows) {
-    if (missed.has(row.key_hash)) continue;
+    if (seen.misses.has(row.key_hash)) continue;
     if (Date.now() > ctx.deadline - RESERVE_MS)
       throw new Problem(keyCheckUnfinished, void 0, { retryAfterSeconds: 1 });
-    if (await verifyBcrypt(key, row.key_hash)) return row;
-    missed.add(row.key_hash);
+    if (await verifyBcrypt(key, row.key_hash)) {
+      seen.fit = row.key_hash;
+      return row;
+    }
+    seen.misses.add(row.key_hash);
   }
   return void 0;
 }
@@ -721,10 +995,11 @@ function formatMqtt(username, password, broker) {
 
 // lib/devices/credentials.ts
 async function newCredentials(deviceKey2) {
-  const { peppers, mqttPasswordHash } = config();
+  const { peppers, mqttPasswordHash, keepLegacyHashes } = config();
   const salt = newMqttSalt(peppers[0]);
   const password = deriveMqttPassword(peppers, deviceKey2, salt);
-  const [keyHash] = hashCandidates(peppers, "device-key", deviceKey2);
+  const legacyHash = keepLegacyHashes ? await hashAsLegacy(deviceKey2) : void 0;
+  const keyHash = legacyHash ?? hashCandidates(peppers, "device-key", deviceKey2)[0];
   return { salt, password, passwordHash: await hashMqttPassword(password, mqttPasswordHash), keyHash };
 }
 function passwordOf({ mqtt_password_salt: salt }, deviceKey2) {
@@ -818,9 +1093,10 @@ async function verifyDeviceKey(ctx, key, device, { code }) {
   const stored = device.device_api_key_hash;
   if (!stored) return false;
   const hashes = hashCandidates(config().peppers, "device-key", key);
-  const fits = isBcrypt(stored) ? await mayCompareSlowly(ctx, { code, uuid: device.uuid }) && await verifyBcrypt(key, stored) : hashes.map((hash) => sameSecret(hash, stored)).includes(true);
+  const fits = isBcrypt(stored) ? await mayCompareSlowly(ctx, { code, uuid: device.uuid }) && await verifyBcrypt(key, stored) : hashes.map((hash2) => sameSecret(hash2, stored)).includes(true);
   const current = hashes[0];
-  if (fits && stored !== current) {
+  const stays = isBcrypt(stored) && config().keepLegacyHashes;
+  if (fits && stored !== current && !stays) {
     await query(
       ctx,
       (sql) => sql`update devices set device_api_key_hash = ${current}, modified_at = now() at time zone 'utc'
@@ -841,8 +1117,7 @@ async function register(ctx, input, provisioningKey2) {
   }
   ctx.actor = `device:${input.uuid}`;
   const settings = config();
-  const keyId = await keyIdOf(ctx, input, provisioningKey2);
-  const keyHashes = hashCandidates(settings.peppers, "provisioning-key", provisioningKey2);
+  const { keyId, keyHashes } = await lookUpKey(ctx, input, provisioningKey2);
   const credentials = await newCredentials(input.deviceApiKey);
   const outcome = await settle(
     ctx,
@@ -858,12 +1133,14 @@ async function register(ctx, input, provisioningKey2) {
   count(created ? "Registered" : "RegistrationReplayed");
   return { body: formatReply(input, device, login, broker), replayed: !created };
 }
-async function keyIdOf(ctx, { uuid }, key) {
+async function lookUpKey(ctx, { uuid }, key) {
   const shape = shapeOf(key);
-  if (shape.kind === "current") return shape.id;
+  const keyHashes = hashCandidates(config().peppers, "provisioning-key", key);
+  if (shape.kind === "current") return { keyId: shape.id, keyHashes };
   const { code } = invalidProvisioningKey;
-  const id = shape.kind === "legacy" ? await findLegacyKey(ctx, key, () => mayCompareSlowly(ctx, { code, uuid })) : void 0;
-  return id ?? refuse(ctx, new Problem(invalidProvisioningKey), { uuid });
+  const found = shape.kind === "legacy" ? await findLegacyKey(ctx, key, () => mayCompareSlowly(ctx, { code, uuid })) : void 0;
+  if (!found) return refuse(ctx, new Problem(invalidProvisioningKey), { uuid });
+  return { keyId: found.id, keyHashes: isBcrypt(found.key_hash) ? [found.key_hash, ...keyHashes] : keyHashes };
 }
 async function settle(ctx, { mqttBrokerUrl }, statement) {
   for (let attempt = 1; ; attempt++) {
@@ -880,7 +1157,6 @@ async function settle(ctx, { mqttBrokerUrl }, statement) {
 }
 function registerStatement(sql, ctx, { input, settings, keyId, keyHashes, credentials, lookup }) {
   const username = mqttUsername(input.uuid);
-  const utcNow = sql`now() at time zone 'utc'`;
   const broker = getBrokerConfigForDevice(
     sql,
     lookup ? {
@@ -893,7 +1169,7 @@ function registerStatement(sql, ctx, { input, settings, keyId, keyHashes, creden
   );
   return sql`
     with key as (
-      select id, fleet_id, is_active, expires_at > ${utcNow} as in_time,
+      select id, fleet_id, is_active, expires_at > now() at time zone 'utc' as in_time,
              coalesce(devices_provisioned, 0) < max_devices as has_room
       from provisioning_keys
       where id = ${keyId} and key_hash = any(string_to_array(${keyHashes.join(",")}, ','))
@@ -901,14 +1177,12 @@ function registerStatement(sql, ctx, { input, settings, keyId, keyHashes, creden
       select * from devices where uuid = berth_uuid(${input.uuid})
     ), broker as (
       ${broker}
-    ), claim as (
-      update provisioning_keys
-      set devices_provisioned = coalesce(devices_provisioned, 0) + 1, last_used_at = ${utcNow}, key_hash = ${keyHashes[0]}
-      where id = (select id from key) and is_active and expires_at > ${utcNow}
-        and coalesce(devices_provisioned, 0) < max_devices
-        and not exists (select from existing)
+    ), free as materialized (
+      select id, fleet_id from key
+      where is_active and in_time and has_room and not exists (select from existing)
         and (exists (select from broker) or ${settings.mqttBrokerUrl !== void 0})
-      returning id, fleet_id
+    ), claim as (
+      select id, fleet_id from free where berth_claim_place(id, ${keyHashes[0]})
     ), device as (
       insert into devices (
         uuid, device_name, device_type, mac_address, os_version, supervisor_version, fleet_id, is_active,
@@ -917,7 +1191,7 @@ function registerStatement(sql, ctx, { input, settings, keyId, keyHashes, creden
       select
         berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
         ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claim.fleet_id, true,
-        ${utcNow}, ${utcNow}, ${utcNow}, claim.id,
+        now() at time zone 'utc', now() at time zone 'utc', now() at time zone 'utc', claim.id,
         ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end
       from claim
       left join lateral (
@@ -927,14 +1201,14 @@ function registerStatement(sql, ctx, { input, settings, keyId, keyHashes, creden
       returning *
     ), mqtt_user as (
       insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
-      select mqtt_username, ${credentials.passwordHash}, false, true, ${utcNow}, ${utcNow} from device
+      select mqtt_username, ${credentials.passwordHash}, false, true, now() at time zone 'utc', now() at time zone 'utc' from device
       on conflict (username) do update
         set password_hash = excluded.password_hash, is_superuser = false, is_active = true, updated_at = excluded.updated_at
     ), leftover_acl as (
       delete from mqtt_acls where username = ${username} and exists (select from device)
     ), acl as (
       insert into mqtt_acls (username, topic, access, priority, created_at)
-      select mqtt_username, ${deviceTopic(username)}, 7, 0, ${utcNow} from device
+      select mqtt_username, ${deviceTopic(username)}, 7, 0, now() at time zone 'utc' from device
     ), event as (
       insert into device_events (type, device_uuid, fleet_id, actor, reason, to_broker_id, source_ip, request_id)
       select 'registered', ${input.uuid}, fleet_id, ${ctx.actor}, coalesce((select broker_source from broker), 'environment'),
@@ -1201,7 +1475,7 @@ function endpoint(spec) {
   const handler5 = async (event, lambdaContext) => {
     const started = Date.now();
     const ctx = contextOf(event, lambdaContext, spec.budgetMs);
-    const reply = await answer(spec, ctx, event).catch(
+    const reply = await answer2(spec, ctx, event).catch(
       (error) => renderProblem(error, ctx.requestId, spec.envelope)
     );
     log.info("request", {
@@ -1223,7 +1497,8 @@ function routes(...endpoints) {
   };
   return Object.assign(handler5, { endpoints });
 }
-async function answer(spec, ctx, event) {
+async function answer2(spec, ctx, event) {
+  await loadSecrets(ctx.deadline);
   const { authorise, header } = spec.auth;
   if (authorise) ctx.actor = await authorise(event, spec.method === "GET" ? "read" : "write");
   const input = {
@@ -1347,15 +1622,7 @@ function findDevice(ctx, uuid, lookup) {
                mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id
         from devices where uuid = berth_uuid(${uuid})
       ), broker as (
-        ${getBrokerConfigForDevice(
-      sql,
-      lookup ? {
-        device: sql`(select mqtt_broker_id from device)`,
-        provisioningKey: sql`(
-                  select default_broker_id from provisioning_keys where id = (select provisioned_by_key_id from device))`,
-        isNew: sql`false`
-      } : void 0
-    )}
+        ${getBrokerConfigForDevice(sql, lookup ? stepsOfDevice(sql, sql`device`) : void 0)}
       )
       select device.*, broker.broker_source, broker.broker from device left join broker on true`
   );
@@ -1452,26 +1719,32 @@ var admin = {
   authorise: authoriseAdmin
 };
 async function authoriseAdmin(event, scope) {
-  const { adminAuth, adminJwt } = config();
+  const { adminAuth } = config();
   if (!adminAuth) throw new Problem(adminDisabled);
-  if (adminAuth === "none") return "admin";
+  if (adminAuth === "none") return gatewaysAdmin(event);
   const token = credentialOf(event);
   if (!token) throw new Problem(unauthorized, "Send the admin credential as `Authorization: Bearer TOKEN`.");
-  const { actor, scopes } = adminJwt ? await verifyJwt(token, adminJwt) : verifyToken(token);
+  const { actor, scopes } = adminAuth === "jwt" ? await verifyJwt(token) : verifyToken(token);
   if (!scopes.includes("write") && !(scope === "read" && scopes.includes("read"))) {
     throw new Problem(insufficientScope);
   }
   return actor;
 }
+function gatewaysAdmin({ requestContext }) {
+  const { authorizer } = requestContext;
+  const sub = authorizer?.jwt?.claims?.sub;
+  return sub ? `admin:${sub}` : "admin";
+}
 function verifyToken(token) {
-  const { adminTokenHash, adminReadTokenHash } = config();
-  const hash = sha256Hex(token);
-  const writes = adminTokenHash !== void 0 && sameSecret(hash, adminTokenHash);
-  const reads = adminReadTokenHash !== void 0 && sameSecret(hash, adminReadTokenHash);
+  const { adminTokenHashes, adminReadTokenHashes } = config();
+  const hash2 = sha256Hex(token);
+  const writes = adminTokenHashes.map((one) => sameSecret(hash2, one)).includes(true);
+  const reads = adminReadTokenHashes.map((one) => sameSecret(hash2, one)).includes(true);
   if (!writes && !reads) throw new Problem(invalidAdminCredential);
   return writes ? { actor: "admin", scopes: ["write"] } : { actor: "admin-read", scopes: ["read"] };
 }
-async function verifyJwt(token, { issuer, audience, jwksUrl }) {
+async function verifyJwt(token) {
+  const { issuer, audience, jwksUrl } = jwtSettings();
   const { createRemoteJWKSet, jwtVerify, errors } = await import("jose");
   if (keys?.url !== jwksUrl) {
     keys = { url: jwksUrl, find: createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2e3 }) };
@@ -1506,6 +1779,16 @@ async function verifyJwt(token, { issuer, audience, jwksUrl }) {
   }
 }
 var keys;
+function jwtSettings() {
+  const { issuer, audience, jwksUrl = `${issuer?.replace(/\/$/, "")}/.well-known/jwks.json` } = config().adminJwt;
+  if (!issuer)
+    throw new ConfigError("ADMIN_JWT_ISSUER must be the `iss` of the tokens, e.g. https://login.example.com/");
+  if (!audience) throw new ConfigError("ADMIN_JWT_AUDIENCE must be the `aud` of the tokens, e.g. berth.");
+  if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
+    throw new ConfigError("ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s key set (JWKS).");
+  }
+  return { issuer, audience, jwksUrl };
+}
 
 // lib/provisioning-keys/create.ts
 import { randomBytes as randomBytes2, randomUUID } from "node:crypto";
@@ -1639,7 +1922,9 @@ var release = {
     "0001_legacy-tables": "b80107534eca41b4232c7e4178aaad6e43b5efd660331876e026b5d6200966ae",
     "0002_berth": "fcdc2a15c57dea947216b89c774d396eee2c17445977621a6113688d0a1a864b",
     "0003_brokers": "a4b1bd2d1015f37fb6a089ba132d4ce3172f2f1136d73633afda1cb851fbd9a8",
-    "0004_bulk-assign": "d3224ef6961baa35bfbce725dbe1a3c9282347bafa4094e111109f3f6028e5d3"
+    "0004_bulk-assign": "d3224ef6961baa35bfbce725dbe1a3c9282347bafa4094e111109f3f6028e5d3",
+    "0005_events-by-device-id": "36ee2db5bc696d68f7eaeb806e89720a07426660dca777b3a0b32b6c8e7995dc",
+    "0006_claim-place": "d43a873faa114525f57499283a9f2866d4354373cbdcf217057b2693e76ae7c2"
   }
 };
 export {
