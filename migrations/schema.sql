@@ -121,6 +121,12 @@ mqtt_broker_config.region text
 mqtt_broker_config.allocation_weight integer not null default 100
 mqtt_broker_config.password_sealed text
 mqtt_broker_config.client_key_sealed text
+mqtt_broker_config.refusal text default 
+CASE
+    WHEN (is_active IS NOT TRUE) THEN 'inactive'::text
+    WHEN (NOT accepts_new_devices) THEN 'draining'::text
+    ELSE NULL::text
+END
 mqtt_users.id integer not null default nextval('mqtt_users_id_seq'::regclass)
 mqtt_users.username character varying(300) not null
 mqtt_users.password_hash character varying(255) not null
@@ -206,8 +212,34 @@ mqtt_broker_summary as
    FROM (mqtt_broker_config b
      LEFT JOIN devices d ON ((d.mqtt_broker_id = b.id)))
   GROUP BY b.id;
+mqtt_broker_users as
+ SELECT u.username,
+    u.password_hash,
+    COALESCE(u.is_superuser, false) AS is_superuser,
+    d.uuid AS device_uuid,
+    b.id AS broker_id,
+    b.client_id_prefix,
+    resolved.source AS broker_source
+   FROM (((mqtt_users u
+     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((COALESCE(d.mqtt_username, (('device_'::text || d.uuid))::character varying))::text = (u.username)::text))))
+     LEFT JOIN LATERAL ( SELECT step.broker_id,
+            step.source
+           FROM berth_resolve(d.uuid, d.mqtt_broker_id, d.provisioned_by_key_id, false) step(number, source, broker_id, usable, skip_reason, connect_after_ms)
+          WHERE step.usable
+          ORDER BY step.number
+         LIMIT 1) resolved ON ((d.id IS NOT NULL)))
+     LEFT JOIN mqtt_broker_config b ON ((b.id = resolved.broker_id)))
+  WHERE (COALESCE(u.is_active, true) AND COALESCE(d.is_active, true));
 
 -- functions
+CREATE OR REPLACE FUNCTION public.berth_canonical_uuid(spelling text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select regexp_replace(lower(translate(spelling, '{}-', '')),
+    '^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$', '\1-\2-\3-\4-\5')
+$function$
 CREATE OR REPLACE FUNCTION public.berth_claim_place(key uuid, current_hash text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -220,6 +252,31 @@ begin
   where id = key and is_active and expires_at > now() at time zone 'utc' and coalesce(devices_provisioned, 0) < max_devices;
   return found;
 end $function$
+CREATE OR REPLACE FUNCTION public.berth_now()
+ RETURNS timestamp without time zone
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$ select now() at time zone 'utc' $function$
+CREATE OR REPLACE FUNCTION public.berth_resolve(device_uuid text, assigned_broker integer, provisioning_key uuid, is_new boolean)
+ RETURNS TABLE(number integer, source text, broker_id integer, usable boolean, skip_reason text, connect_after_ms integer)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select step.number, step.source, step.broker_id, skip.reason is null, skip.reason, 0
+  from (values
+    (1, 'device', assigned_broker),
+    (2, 'provisioning_key', (select k.default_broker_id from provisioning_keys k where k.id = provisioning_key)),
+    (3, 'default', (select b.id from mqtt_broker_config b where b.is_default))
+  ) step (number, source, broker_id)
+  left join mqtt_broker_config broker on broker.id = step.broker_id
+  cross join lateral (
+    select case
+      when step.broker_id is null then 'none'
+      when broker.id is null then 'missing'
+      when broker.refusal = 'inactive' or is_new then broker.refusal
+    end
+  ) skip (reason)
+$function$
 CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  RETURNS text
  LANGUAGE sql

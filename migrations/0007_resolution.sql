@@ -1,0 +1,85 @@
+-- The resolution: which broker a device belongs to, and why. This is the only place that contains the order of the steps.
+
+-- Legacy columns hold UTC without a time zone.
+create or replace function berth_now() returns timestamp language sql stable parallel safe as
+  $$ select now() at time zone 'utc' $$;
+comment on function berth_now is 'Now in UTC without a time zone, as the legacy columns hold it';
+
+alter table mqtt_broker_config add column if not exists refusal text generated always as (
+  case when is_active is not true then 'inactive' when not accepts_new_devices then 'draining' end
+) stored;
+comment on column mqtt_broker_config.refusal is
+  'Why the broker takes no new devices: inactive, draining; NULL: it takes them. An inactive broker serves nobody, a draining one keeps its devices';
+
+-- Inlined into the calling query as long as it is one SELECT, stable and not strict, and no argument is a subquery. Call it
+-- as `device cross join lateral berth_resolve(device.uuid::text, …)`; the usable row with the lowest number decides.
+-- device_uuid is not used yet: steps that spread devices over brokers need it.
+create or replace function berth_resolve(device_uuid text, assigned_broker integer, provisioning_key uuid, is_new boolean)
+returns table (number integer, source text, broker_id integer, usable boolean, skip_reason text, connect_after_ms integer)
+language sql stable parallel safe as $$
+  select step.number, step.source, step.broker_id, skip.reason is null, skip.reason, 0
+  from (values
+    (1, 'device', assigned_broker),
+    (2, 'provisioning_key', (select k.default_broker_id from provisioning_keys k where k.id = provisioning_key)),
+    (3, 'default', (select b.id from mqtt_broker_config b where b.is_default))
+  ) step (number, source, broker_id)
+  left join mqtt_broker_config broker on broker.id = step.broker_id
+  cross join lateral (
+    select case
+      when step.broker_id is null then 'none'
+      when broker.id is null then 'missing'
+      when broker.refusal = 'inactive' or is_new then broker.refusal
+    end
+  ) skip (reason)
+$$;
+comment on function berth_resolve is
+  'The steps of a device''s resolution. skip_reason: none (the step names no broker), missing, inactive, draining; NULL: usable';
+
+-- A uuid as RFC 4122 spells it. The legacy service accepted upper case, braces and no dashes, and kept them in MQTT usernames.
+create or replace function berth_canonical_uuid(spelling text) returns text language sql immutable parallel safe as $$
+  select regexp_replace(lower(translate(spelling, '{}-', '')),
+    '^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$', '\1-\2-\3-\4-\5')
+$$;
+
+-- Active MQTT users, the device that each belongs to, and the broker that this device belongs to. The device is found by its
+-- uuid, which is indexed; its username can contain another spelling of it.
+do $$
+begin
+  create or replace view mqtt_broker_users as
+  select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser, d.uuid::text as device_uuid,
+         b.id as broker_id, b.client_id_prefix, resolved.source as broker_source
+  from mqtt_users u
+  left join devices d
+    on d.uuid in (berth_uuid(substr(u.username, 8)), berth_uuid(berth_canonical_uuid(substr(u.username, 8))))
+    and coalesce(d.mqtt_username, 'device_' || d.uuid::text) = u.username
+  left join lateral (
+    select step.broker_id, step.source
+    from berth_resolve(d.uuid::text, d.mqtt_broker_id, d.provisioned_by_key_id, false) step
+    where step.usable
+    order by step.number
+    limit 1
+  ) resolved on d.id is not null
+  left join mqtt_broker_config b on b.id = resolved.broker_id
+  where coalesce(u.is_active, true) and coalesce(d.is_active, true);
+exception
+  when insufficient_privilege or invalid_table_definition then
+    raise exception 'The view mqtt_broker_users was created by hand and cannot be replaced: %', sqlerrm
+      using hint = 'Drop it together with the views that use it, migrate, then create those views again from docs/brokers.md.';
+end $$;
+comment on view mqtt_broker_users is 'device_uuid NULL: the user belongs to no device; broker_id NULL: no broker resolves';
+
+-- An inlined function reads its tables with the rights of whoever queries the view. Roles that read a view created by hand
+-- get the columns that berth_resolve reads; docs/brokers.md grants them to new roles.
+do $$
+declare
+  reader record;
+begin
+  for reader in
+    select distinct case when acl.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end as name
+    from pg_class view, aclexplode(view.relacl) acl
+    where view.oid = 'mqtt_broker_users'::regclass and acl.privilege_type = 'SELECT' and acl.grantee <> view.relowner
+  loop
+    execute format('grant select (id, default_broker_id) on provisioning_keys to %s', reader.name);
+    execute format('grant select (id, is_default, refusal) on mqtt_broker_config to %s', reader.name);
+  end loop;
+end $$;
