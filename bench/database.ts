@@ -107,7 +107,7 @@ export async function addKeys({ client, url }: BenchDatabase, count: number): Pr
   const { closeDatabase } = await import('../lib/database/db.ts');
   const keys = new Map<string, string>();
   for (let i = 0; i < count; i++) {
-    const ctx = { requestId: 'bench', sourceIp: '', actor: 'bench', deadline: Date.now() + 10_000 };
+    const ctx = { requestId: 'bench', sourceIp: '', actor: 'schedule' as const, deadline: Date.now() + 10_000 };
     const options = { fleetId: `fleet-${i}`, maxDevices: 10_000, expiresInDays: 1 };
     const { id, key } = await createProvisioningKey(ctx, options as never);
     keys.set(id, key);

@@ -1,5 +1,6 @@
 import { getMqtt } from '../lib/devices/get-mqtt.ts';
-import { deviceParams, mqttReply } from '../lib/devices/input.ts';
+import { deviceParams } from '../lib/devices/input.ts';
+import { mqttReply } from '../lib/devices/mqtt-reply.ts';
 import {
   authenticationFailed,
   deviceInactive,
@@ -9,12 +10,12 @@ import {
 } from '../lib/errors.ts';
 import { deviceKey } from '../lib/http/auth.ts';
 import { endpoint } from '../lib/http/endpoint.ts';
-import { etagOf, matches } from '../lib/http/etag.ts';
+import { matches, quoted } from '../lib/http/etag.ts';
 
 export const handler = endpoint({
   method: 'GET',
   path: '/api/v1/device/{uuid}/mqtt',
-  summary: 'The broker that is right now',
+  summary: 'The broker that the device belongs to now',
   description: 'Poll it with `If-None-Match`: 304 while nothing has changed, else the settings to connect with.',
   auth: deviceKey,
   params: deviceParams,
@@ -25,7 +26,7 @@ export const handler = endpoint({
   problems: [authenticationFailed, deviceInactive, deviceNotFound, tooManyRequests, noBrokerAvailable],
   run: async (ctx, { params, credential, headers }) => {
     const body = await getMqtt(ctx, params.uuid, credential);
-    const etag = etagOf(body);
+    const etag = quoted(body.version);
     return matches(headers['if-none-match'], etag) ? { status: 304, headers: { etag } } : { body, headers: { etag } };
   },
 });

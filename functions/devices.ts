@@ -1,15 +1,17 @@
 import * as z from 'zod/mini';
 import { deleteDevice } from '../lib/devices/delete.ts';
 import { getDevice } from '../lib/devices/get.ts';
-import { deviceEvent, deviceParams, deviceReply, explainedStep, resolvedBrokerReply } from '../lib/devices/input.ts';
+import { deviceParams } from '../lib/devices/input.ts';
 import { listDevices, listDevicesQuery } from '../lib/devices/list.ts';
 import { rotateCredentials } from '../lib/devices/rotate-credentials.ts';
+import { deviceReply, resolvedBrokerReply } from '../lib/devices/row.ts';
 import { deviceNotFound } from '../lib/errors.ts';
-import { listDeviceEvents, listEventsQuery } from '../lib/events/list.ts';
+import { deviceEvent, listDeviceEvents, listEventsQuery } from '../lib/events/list.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { quoted } from '../lib/http/etag.ts';
 import { nextLink } from '../lib/http/page.ts';
+import { explainedStep } from '../lib/resolution/explain.ts';
 
 const path = '/api/v1/devices';
 const done = z.object({ status: z.literal('ok'), message: z.string(), uuid: z.string() });

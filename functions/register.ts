@@ -1,5 +1,5 @@
-import { registerBody, registerReply } from '../lib/devices/input.ts';
-import { register } from '../lib/devices/register.ts';
+import { registerBody } from '../lib/devices/input.ts';
+import { register, registerReply } from '../lib/devices/register.ts';
 import {
   deviceAlreadyRegistered,
   deviceInactive,

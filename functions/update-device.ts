@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
-import { deviceParams, deviceReply, resolvedBrokerReply } from '../lib/devices/input.ts';
+import { deviceParams } from '../lib/devices/input.ts';
+import { deviceReply, resolvedBrokerReply } from '../lib/devices/row.ts';
 import { updateDevice, updateDeviceBody } from '../lib/devices/update.ts';
 import {
   brokerDraining,

@@ -1,6 +1,5 @@
 import postgres from 'postgres';
 import type { Acl } from '../lib/mqtt-auth/acl.ts';
-import { getBrokerConfigForDevice, stepsOfDevice } from '../lib/resolution/resolve.ts';
 
 /** A row of `mqtt_users` with what a broker needs to know about it. */
 export type MqttUser = {
@@ -27,19 +26,13 @@ export function connectMqttUsers(databaseUrl: string): { find: FindUsers; close(
   };
 }
 
-// By devices.uuid, which has an index; a device's username is always device_<uuid>.
 function findUsers(sql: postgres.Sql, usernames: string[]) {
-  const resolution = getBrokerConfigForDevice(sql, stepsOfDevice(sql, sql`(select d.*) d`));
   return sql<MqttUser[]>`
-    select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser,
-           case when d.id is not null then (
-             select (broker ->> 'id')::integer from (${resolution}) resolved
-           ) end as broker_id,
+    select u.username, u.password_hash, u.is_superuser, u.broker_id,
            coalesce((
              select json_agg(json_build_object('topic', a.topic, 'access', a.access))
              from mqtt_acls a where a.username = u.username
            ), '[]') as acls
-    from mqtt_users u
-    left join devices d on u.username like 'device\\_%' and d.uuid = berth_uuid(substr(u.username, 8))
-    where u.username = any(${usernames}) and coalesce(u.is_active, true)`;
+    from mqtt_broker_users u
+    where u.username = any(${usernames})`;
 }

@@ -41,32 +41,39 @@ create or replace function berth_canonical_uuid(spelling text) returns text lang
     '^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$', '\1-\2-\3-\4-\5')
 $$;
 
--- Active MQTT users, the device that each belongs to, and the broker that this device belongs to. The device is found by its
--- uuid, which is indexed; its username can contain another spelling of it.
+-- MQTT users that may connect, and the device that each belongs to. The device is found by its uuid, which is indexed; its
+-- username can contain another spelling of the uuid.
+create or replace view mqtt_device_users as
+select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser, d.uuid::text as device_uuid,
+       d.mqtt_broker_id as assigned_broker_id, d.provisioned_by_key_id
+from mqtt_users u
+left join devices d
+  on d.uuid in (berth_uuid(substr(u.username, 8)), berth_uuid(berth_canonical_uuid(substr(u.username, 8))))
+  and coalesce(d.mqtt_username, 'device_' || d.uuid::text) = u.username
+where coalesce(u.is_active, true) and coalesce(d.is_active, true);
+comment on view mqtt_device_users is 'device_uuid NULL: the user belongs to no device';
+
+-- The same with the broker that the device belongs to: what brokers read.
 do $$
 begin
   create or replace view mqtt_broker_users as
-  select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser, d.uuid::text as device_uuid,
-         b.id as broker_id, b.client_id_prefix, resolved.source as broker_source
-  from mqtt_users u
-  left join devices d
-    on d.uuid in (berth_uuid(substr(u.username, 8)), berth_uuid(berth_canonical_uuid(substr(u.username, 8))))
-    and coalesce(d.mqtt_username, 'device_' || d.uuid::text) = u.username
+  select u.username, u.password_hash, u.is_superuser, u.device_uuid, b.id as broker_id, b.client_id_prefix,
+         resolved.source as broker_source
+  from mqtt_device_users u
   left join lateral (
     select step.broker_id, step.source
-    from berth_resolve(d.uuid::text, d.mqtt_broker_id, d.provisioned_by_key_id, false) step
+    from berth_resolve(u.device_uuid, u.assigned_broker_id, u.provisioned_by_key_id, false) step
     where step.usable
     order by step.number
     limit 1
-  ) resolved on d.id is not null
-  left join mqtt_broker_config b on b.id = resolved.broker_id
-  where coalesce(u.is_active, true) and coalesce(d.is_active, true);
+  ) resolved on u.device_uuid is not null
+  left join mqtt_broker_config b on b.id = resolved.broker_id;
 exception
   when insufficient_privilege or invalid_table_definition then
     raise exception 'The view mqtt_broker_users was created by hand and cannot be replaced: %', sqlerrm
       using hint = 'Drop it together with the views that use it, migrate, then create those views again from docs/brokers.md.';
 end $$;
-comment on view mqtt_broker_users is 'device_uuid NULL: the user belongs to no device; broker_id NULL: no broker resolves';
+comment on view mqtt_broker_users is 'broker_id NULL: the user belongs to no device, or no broker resolves for it';
 
 -- An inlined function reads its tables with the rights of whoever queries the view. Roles that read a view created by hand
 -- get the columns that berth_resolve reads; docs/brokers.md grants them to new roles.

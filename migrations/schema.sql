@@ -157,6 +157,7 @@ bulk_assign_jobs: bulk_assign_jobs_pkey PRIMARY KEY (id)
 bulk_assign_jobs: bulk_assign_jobs_reverts_job_id_fkey FOREIGN KEY (reverts_job_id) REFERENCES bulk_assign_jobs(id)
 bulk_assign_jobs: bulk_assign_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finished'::text, 'failed'::text, 'cancelled'::text])))
 device_events: device_events_pkey PRIMARY KEY (id)
+device_events: device_events_type_check CHECK ((type = ANY (ARRAY['registered'::text, 'refused'::text, 'moved'::text, 'skipped'::text, 'updated'::text, 'activated'::text, 'deactivated'::text, 'credentials-renewed'::text, 'credentials-revoked'::text, 'deleted'::text]))) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
 devices: devices_pkey PRIMARY KEY (id)
 mqtt_acls: mqtt_acls_access_check CHECK (((access >= 1) AND (access <= 7)))
@@ -215,20 +216,28 @@ mqtt_broker_summary as
 mqtt_broker_users as
  SELECT u.username,
     u.password_hash,
-    COALESCE(u.is_superuser, false) AS is_superuser,
-    d.uuid AS device_uuid,
+    u.is_superuser,
+    u.device_uuid,
     b.id AS broker_id,
     b.client_id_prefix,
     resolved.source AS broker_source
-   FROM (((mqtt_users u
-     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((COALESCE(d.mqtt_username, (('device_'::text || d.uuid))::character varying))::text = (u.username)::text))))
+   FROM ((mqtt_device_users u
      LEFT JOIN LATERAL ( SELECT step.broker_id,
             step.source
-           FROM berth_resolve(d.uuid, d.mqtt_broker_id, d.provisioned_by_key_id, false) step(number, source, broker_id, usable, skip_reason, connect_after_ms)
+           FROM berth_resolve(u.device_uuid, u.assigned_broker_id, u.provisioned_by_key_id, false) step(number, source, broker_id, usable, skip_reason, connect_after_ms)
           WHERE step.usable
           ORDER BY step.number
-         LIMIT 1) resolved ON ((d.id IS NOT NULL)))
-     LEFT JOIN mqtt_broker_config b ON ((b.id = resolved.broker_id)))
+         LIMIT 1) resolved ON ((u.device_uuid IS NOT NULL)))
+     LEFT JOIN mqtt_broker_config b ON ((b.id = resolved.broker_id)));
+mqtt_device_users as
+ SELECT u.username,
+    u.password_hash,
+    COALESCE(u.is_superuser, false) AS is_superuser,
+    d.uuid AS device_uuid,
+    d.mqtt_broker_id AS assigned_broker_id,
+    d.provisioned_by_key_id
+   FROM (mqtt_users u
+     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((COALESCE(d.mqtt_username, (('device_'::text || d.uuid))::character varying))::text = (u.username)::text))))
   WHERE (COALESCE(u.is_active, true) AND COALESCE(d.is_active, true));
 
 -- functions

@@ -3,7 +3,6 @@ import path from 'node:path';
 // Not lib/database/db.ts: that takes the functions' settings, and a broker's host has no business with the pepper.
 import postgres from 'postgres';
 import { ACCESS, type Acl } from '../lib/mqtt-auth/acl.ts';
-import { getBrokerConfigForDevice, stepsOfDevice } from '../lib/resolution/resolve.ts';
 
 export type MosquittoFiles = {
   databaseUrl: string;
@@ -52,14 +51,11 @@ export async function writeMosquittoFiles({ databaseUrl, dir, brokerId }: Mosqui
 
 function selectUsers(sql: postgres.Sql, brokerId: number | undefined) {
   return sql<User[]>`
-    select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser,
+    select u.username, u.password_hash, u.is_superuser,
            (select coalesce(json_agg(json_build_object('topic', topic, 'access', access) order by id), '[]')
             from mqtt_acls where username = u.username) as acls
-    from mqtt_users u
-    left join devices d on coalesce(d.mqtt_username, 'device_' || d.uuid::text) = u.username
-    left join lateral (${getBrokerConfigForDevice(sql, stepsOfDevice(sql, sql`(select d.*) d`))}) resolved on d.id is not null
-    where coalesce(u.is_active, true) and coalesce(d.is_active, true)
-      and coalesce((resolved.broker ->> 'id')::integer = ${brokerId ?? null}, true)
+    from mqtt_broker_users u
+    where coalesce(u.broker_id = ${brokerId ?? null}, true)
     order by u.username`;
 }
 

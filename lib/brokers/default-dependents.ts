@@ -1,34 +1,45 @@
 import type { Fragment, Sql } from '../database/db.ts';
 
-/**
- * SQL, a condition on devices `d`: only the default broker is left for it, because neither its assignment
- * nor its provisioning key names an active broker.
- *
- * @param without the id of a broker to leave out of account, as if it were gone
- */
-export function followsDefault(sql: Sql, without: number | null = null): Fragment {
-  const counts = sql`b.is_active and b.id is distinct from ${without}::integer`;
+/** SQL: the number of devices that resolve to the default broker because no earlier step decides. */
+export function followingDefault(sql: Sql): Fragment {
   return sql`
-    (not exists (select from mqtt_broker_config b where b.id = d.mqtt_broker_id and ${counts})
-     and not exists (
-       select from provisioning_keys k join mqtt_broker_config b on b.id = k.default_broker_id
-       where k.id = d.provisioned_by_key_id and ${counts}))`;
+    (select coalesce(sum(alike.devices), 0)
+     from ${devicesAlike(sql, sql`true`)} alike
+     cross join lateral (
+       select step.source from berth_resolve(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) step
+       where step.usable order by step.number limit 1
+     ) resolved
+     where resolved.source = 'default')::integer`;
 }
 
 /**
- * SQL for the number of devices that have no broker once this one is withdrawn. Where another is the active default,
- * that is none, without a look at the devices.
+ * SQL: the number of devices that have no broker once broker `id` is withdrawn. Zero, without a look at the devices, while
+ * the broker is inactive or another one is the active default.
  *
- * @param broker SQL for what has its row (`is_active`, `is_default`) in FROM: a CTE that has locked it, or a subquery
- * @param moved SQL, a condition on devices `d` that are given another broker before
+ * @param broker SQL for FROM: its row with is_active and is_default, locked by a CTE or read by a subquery
+ * @param moved whether the devices that are assigned to it get another broker first
  */
-export function leftWithout(sql: Sql, id: number, broker: Fragment, moved: Fragment = sql`false`): Fragment {
+export function leftWithout(sql: Sql, id: number, broker: Fragment, moved = false): Fragment {
+  const isLastWay = sql`
+    (select is_active and (is_default or not exists (
+       select from mqtt_broker_config other where other.id <> ${id} and other.is_default and other.is_active))
+     from ${broker})`;
+  // A default step leads to this broker or nowhere, and the locked row knows better than the snapshot which of the two.
   return sql`
-    (select count(*) from devices d
-     where (select is_active and (is_default or not exists (
-              select from mqtt_broker_config o where o.id <> ${id} and o.is_default and o.is_active)) from ${broker})
-       and ${followsDefault(sql, id)}
-       and ((select is_default from ${broker}) or d.mqtt_broker_id = ${id} or exists (
-              select from provisioning_keys k where k.id = d.provisioned_by_key_id and k.default_broker_id = ${id}))
-       and not (${moved}))::integer`;
+    (select coalesce(sum(alike.devices), 0)
+     from ${devicesAlike(sql, sql`${isLastWay} and not (${moved} and d.mqtt_broker_id is not distinct from ${id})`)} alike
+     cross join lateral (
+       select coalesce(bool_or(step.source <> 'default' and step.usable and step.broker_id <> ${id}), false) as has_another,
+              coalesce(bool_or(step.broker_id = ${id}), false) as is_led_here
+       from berth_resolve(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) step
+     ) ways
+     where not ways.has_another and (ways.is_led_here or (select is_default from ${broker})))::integer`;
+}
+
+/** SQL: devices `d`, counted by what decides their resolution, so that few resolutions stand for a million devices. */
+function devicesAlike(sql: Sql, condition: Fragment): Fragment {
+  return sql`
+    (select d.mqtt_broker_id, d.provisioned_by_key_id, count(*) as devices
+     from devices d where ${condition}
+     group by d.mqtt_broker_id, d.provisioned_by_key_id)`;
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
-import { followsDefault } from './default-dependents.ts';
+import { followingDefault } from './default-dependents.ts';
 import { listedBroker, listedColumns } from './row.ts';
 
 /** A broker with its counts; the legacy service's two are strings. */
@@ -21,8 +21,7 @@ export async function summariseBrokers(ctx: Context) {
       select ${listedColumns(sql)},
              coalesce(assigned.total, 0)::text as device_count,
              coalesce(assigned.active, 0)::text as active_device_count,
-             case when b.is_default then (select count(*) from devices d where ${followsDefault(sql)}) else 0 end::integer
-               as following_default_count
+             case when b.is_default then ${followingDefault(sql)} else 0 end as following_default_count
       from mqtt_broker_config b
       left join (
         select mqtt_broker_id, count(*) as total, count(*) filter (where is_active) as active

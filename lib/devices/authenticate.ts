@@ -1,14 +1,8 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { authenticationFailed, deviceInactive, deviceNotFound, Problem } from '../errors.ts';
-import {
-  type BrokerColumns,
-  getBrokerConfigForDevice,
-  stepsOfDevice,
-  withBrokerLookup,
-} from '../resolution/resolve.ts';
-import { settings } from '../settings/settings.ts';
-import { refuse } from './refuse.ts';
+import { type BrokerColumns, getBrokerConfigForDevice, withBrokerLookup } from '../resolution/resolve.ts';
+import { refusal } from './refuse.ts';
 import { verifyDeviceKey } from './verify-key.ts';
 
 export type AuthenticatedDevice = {
@@ -23,23 +17,22 @@ export type AuthenticatedDevice = {
 } & BrokerColumns;
 
 /**
- * The device behind a uuid and its own key, with the broker that is right for it now.
+ * The device with this uuid and key, and the broker that it belongs to now.
  * @throws Problem `device-not-found`, `authentication-failed` (`too-many-requests` past the limit), `device-inactive`
  */
 export async function authenticateDevice(ctx: Context, uuid: string, key: string): Promise<AuthenticatedDevice> {
   ctx.actor = `device:${uuid}`;
-  const [device] = await withBrokerLookup(settings().mqttBrokerUrl, (lookup) => findDevice(ctx, uuid, lookup));
+  const device = await withBrokerLookup((lookup) => findDevice(ctx, uuid, lookup));
   if (!device) throw new Problem(deviceNotFound);
   const who = { uuid, fleetId: device.fleet_id };
-  if (!(await verifyDeviceKey(ctx, key, device, authenticationFailed))) {
-    return refuse(ctx, new Problem(authenticationFailed), who);
-  }
-  if (device.is_active === false) return refuse(ctx, new Problem(deviceInactive), who);
+  const isItsKey = await verifyDeviceKey(ctx, key, device, authenticationFailed);
+  if (!isItsKey) throw await refusal(ctx, new Problem(authenticationFailed), who);
+  if (device.is_active === false) throw await refusal(ctx, new Problem(deviceInactive), who);
   return device;
 }
 
-function findDevice(ctx: Context, uuid: string, lookup: boolean) {
-  return query<AuthenticatedDevice>(
+async function findDevice(ctx: Context, uuid: string, lookup: boolean): Promise<AuthenticatedDevice | undefined> {
+  const [device] = await query<AuthenticatedDevice>(
     ctx,
     (sql) => sql`
       with device as (
@@ -47,8 +40,9 @@ function findDevice(ctx: Context, uuid: string, lookup: boolean) {
                mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id
         from devices where uuid = berth_uuid(${uuid})
       ), broker as (
-        ${getBrokerConfigForDevice(sql, lookup ? stepsOfDevice(sql, sql`device`) : undefined)}
+        ${getBrokerConfigForDevice(sql, sql`device`, sql`false`, lookup)}
       )
       select device.*, broker.broker_source, broker.broker from device left join broker on true`,
   );
+  return device;
 }

@@ -2,17 +2,18 @@ import type { Context } from '../context.ts';
 import { deriveMqttPassword, hashAsLegacy, hashCandidates, hashMqttPassword, newMqttSalt } from '../crypto/secrets.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
+import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import { deviceTopic, mqttUsername } from './mqtt-reply.ts';
 
 /** What a device connects with. */
 export type Login = { username: string; password: string };
-/** What is stored for it, and the password that is not. */
+/** What is stored for a device, and the password, which is not stored. */
 export type Credentials = { salt: string; password: string; passwordHash: string; keyHash: string };
 
 type Device = { id: number; uuid: string; mqtt_username: string | null; mqtt_password_salt: string | null };
 
-/** In place of a salt: the password has been ended by an operator, and the device hasn't asked for the next one yet. */
+/** In place of a salt: an operator has ended the password, and the device has not asked for the next one yet. */
 export const SALT_PENDING = 'pending';
 
 /** Credentials under a new salt, ready to be stored. */
@@ -27,9 +28,9 @@ export async function newCredentials(deviceKey: string): Promise<Credentials> {
 
 /**
  * The MQTT password that a device has now, derived again from its key.
- * @returns undefined when Berth can't know it: made by the legacy service, ended, or under a pepper that is gone
+ * @returns undefined when Berth cannot know it: the legacy service made it, an operator ended it, or its pepper is gone
  */
-export function passwordOf(
+export function currentPassword(
   { mqtt_password_salt: salt }: Pick<Device, 'mqtt_password_salt'>,
   deviceKey: string,
 ): string | undefined {
@@ -37,9 +38,9 @@ export function passwordOf(
 }
 
 /**
- * Gives a registered device new MQTT credentials: salt, user, ACL and event in one statement. Of two
- * concurrent renewals one wins and both answer its credentials.
- * @throws Problem `device-not-found` when it was deleted meanwhile
+ * Gives a registered device new MQTT credentials: salt, user, ACL and event in one statement. Of two concurrent renewals
+ * one wins, and both return its credentials.
+ * @throws Problem `device-not-found` when the device was deleted meanwhile
  */
 export async function renewCredentials(
   ctx: Context,
@@ -53,7 +54,7 @@ export async function renewCredentials(
     (sql) => sql`
       with renewed as (
         update devices
-        set mqtt_password_salt = ${fresh.salt}, mqtt_username = ${username}, modified_at = now() at time zone 'utc'
+        set mqtt_password_salt = ${fresh.salt}, mqtt_username = ${username}, modified_at = berth_now()
         where id = ${device.id} and mqtt_password_salt is not distinct from ${device.mqtt_password_salt}
         returning id, fleet_id
       ), old_user as (
@@ -61,26 +62,25 @@ export async function renewCredentials(
         where username = ${device.mqtt_username} and username <> ${username} and exists (select from renewed)
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
-        select ${username}, ${fresh.passwordHash}, false, true, now() at time zone 'utc', now() at time zone 'utc' from renewed
+        select ${username}, ${fresh.passwordHash}, false, true, berth_now(), berth_now() from renewed
         on conflict (username) do update
           set password_hash = excluded.password_hash, is_active = true, updated_at = excluded.updated_at
       ), old_acl as (
         delete from mqtt_acls where username in (${username}, ${device.mqtt_username}) and exists (select from renewed)
       ), acl as (
         insert into mqtt_acls (username, topic, access, priority, created_at)
-        select ${username}, ${deviceTopic(username)}, 7, 0, now() at time zone 'utc' from renewed
+        select ${username}, ${deviceTopic(username)}, 7, 0, berth_now() from renewed
       ), event as (
-        insert into device_events (type, device_uuid, fleet_id, actor, source_ip, request_id)
-        select 'credentials-renewed', ${device.uuid}, fleet_id, ${ctx.actor}, ${ctx.sourceIp}, ${ctx.requestId} from renewed
+        ${recordEvents(sql, ctx, sql`renewed`, { type: 'credentials-renewed', device_uuid: device.uuid, fleet_id: sql`fleet_id` })}
       )
       select exists (select from renewed) as renewed`,
   );
   if (outcome?.renewed) return { username, password: fresh.password };
-  const [won] = await query<{ mqtt_password_salt: string | null }>(
+  const [winner] = await query<{ mqtt_password_salt: string | null }>(
     ctx,
     (sql) => sql`select mqtt_password_salt from devices where id = ${device.id}`,
   );
-  if (!won) throw new Problem(deviceNotFound);
-  const password = passwordOf(won, deviceKey);
-  return password ? { username, password } : renewCredentials(ctx, { ...device, ...won }, deviceKey, fresh);
+  if (!winner) throw new Problem(deviceNotFound);
+  const password = currentPassword(winner, deviceKey);
+  return password ? { username, password } : renewCredentials(ctx, { ...device, ...winner }, deviceKey, fresh);
 }

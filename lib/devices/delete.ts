@@ -1,10 +1,11 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
+import { recordEvents } from '../events/record.ts';
 
 /**
- * Removes a device with its MQTT user and ACLs, which stop working at once, and gives its place on the
- * provisioning key back. Its events stay. It may register again.
+ * Deletes a device with its MQTT user and ACLs, which stop working immediately, and gives its place on the provisioning key
+ * back. Its events stay. It may register again.
  * @throws Problem `device-not-found`
  */
 export async function deleteDevice(ctx: Context, uuid: string) {
@@ -23,8 +24,13 @@ export async function deleteDevice(ctx: Context, uuid: string) {
         update provisioning_keys set devices_provisioned = greatest(devices_provisioned - 1, 0)
         where id in (select provisioned_by_key_id from deleted)
       ), event as (
-        insert into device_events (type, device_uuid, device_id, fleet_id, actor, from_broker_id, source_ip, request_id)
-        select 'deleted', ${uuid}, id, fleet_id, ${ctx.actor}, mqtt_broker_id, ${ctx.sourceIp}, ${ctx.requestId} from deleted
+        ${recordEvents(sql, ctx, sql`deleted`, {
+          type: 'deleted',
+          device_uuid: uuid,
+          device_id: sql`id`,
+          fleet_id: sql`fleet_id`,
+          from_broker_id: sql`mqtt_broker_id`,
+        })}
       )
       select exists (select from deleted) as deleted`,
   );

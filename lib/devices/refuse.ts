@@ -1,18 +1,18 @@
 import type { Context } from '../context.ts';
-import { query } from '../database/db.ts';
-import { authenticationFailed, invalidProvisioningKey, Problem, tooManyRequests } from '../errors.ts';
+import { type Fragment, query, type Sql } from '../database/db.ts';
+import { authenticationFailed, invalidProvisioningKey, Problem, type ProblemType, tooManyRequests } from '../errors.ts';
+import { recordEvents } from '../events/record.ts';
 import { count } from '../metrics.ts';
 
-/** Refusals of one kind that are written, and answered with what is wrong, per 15 minutes. */
+/** Refusals of one kind that are recorded, and answered with their reason, per 15 minutes. */
 const LIMIT = 20;
 
-type Bucket = { code: string; uuid: string };
 type Recent = { refusals: number; retry_after: number | null };
 
 /**
- * Wrong secrets are limited: a provisioning key's by address, a device key's by address and device, so
- * that one bad device does not lock out the others behind its address. What is refused although the key
- * was right (used up, expired …) is not a guess and keeps its answer.
+ * Guesses are limited: of a provisioning key by address, of a device key by address and device, so that one bad device does
+ * not lock out the others behind its address. A refusal of a correct key (used up, expired …) is not a guess and keeps its
+ * answer.
  */
 const LIMITED: Record<string, 'address' | 'device'> = {
   [invalidProvisioningKey.code]: 'address',
@@ -20,45 +20,46 @@ const LIMITED: Record<string, 'address' | 'device'> = {
 };
 
 /**
- * Records a refusal (the first 20 of a kind in 15 minutes; what comes after is not written, so a block
- * ends by itself) and throws what the client is told.
+ * Records a refusal: the first 20 of a kind in 15 minutes. Later ones are not written, so a block ends by itself.
  *
- * @throws Problem `too-many-requests` with Retry-After past the limit, else `problem`
+ * @returns what to throw: `problem`, or past the limit `too-many-requests` with Retry-After
  */
-export async function refuse(
+export async function refusal(
   ctx: Context,
   problem: Problem,
   device: { uuid: string; fleetId?: string | null },
-): Promise<never> {
+): Promise<Problem> {
   count('Refused', { code: problem.code });
-  const bucket = { code: problem.code, uuid: device.uuid };
   const [recent] = await query<Recent>(
     ctx,
     (sql) => sql`
-      with recent as (${recentRefusals(sql, ctx, bucket)}), written as (
-        insert into device_events (type, device_uuid, fleet_id, actor, reason, source_ip, request_id)
-        select 'refused', ${device.uuid}, ${device.fleetId ?? null}, ${ctx.actor}, ${problem.code}, ${ctx.sourceIp}, ${ctx.requestId}
-        from recent where refusals < ${LIMIT}
+      with recent as (${recentRefusals(sql, ctx, problem, device.uuid)}), event as (
+        ${recordEvents(sql, ctx, sql`recent where refusals < ${LIMIT}`, {
+          type: 'refused',
+          device_uuid: device.uuid,
+          fleet_id: device.fleetId ?? null,
+          reason: problem.code,
+        })}
       )
       select * from recent`,
   );
-  if (LIMITED[problem.code] && recent && recent.refusals >= LIMIT) throw tooMany(recent);
-  throw problem;
+  return LIMITED[problem.code] && recent && recent.refusals >= LIMIT ? tooMany(recent) : problem;
 }
 
 /**
- * Lets the slow comparison with a legacy hash go ahead, or throws: past the limit nobody gets that far.
- * @throws Problem `too-many-requests`
+ * Checks that a slow comparison with a legacy hash may go ahead.
+ *
+ * @param type what a wrong key is refused with
+ * @throws Problem `too-many-requests` past the limit
  */
-export async function mayCompareSlowly(ctx: Context, bucket: Bucket): Promise<true> {
-  const [recent] = await query<Recent>(ctx, (sql) => recentRefusals(sql, ctx, bucket));
+export async function checkSlowComparison(ctx: Context, type: ProblemType, uuid: string): Promise<void> {
+  const [recent] = await query<Recent>(ctx, (sql) => sql`${recentRefusals(sql, ctx, type, uuid)}`);
   if (recent && recent.refusals >= LIMIT) throw tooMany(recent);
-  return true;
 }
 
-function recentRefusals(sql: Parameters<Parameters<typeof query<Recent>>[1]>[0], ctx: Context, { code, uuid }: Bucket) {
+function recentRefusals(sql: Sql, ctx: Context, { code }: { code: string }, uuid: string): Fragment {
   const sameDevice = LIMITED[code] === 'address' ? sql`` : sql`and device_uuid = ${uuid}`;
-  return sql<Recent[]>`
+  return sql`
     select count(*)::integer as refusals,
            ceil(extract(epoch from min(at) + interval '15 minutes' - now()))::integer as retry_after
     from (

@@ -1,11 +1,13 @@
+import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { hashCandidates, isBcrypt } from '../crypto/secrets.ts';
-import { query, type Sql } from '../database/db.ts';
+import { query } from '../database/db.ts';
 import {
   deviceAlreadyRegistered,
   deviceInactive,
   deviceInOtherFleet,
   invalidProvisioningKey,
+  invalidRequest,
   noBrokerAvailable,
   Problem,
   provisioningKeyExhausted,
@@ -13,25 +15,36 @@ import {
   provisioningKeyRevoked,
   unauthorized,
 } from '../errors.ts';
+import { recordEvents } from '../events/record.ts';
 import { count } from '../metrics.ts';
 import { findLegacyKey } from '../provisioning-keys/find-legacy.ts';
 import { shapeOf } from '../provisioning-keys/input.ts';
-import type { ResolvedBroker } from '../resolution/broker-row.ts';
 import {
   type BrokerColumns,
+  countResolution,
   getBrokerConfigForDevice,
   resolvedBroker,
   withBrokerLookup,
 } from '../resolution/resolve.ts';
-import { type Settings, settings } from '../settings/settings.ts';
-import { type Credentials, type Login, newCredentials, passwordOf, renewCredentials } from './credentials.ts';
+import { settings } from '../settings/settings.ts';
+import { type Credentials, currentPassword, newCredentials, renewCredentials } from './credentials.ts';
 import type { Registration } from './input.ts';
-import { deviceTopic, formatMqtt, mqttUsername } from './mqtt-reply.ts';
-import { mayCompareSlowly, refuse } from './refuse.ts';
+import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
+import { checkSlowComparison, refusal } from './refuse.ts';
 import { verifyDeviceKey } from './verify-key.ts';
 
+export const registerReply = z.object({
+  id: z.int(),
+  uuid: z.string(),
+  deviceName: z.nullable(z.string()),
+  deviceType: z.nullable(z.string()),
+  applicationId: z.optional(z.union([z.string(), z.int()])),
+  fleetId: z.nullable(z.string()),
+  createdAt: z.nullable(z.string().check(z.meta({ format: 'date-time' }))),
+  mqtt: mqttReply,
+});
+
 type ProvisioningKey = {
-  id: string;
   fleet_id: string;
   is_active: boolean | null;
   in_time: boolean;
@@ -49,223 +62,231 @@ type Device = {
   mqtt_password_salt: string | null;
   device_api_key_hash: string | null;
 };
-/** What the one statement found and did; `created` tells whether the device is new. */
-type Outcome = { key: ProvisioningKey | null; device: Device | null; created: boolean } & BrokerColumns;
-
-/** A race is settled by looking again: what the other request committed is visible then. */
-const MAX_ATTEMPTS = 4;
+/** What the statement found and did. */
+type Outcome = {
+  /** Null: no such provisioning key. */
+  key: ProvisioningKey | null;
+  device: Device | null;
+  /** Whether the device is new. */
+  created: boolean;
+  /** Whether the key had room and a broker resolved when the statement began. */
+  claimable: boolean;
+} & BrokerColumns;
 
 /**
- * Registers a device, or answers again what it was answered: same uuid and device key, same credentials.
+ * Registers a device, or returns again what it was given: same uuid and device key, same credentials. In this order: the
+ * provisioning key (401), the device (409, 403), the broker (503). A refusal writes its event and nothing else.
  *
- * @returns the reply's body and whether it is a repetition
- * @throws Problem 401 about the provisioning key, then 409 about the device, 403 when it is inactive,
- *   503 `no-broker-available`; nothing is written then but the refusal
+ * @returns the reply's body, and whether the device was registered before
+ * @throws Problem those that functions/register.ts lists
  */
 export async function register(ctx: Context, input: Registration, provisioningKey: string | undefined) {
-  if (!provisioningKey) {
-    throw new Problem(
-      unauthorized,
-      'Send the provisioning key as `Authorization: Bearer KEY` or `X-Provisioning-Key: KEY`.',
-    );
-  }
+  if (!provisioningKey) throw new Problem(unauthorized, SEND_KEY);
   ctx.actor = `device:${input.uuid}`;
-  const current = settings();
-  const { keyId, keyHashes } = await lookUpKey(ctx, input, provisioningKey);
-  const credentials = await newCredentials(input.deviceApiKey);
-  const outcome = await settle(
-    ctx,
-    current,
-    (lookup) => (sql) =>
-      registerStatement(sql, ctx, { input, settings: current, keyId, keyHashes, credentials, lookup }),
-  );
+  const { keyId, keyHashes } = await identifyKey(ctx, input.uuid, provisioningKey);
+  const fresh = await newCredentials(input.deviceApiKey);
 
+  const outcome = await registerOrFind(ctx, input, keyId, keyHashes, fresh);
   const { key, device, created } = outcome;
-  if (!key) return refuse(ctx, new Problem(invalidProvisioningKey), { uuid: input.uuid });
-  const broker = resolvedBroker(outcome, current.mqttBrokerUrl);
-  if (!device) throw await whyNot(ctx, input, key, broker);
-  const login = created
-    ? { username: mqttUsername(device.uuid), password: credentials.password }
-    : await replay(ctx, input, key, device, credentials);
+
+  if (!key) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid: input.uuid });
+  const broker = resolvedBroker(outcome);
+  countResolution(broker);
+  const who = { uuid: input.uuid, fleetId: key.fleet_id };
+  const keyProblem = problemOf(key);
+  if (!device) {
+    if (!keyProblem && !broker) throw new Problem(noBrokerAvailable);
+    // Without a problem of its own, the key's last place went to another device while the statement ran.
+    throw await refusal(ctx, keyProblem ?? usedUp(), who);
+  }
+  if (!created) {
+    const replayProblem = await problemOfReplay(ctx, input, key, device);
+    if (replayProblem) throw await refusal(ctx, replayProblem, who);
+  }
   if (!broker) throw new Problem(noBrokerAvailable);
 
+  const login = created
+    ? { username: mqttUsername(device.uuid), password: fresh.password }
+    : await loginOfReplay(ctx, input, device, fresh);
   count(created ? 'Registered' : 'RegistrationReplayed');
-  return { body: formatReply(input, device, login, broker), replayed: !created };
+  return { body: formatReply(input, device, formatMqtt(login.username, login.password, broker)), replayed: !created };
 }
 
-/** The row that a key names, and the hashes of which one must be stored there; the first is what stays there. */
-async function lookUpKey(ctx: Context, { uuid }: Registration, key: string) {
+const SEND_KEY = 'Send the provisioning key as `Authorization: Bearer KEY` or `X-Provisioning-Key: KEY`.';
+
+/**
+ * The id that the key names, and the hashes of which its row must have one. The first is stored from now on.
+ * @throws Problem `invalid-provisioning-key` when it names no row
+ */
+async function identifyKey(ctx: Context, uuid: string, key: string): Promise<{ keyId: string; keyHashes: string[] }> {
   const shape = shapeOf(key);
   const keyHashes = hashCandidates(settings().peppers, 'provisioning-key', key);
   if (shape.kind === 'current') return { keyId: shape.id, keyHashes };
-  const { code } = invalidProvisioningKey;
-  const found =
-    shape.kind === 'legacy' ? await findLegacyKey(ctx, key, () => mayCompareSlowly(ctx, { code, uuid })) : undefined;
-  if (!found) return refuse(ctx, new Problem(invalidProvisioningKey), { uuid });
+  const mayCompare = () => checkSlowComparison(ctx, invalidProvisioningKey, uuid);
+  const found = shape.kind === 'legacy' ? await findLegacyKey(ctx, key, mayCompare) : undefined;
+  if (!found) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid });
   return { keyId: found.id, keyHashes: isBcrypt(found.key_hash) ? [found.key_hash, ...keyHashes] : keyHashes };
 }
 
-/** Runs the statement until no concurrent request has changed what it saw. */
-async function settle(
+const MAX_ATTEMPTS = 4;
+
+/** Runs the statement again when a concurrent request interfered: what that request committed is visible then. */
+async function registerOrFind(
   ctx: Context,
-  { mqttBrokerUrl }: Settings,
-  statement: (lookup: boolean) => (sql: Sql) => ReturnType<typeof registerStatement>,
+  input: Registration,
+  keyId: string,
+  keyHashes: string[],
+  credentials: Credentials,
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
+    const isLast = attempt === MAX_ATTEMPTS;
     try {
-      const [outcome] = await withBrokerLookup(mqttBrokerUrl, (lookup) => query<Outcome>(ctx, statement(lookup)));
-      const { key, device, broker } = outcome as Outcome;
-      // The key had room in the snapshot and yet nothing came of it: another request took the last place,
-      // perhaps this very device's.
-      const overtaken = key?.is_active && key.in_time && key.has_room && !device && (broker || mqttBrokerUrl);
-      if (!overtaken || attempt === MAX_ATTEMPTS) return outcome as Outcome;
+      const outcome = await withBrokerLookup((lookup) =>
+        runStatement(ctx, input, keyId, keyHashes, credentials, lookup),
+      );
+      // Claimable, and yet no device: another request took the last place, perhaps for this very device.
+      const isOvertaken = outcome.claimable && !outcome.device;
+      if (!isOvertaken || isLast) return outcome;
     } catch (error) {
-      // 23505: another request has just registered the same uuid. 23503: the broker has just been deleted. All of
-      // this one is rolled back.
-      const code = String((error as { code?: unknown }).code);
-      if (!['23505', '23503'].includes(code) || attempt === MAX_ATTEMPTS) throw error;
+      const { code, column_name } = error as { code?: unknown; column_name?: unknown };
+      // berth_uuid() is NULL where devices.uuid is of type uuid and the identifier is not an RFC 4122 uuid.
+      if (code === '23502' && column_name === 'uuid') throw notRfc4122();
+      // 23505: the same uuid was registered meanwhile. 23503: the broker was deleted meanwhile. Nothing was written.
+      if ((code !== '23505' && code !== '23503') || isLast) throw error;
     }
   }
 }
 
-type Parts = {
-  input: Registration;
-  settings: Settings;
-  keyId: string;
-  keyHashes: string[];
-  credentials: Credentials;
-  lookup: boolean;
-};
-
 /**
- * The registration, all or nothing: claim a place on the key, and only with it insert the device, its
- * MQTT user, its ACL and its event. The claim comes first because a data-modifying CTE that inserts
- * first keeps its row when the claim then fails. Registrations of one key wait for each other from there on.
+ * The registration, all or nothing: claims a place on the key, and only then inserts the device, its MQTT user, its ACL and
+ * its event. The claim comes first because a clause that inserts first keeps its row when the claim then fails.
+ * Registrations with one key wait for each other from the claim on.
  */
-function registerStatement(sql: Sql, ctx: Context, { input, settings, keyId, keyHashes, credentials, lookup }: Parts) {
-  const username = mqttUsername(input.uuid);
-  const broker = getBrokerConfigForDevice(
-    sql,
-    lookup
-      ? {
-          device: sql`(select mqtt_broker_id from existing)`,
-          provisioningKey: sql`(
-            select default_broker_id from provisioning_keys
-            where id = coalesce((select provisioned_by_key_id from existing), (select id from key)))`,
-          isNew: sql`not exists (select from existing)`,
-        }
-      : undefined,
-  );
-  return sql<Outcome[]>`
-    with key as (
-      select id, fleet_id, is_active, expires_at > now() at time zone 'utc' as in_time,
-             coalesce(devices_provisioned, 0) < max_devices as has_room
-      from provisioning_keys
-      where id = ${keyId} and key_hash = any(string_to_array(${keyHashes.join(',')}, ','))
-    ), existing as (
-      select * from devices where uuid = berth_uuid(${input.uuid})
-    ), broker as (
-      ${broker}
-    ), free as materialized (
-      select id, fleet_id from key
-      where is_active and in_time and has_room and not exists (select from existing)
-        and (exists (select from broker) or ${settings.mqttBrokerUrl !== undefined})
-    ), claim as (
-      select id, fleet_id from free where berth_claim_place(id, ${keyHashes[0] as string})
-    ), device as (
-      insert into devices (
-        uuid, device_name, device_type, mac_address, os_version, supervisor_version, fleet_id, is_active,
-        created_at, modified_at, provisioned_at, provisioned_by_key_id,
-        device_api_key_hash, mqtt_username, mqtt_password_salt, mqtt_broker_id, mqtt_broker_assigned_at)
-      select
-        berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
-        ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claim.fleet_id, true,
-        now() at time zone 'utc', now() at time zone 'utc', now() at time zone 'utc', claim.id,
-        ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end
-      from claim
-      left join lateral (
-        select (broker ->> 'id')::integer as id from broker
-        where broker_source = 'provisioning_key' or ${settings.autoAssignBroker}
-      ) assigned on true
-      returning *
-    ), mqtt_user as (
-      insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
-      select mqtt_username, ${credentials.passwordHash}, false, true, now() at time zone 'utc', now() at time zone 'utc' from device
-      on conflict (username) do update
-        set password_hash = excluded.password_hash, is_superuser = false, is_active = true, updated_at = excluded.updated_at
-    ), leftover_acl as (
-      delete from mqtt_acls where username = ${username} and exists (select from device)
-    ), acl as (
-      insert into mqtt_acls (username, topic, access, priority, created_at)
-      select mqtt_username, ${deviceTopic(username)}, 7, 0, now() at time zone 'utc' from device
-    ), event as (
-      insert into device_events (type, device_uuid, fleet_id, actor, reason, to_broker_id, source_ip, request_id)
-      select 'registered', ${input.uuid}, fleet_id, ${ctx.actor}, coalesce((select broker_source from broker), 'environment'),
-             (select (broker ->> 'id')::integer from broker), ${ctx.sourceIp}, ${ctx.requestId}
-      from device
-    ), found as (
-      select * from device union all select * from existing
-    )
-    select (select row_to_json(key) from key) as key,
-           (select json_build_object(
-              'id', id, 'uuid', uuid, 'device_name', device_name, 'device_type', device_type, 'fleet_id', fleet_id,
-              'is_active', is_active, 'created_at', created_at at time zone 'utc', 'mqtt_username', mqtt_username,
-              'mqtt_password_salt', mqtt_password_salt, 'device_api_key_hash', device_api_key_hash
-            ) from found) as device,
-           exists (select from device) as created,
-           (select broker_source from broker) as broker_source,
-           (select broker from broker) as broker`;
-}
-
-/** Why a device that is not there was not made: the key's fault, or no broker. */
-async function whyNot(
+async function runStatement(
   ctx: Context,
-  { uuid }: Registration,
-  key: ProvisioningKey,
-  broker: ResolvedBroker | undefined,
-): Promise<Problem> {
-  const problem = keyProblem(key);
-  if (!problem && !broker) return new Problem(noBrokerAvailable);
-  return refuse(ctx, problem ?? usedUp(), { uuid, fleetId: key.fleet_id });
+  input: Registration,
+  keyId: string,
+  keyHashes: string[],
+  credentials: Credentials,
+  lookup: boolean,
+): Promise<Outcome> {
+  const username = mqttUsername(input.uuid);
+  const { mqttBrokerUrl, autoAssignBroker } = settings();
+  const [outcome] = await query<Outcome>(
+    ctx,
+    (sql) => sql`
+      with key as (
+        select id, fleet_id, is_active, expires_at > berth_now() as in_time,
+               coalesce(devices_provisioned, 0) < max_devices as has_room
+        from provisioning_keys
+        where id = ${keyId} and key_hash = any(string_to_array(${keyHashes.join(',')}, ','))
+      ), existing as (
+        select * from devices where uuid = berth_uuid(${input.uuid})
+      ), subject as (
+        -- Whose broker is looked up: the device that there is, or the one to be inserted.
+        select ${input.uuid}::text as uuid, existing.mqtt_broker_id,
+               coalesce(existing.provisioned_by_key_id, key.id) as provisioned_by_key_id, existing.id is null as is_new
+        from (select) one left join existing on true left join key on true
+      ), broker as (
+        ${getBrokerConfigForDevice(sql, sql`subject`, sql`device.is_new`, lookup)}
+      ), claimable as materialized (
+        select id, fleet_id from key
+        where is_active and in_time and has_room and not exists (select from existing)
+          and (exists (select from broker) or ${mqttBrokerUrl !== undefined})
+      ), claimed as (
+        select id, fleet_id from claimable where berth_claim_place(id, ${keyHashes[0] as string})
+      ), device as (
+        insert into devices (
+          uuid, device_name, device_type, mac_address, os_version, supervisor_version, fleet_id, is_active,
+          created_at, modified_at, provisioned_at, provisioned_by_key_id,
+          device_api_key_hash, mqtt_username, mqtt_password_salt, mqtt_broker_id, mqtt_broker_assigned_at)
+        select
+          berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
+          ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claimed.fleet_id, true,
+          berth_now(), berth_now(), berth_now(), claimed.id,
+          ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end
+        from claimed
+        left join lateral (
+          select (broker ->> 'id')::integer as id from broker
+          where broker_source = 'provisioning_key' or ${autoAssignBroker}
+        ) assigned on true
+        returning *
+      ), mqtt_user as (
+        insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
+        select mqtt_username, ${credentials.passwordHash}, false, true, created_at, created_at from device
+        on conflict (username) do update
+          set password_hash = excluded.password_hash, is_superuser = false, is_active = true, updated_at = excluded.updated_at
+      ), leftover_acl as (
+        delete from mqtt_acls where username = ${username} and exists (select from device)
+      ), acl as (
+        insert into mqtt_acls (username, topic, access, priority, created_at)
+        select mqtt_username, ${deviceTopic(username)}, 7, 0, created_at from device
+      ), event as (
+        ${recordEvents(sql, ctx, sql`device left join broker on true`, {
+          type: 'registered',
+          device_uuid: input.uuid,
+          fleet_id: sql`fleet_id`,
+          reason: sql`coalesce(broker_source, 'environment')`,
+          to_broker_id: sql`(broker ->> 'id')`,
+        })}
+      ), found as (
+        select * from device union all select * from existing
+      )
+      select (select row_to_json(key) from key) as key,
+             (select json_build_object(
+                'id', id, 'uuid', uuid, 'device_name', device_name, 'device_type', device_type, 'fleet_id', fleet_id,
+                'is_active', is_active, 'created_at', created_at at time zone 'utc', 'mqtt_username', mqtt_username,
+                'mqtt_password_salt', mqtt_password_salt, 'device_api_key_hash', device_api_key_hash
+              ) from found) as device,
+             exists (select from device) as created,
+             exists (select from claimable) as claimable,
+             (select broker_source from broker) as broker_source,
+             (select broker from broker) as broker`,
+  );
+  return outcome as Outcome;
 }
 
 const usedUp = () => new Problem(provisioningKeyExhausted, 'Provisioning key device limit exceeded');
 
-function keyProblem(key: ProvisioningKey): Problem | undefined {
+function problemOf(key: ProvisioningKey): Problem | undefined {
   if (!key.is_active) return new Problem(provisioningKeyRevoked, 'Provisioning key has been revoked');
   if (!key.in_time) return new Problem(provisioningKeyExpired, 'Provisioning key has expired');
   return key.has_room ? undefined : usedUp();
 }
 
 /**
- * The device is there already: with its own key it gets its password again, even if the provisioning key
- * is used up or expired by now (but not revoked).
- *
- * @returns its MQTT credentials
+ * Why a registered device does not get its credentials again. With its own key it does, even if the provisioning key is
+ * used up or expired by now, but not if it is revoked.
  */
-async function replay(
+async function problemOfReplay(
   ctx: Context,
   input: Registration,
   key: ProvisioningKey,
   device: Device,
-  fresh: Credentials,
-): Promise<Login> {
-  const who = { uuid: input.uuid, fleetId: key.fleet_id };
-  const no = (problem: Problem) => refuse(ctx, problem, who);
-  const unusable = keyProblem(key);
-  if (unusable?.code === provisioningKeyRevoked.code) return no(unusable);
+): Promise<Problem | undefined> {
+  const keyProblem = problemOf(key);
+  if (keyProblem?.code === provisioningKeyRevoked.code) return keyProblem;
   if (!(await verifyDeviceKey(ctx, input.deviceApiKey, device, deviceAlreadyRegistered))) {
-    // As with the legacy service, the key is judged before the device.
-    return no(unusable ?? new Problem(deviceAlreadyRegistered, 'This device is already registered'));
+    // As in the legacy service, the problem of the key comes first.
+    return keyProblem ?? new Problem(deviceAlreadyRegistered, 'This device is already registered');
   }
-  if (device.fleet_id !== null && device.fleet_id !== key.fleet_id) return no(new Problem(deviceInOtherFleet));
-  if (device.is_active === false) return no(new Problem(deviceInactive));
-  const password = passwordOf(device, input.deviceApiKey);
-  const username = device.mqtt_username ?? mqttUsername(device.uuid);
-  return password ? { username, password } : renewCredentials(ctx, device, input.deviceApiKey, fresh);
+  if (device.fleet_id !== null && device.fleet_id !== key.fleet_id) return new Problem(deviceInOtherFleet);
+  return device.is_active === false ? new Problem(deviceInactive) : undefined;
 }
 
-function formatReply({ applicationId }: Registration, device: Device, login: Login, broker: ResolvedBroker) {
+/** The credentials that the device has, or new ones where Berth does not know them. */
+async function loginOfReplay(ctx: Context, input: Registration, device: Device, fresh: Credentials) {
+  const password = currentPassword(device, input.deviceApiKey);
+  if (password) return { username: device.mqtt_username ?? mqttUsername(device.uuid), password };
+  return renewCredentials(ctx, device, input.deviceApiKey, fresh);
+}
+
+function notRfc4122(): Problem {
+  const message = 'must be an RFC 4122 uuid: the devices table of this installation holds no others';
+  return new Problem(invalidRequest, `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
+}
+
+function formatReply({ applicationId }: Registration, device: Device, mqtt: z.output<typeof mqttReply>) {
   return {
     id: device.id,
     uuid: device.uuid,
@@ -274,6 +295,6 @@ function formatReply({ applicationId }: Registration, device: Device, login: Log
     ...(applicationId === undefined || applicationId === null ? {} : { applicationId }),
     fleetId: device.fleet_id,
     createdAt: device.created_at && new Date(device.created_at).toISOString(),
-    mqtt: formatMqtt(login.username, login.password, broker),
+    mqtt,
   };
 }

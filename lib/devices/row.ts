@@ -1,8 +1,33 @@
+import * as z from 'zod/mini';
 import type { Fragment, Sql } from '../database/db.ts';
-import type { ResolvedBroker } from '../resolution/broker-row.ts';
+import { BROKER_SOURCES, type ResolvedBroker } from '../resolution/broker-row.ts';
 import { buildBrokerUrl } from '../resolution/client-config.ts';
 
-/** The columns of a device that operators see: all but the hash of its key and the salt of its password. */
+/** A device as operators see it: every column of the legacy service except the key's hash. */
+export const deviceReply = z.looseObject({
+  id: z.int(),
+  uuid: z.string(),
+  device_name: z.nullable(z.string()),
+  device_type: z.nullable(z.string()),
+  fleet_id: z.nullable(z.string()),
+  is_active: z.nullable(z.boolean()),
+  mqtt_broker_id: z.nullable(z.int()),
+  mqtt_broker_assigned_at: z.nullable(z.string()),
+  mqtt_username: z.nullable(z.string()),
+  created_at: z.nullable(z.string()),
+  modified_at: z.nullable(z.string()),
+});
+
+export const resolvedBrokerReply = z.nullable(
+  z.object({
+    source: z.enum(BROKER_SOURCES),
+    id: z.nullable(z.int()),
+    name: z.nullable(z.string()),
+    url: z.string(),
+  }),
+);
+
+/** The columns of a device that operators see: not the hash of its key, not the salt of its password. */
 const COLUMNS = [
   ...['id', 'uuid', 'device_name', 'device_type', 'fleet_id', 'is_active', 'mqtt_broker_id', 'mqtt_broker_assigned_at'],
   ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
@@ -12,12 +37,12 @@ const COLUMNS = [
   ...['download_progress', 'logs_channel', 'api_key_expires_at', 'api_key_last_rotated_at', 'api_key_rotation_enabled'],
   ...['api_key_rotation_days', 'top_processes'],
 ];
-/** Without a time zone, as the legacy service made them: UTC. */
+/** UTC without a time zone, as the legacy service made them. */
 const UTC_COLUMNS = [
   ...['provisioned_at', 'created_at', 'modified_at', 'last_connectivity_event', 'last_vpn_event'],
   ...['api_key_expires_at', 'api_key_last_rotated_at'],
 ];
-/** bigint and numeric: the legacy service answered them as strings. */
+/** bigint and numeric: strings in the replies of the legacy service. */
 const STRING_COLUMNS = ['memory_usage', 'memory_total', 'storage_usage', 'storage_total', 'cpu_usage', 'cpu_temp'];
 
 export type DeviceRow = Record<string, unknown> & { id: number; uuid: string };
@@ -28,7 +53,7 @@ export function deviceJson(sql: Sql, alias: string): Fragment {
   return sql`(select row_to_json(shown) from (select ${sql(columns)}) shown)`;
 }
 
-/** A row from {@link deviceJson} as a reply has it: times in ISO 8601 with `Z`, big numbers as strings. */
+/** A row from {@link deviceJson} for a reply: times in ISO 8601 with `Z`, big numbers as strings. */
 export function formatDevice(row: DeviceRow): DeviceRow {
   const device = { ...row };
   for (const column of UTC_COLUMNS) device[column] = iso(row[column], 'Z');
@@ -41,14 +66,14 @@ function iso(time: unknown, zone: string): string | null {
   return typeof time === 'string' ? new Date(time + zone).toISOString() : null;
 }
 
-/** A resolved broker as operators see it: where it came from, which one, its address. */
+/** A resolved broker as operators see it: its source, id, name and address. */
 export function formatResolvedBroker(broker: ResolvedBroker | undefined) {
   if (!broker) return null;
   if (broker.source === 'environment') return { source: broker.source, id: null, name: null, url: broker.url };
   return { source: broker.source, id: broker.row.id, name: broker.row.name, url: buildBrokerUrl(broker.row) };
 }
 
-/** SQL: the entity tag of the row `alias` of devices, without quotes: another one after every change by an operator. */
+/** SQL: the entity tag of the row `alias` of devices, without quotes. Every change by an operator changes it. */
 export function deviceTag(sql: Sql, alias: string): Fragment {
   const columns = ['id', 'device_name', 'device_type', 'is_active', 'mqtt_broker_id', 'modified_at'];
   return sql`md5(row(${sql(columns.map((column) => `${alias}.${column}`))})::text)`;

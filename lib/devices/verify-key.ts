@@ -3,37 +3,42 @@ import { hashCandidates, isBcrypt, sameSecret, verifyBcrypt } from '../crypto/se
 import { query } from '../database/db.ts';
 import type { ProblemType } from '../errors.ts';
 import { settings } from '../settings/settings.ts';
-import { mayCompareSlowly } from './refuse.ts';
+import { checkSlowComparison } from './refuse.ts';
 
 type StoredKey = { id: number; uuid: string; device_api_key_hash: string | null };
 
 /**
- * Whether `key` is this device's. One stored by the legacy service or under an older pepper is
- * stored anew, so that the slow comparison happens once; with LEGACY_HASHES=keep the legacy service's stays.
+ * Whether `key` is this device's. A hash by the legacy service or under an older pepper is replaced, so that the slow
+ * comparison happens once. With LEGACY_HASHES=keep a hash by the legacy service stays.
  *
- * @param refusal what a wrong key is refused with: its refusals limit the slow comparison
+ * @param refusedWith what a wrong key is refused with: the number of these refusals limits the slow comparison
  * @throws Problem `too-many-requests` when the comparison would be slow and too many have failed
  */
 export async function verifyDeviceKey(
   ctx: Context,
   key: string,
   device: StoredKey,
-  { code }: ProblemType,
+  refusedWith: ProblemType,
 ): Promise<boolean> {
   const stored = device.device_api_key_hash;
   if (!stored) return false;
   const hashes = hashCandidates(settings().peppers, 'device-key', key);
-  const fits = isBcrypt(stored)
-    ? (await mayCompareSlowly(ctx, { code, uuid: device.uuid })) && (await verifyBcrypt(key, stored))
-    : hashes.map((hash) => sameSecret(hash, stored)).includes(true);
-  const current = hashes[0] as string;
-  const stays = isBcrypt(stored) && settings().keepLegacyHashes;
-  if (fits && stored !== current && !stays) {
-    await query(
-      ctx,
-      (sql) => sql`update devices set device_api_key_hash = ${current}, modified_at = now() at time zone 'utc'
-                   where id = ${device.id} and device_api_key_hash = ${stored}`,
-    );
+  if (isBcrypt(stored)) {
+    await checkSlowComparison(ctx, refusedWith, device.uuid);
+    if (!(await verifyBcrypt(key, stored))) return false;
+    if (settings().keepLegacyHashes) return true;
+  } else {
+    // Compare with every hash, so that the time does not reveal which one matched.
+    const matches = hashes.map((hash) => sameSecret(hash, stored));
+    if (!matches.includes(true)) return false;
   }
-  return fits;
+  const current = hashes[0] as string;
+  if (stored === current) return true;
+  await query(
+    ctx,
+    (sql) => sql`
+      update devices set device_api_key_hash = ${current}, modified_at = berth_now()
+      where id = ${device.id} and device_api_key_hash = ${stored}`,
+  );
+  return true;
 }

@@ -3,28 +3,30 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { integerText, pageQuery } from '../fields.ts';
+import type { EventType } from './record.ts';
 
 export const listEventsQuery = z.strictObject({
   limit: pageQuery.limit,
   before: z.optional(
-    integerText(1, Number.MAX_SAFE_INTEGER, 'Events before this id; `next` of the page before has it'),
+    integerText(1, Number.MAX_SAFE_INTEGER, 'Events before this id; `next` of the previous page has it'),
   ),
 });
 
-export type DeviceEvent = {
-  id: number;
-  at: Date;
-  type: string;
-  actor: string | null;
-  reason: string | null;
-  from_broker_id: number | null;
-  to_broker_id: number | null;
-  source_ip: string | null;
-  request_id: string | null;
-};
+export const deviceEvent = z.object({
+  id: z.int(),
+  at: z.string(),
+  type: z.string(),
+  actor: z.nullable(z.string()),
+  reason: z.nullable(z.string()),
+  from_broker_id: z.nullable(z.int()),
+  to_broker_id: z.nullable(z.int()),
+  source_ip: z.nullable(z.string()),
+  request_id: z.nullable(z.string()),
+});
+type DeviceEvent = Omit<z.output<typeof deviceEvent>, 'at' | 'type'> & { at: Date; type: EventType };
 
 /**
- * What happened to a device, newest first; also to one that is deleted by now.
+ * What happened to a device, newest first, even if it is deleted by now.
  * @returns the page, and the last id when there are more
  * @throws Problem `device-not-found` when there is neither a device nor an event
  */
@@ -36,14 +38,16 @@ export async function listDeviceEvents(
   const rows = await query<DeviceEvent>(ctx, (sql) => {
     const page = sql`${before === undefined ? sql`` : sql`and e.id < ${before}`} order by e.id desc limit ${limit + 1}`;
     return sql`
-      with lives as (
+      -- Events of jobs are found by the device's id (an index in the order of jobs), all others by its uuid.
+      with device_ids as (
         select id from devices where uuid = berth_uuid(${uuid})
         union
         select device_id from device_events where device_uuid = ${uuid} and job_id is null and type = 'deleted'
       ), event as (
         (select e.* from device_events e where e.device_uuid = ${uuid} and e.job_id is null ${page})
         union all
-        (select e.* from lives join device_events e on e.device_id = lives.id and e.job_id is not null where true ${page})
+        (select e.* from device_ids join device_events e on e.device_id = device_ids.id and e.job_id is not null
+         where true ${page})
       )
       select id::float8 as id, at, type, actor, reason, from_broker_id, to_broker_id, source_ip, request_id
       from event

@@ -1,4 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import type { Actor } from '../context.ts';
 import { sameSecret, sha256Hex } from '../crypto/secrets.ts';
 import {
   adminDisabled,
@@ -24,7 +25,7 @@ export const admin: Auth = {
  * @returns who it is, for device_events
  * @throws Problem `admin-disabled`, `unauthorized`, `invalid-admin-credential`, `insufficient-scope`
  */
-async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<string> {
+async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<Actor> {
   const { adminAuth } = settings();
   if (!adminAuth) throw new Problem(adminDisabled);
   if (adminAuth === 'none') return gatewaysAdmin(event);
@@ -38,13 +39,13 @@ async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Prom
 }
 
 /** Whom the gateway's JWT authoriser has let in; `admin` where it is another kind, or none. */
-function gatewaysAdmin({ requestContext }: APIGatewayProxyEventV2): string {
+function gatewaysAdmin({ requestContext }: APIGatewayProxyEventV2): Actor {
   const { authorizer } = requestContext as { authorizer?: { jwt?: { claims?: { sub?: unknown } } } };
   const sub = authorizer?.jwt?.claims?.sub;
   return sub ? `admin:${sub}` : 'admin';
 }
 
-type Admin = { actor: string; scopes: Scope[] };
+type Admin = { actor: Actor; scopes: Scope[] };
 
 function verifyToken(token: string): Admin {
   const { adminTokenHashes, adminReadTokenHashes } = settings();

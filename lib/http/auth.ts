@@ -1,4 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import type { Actor } from '../context.ts';
 import { Problem, type ProblemType, unauthorized } from '../errors.ts';
 
 /** What an admin route asks for: `read` for GET, `write` for all else; who may write may read. */
@@ -14,7 +15,7 @@ export type Auth = {
   header?: 'x-provisioning-key' | 'x-device-api-key';
   /** What it refuses callers with. */
   problems: readonly ProblemType[];
-  authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<string>;
+  authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<Actor>;
 };
 
 export const provisioningKey: Auth = {

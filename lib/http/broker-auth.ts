@@ -1,4 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import type { Actor } from '../context.ts';
 import { sameSecret, sha256Hex } from '../crypto/secrets.ts';
 import { brokerAuthDisabled, invalidBrokerSecret, Problem, unauthorized } from '../errors.ts';
 import { SettingsError, settings } from '../settings/settings.ts';
@@ -15,10 +16,10 @@ export const brokerSecret: Auth = {
  * Lets a broker in, or throws. Closed by default: without BROKER_AUTH_SECRET_HASH nobody passes. The
  * secret comes as Bearer, or as `?secret=` from a broker that can send no header.
  *
- * @returns who it is
+ * @returns `broker:<id>` for one that says which broker it is (`?broker=`), else `broker`
  * @throws Problem `broker-auth-disabled`, `unauthorized`, `invalid-broker-secret`
  */
-async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<string> {
+async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<Actor> {
   const hashes = secretHashes();
   if (hashes.length === 0) throw new Problem(brokerAuthDisabled);
   const secret = credentialOf(event) ?? event.queryStringParameters?.secret;
@@ -27,7 +28,8 @@ async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<string> {
   const sent = sha256Hex(secret);
   // All are compared, so that the time tells nothing of which one it was.
   if (!hashes.map((hash) => sameSecret(sent, hash)).includes(true)) throw new Problem(invalidBrokerSecret);
-  return 'broker';
+  const { broker = '' } = event.queryStringParameters ?? {};
+  return /^\d{1,10}$/.test(broker) ? `broker:${Number(broker)}` : 'broker';
 }
 
 /** BROKER_AUTH_SECRET_HASH: the secret's SHA-256 in hex, or `new,old` while one succeeds the other. */

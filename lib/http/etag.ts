@@ -1,10 +1,3 @@
-import { createHash } from 'node:crypto';
-
-/** A strong entity tag (RFC 9110, 8.8.3) of a JSON body: equal bodies, equal tags. */
-export function etagOf(body: object): string {
-  return `"${createHash('sha256').update(JSON.stringify(body)).digest('base64url').slice(0, 27)}"`;
-}
-
 /** Whether an `If-None-Match` header names this tag; compared weakly, as RFC 9110 13.1.2 has it. */
 export function matches(ifNoneMatch: string | undefined, etag: string): boolean {
   if (!ifNoneMatch) return false;

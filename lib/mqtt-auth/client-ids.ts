@@ -6,8 +6,8 @@ import type { MqttUser } from './find-user.ts';
  * its uuid. RabbitMQ names queues by the client id alone, so with another's a device would read
  * what waits for that one.
  */
-export function clientIdsOf({ username, device_uuid, broker }: MqttUser): string[] {
-  const prefix = broker?.client_id_prefix ?? 'berth';
+export function clientIdsOf({ username, device_uuid, client_id_prefix }: MqttUser): string[] {
+  const prefix = client_id_prefix ?? 'berth';
   const uuids = device_uuid === null ? [] : [device_uuid, uuidInUsername(username)];
   return [username, ...uuids.map((uuid) => `${prefix}_${uuid}`)];
 }

@@ -12,14 +12,14 @@ type Row = { id: string; key_hash: string };
  * fits is upgraded in place, so that this happens once per key. With LEGACY_HASHES=keep it stays as it
  * is, and this happens once per key and process.
  *
- * @param mayCompare asked before the slow comparison; false leaves it out
+ * @param checkMayCompare called before the slow comparison; throws when there have been too many
  * @returns the row's id and the hash that it has now, or undefined when no row fits
  * @throws Problem `key-check-unfinished` when the time is over before every row was compared
  */
 export async function findLegacyKey(
   ctx: Context,
   key: string,
-  mayCompare: () => Promise<boolean>,
+  checkMayCompare: () => Promise<void>,
 ): Promise<Row | undefined> {
   const { peppers, keepLegacyHashes } = settings();
   const hashes = hashCandidates(peppers, 'provisioning-key', key);
@@ -39,7 +39,8 @@ export async function findLegacyKey(
   const keyHash = hashes[0] as string;
   const seen = comparisonsOf(keyHash);
   const remembered = rows.find((row) => row.key_hash === seen.fit);
-  if (!remembered && (rows.length === 0 || !(await mayCompare()))) return undefined;
+  if (rows.length === 0) return undefined;
+  if (!remembered) await checkMayCompare();
   const fitting = remembered ?? (await compareAll(ctx, key, seen, rows));
   if (!fitting || keepLegacyHashes) return fitting;
   await query(

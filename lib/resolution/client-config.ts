@@ -1,4 +1,22 @@
-import type { BrokerConfig, BrokerRow } from './broker-row.ts';
+import * as z from 'zod/mini';
+import type { BrokerRow } from './broker-row.ts';
+
+/** The connection settings that a client gets: never a password, never a private key. */
+export const brokerConfig = z.object({
+  protocol: z.enum(['mqtt', 'mqtts', 'ws', 'wss']),
+  host: z.string(),
+  port: z.int(),
+  useTls: z.boolean(),
+  verifyCertificate: z.boolean(),
+  clientIdPrefix: z.string(),
+  keepAlive: z.int().check(z.meta({ description: 'Seconds' })),
+  cleanSession: z.boolean(),
+  reconnectPeriod: z.int().check(z.meta({ description: 'Milliseconds' })),
+  connectTimeout: z.int().check(z.meta({ description: 'Milliseconds' })),
+  caCert: z.optional(z.string().check(z.meta({ description: 'PEM; absent: the system’s CAs' }))),
+  clientCert: z.optional(z.string().check(z.meta({ description: 'PEM' }))),
+});
+export type BrokerConfig = z.output<typeof brokerConfig>;
 
 /** `protocol://host:port`, an IPv6 address in brackets. */
 export function buildBrokerUrl({ protocol, host, port }: Pick<BrokerRow, 'protocol' | 'host' | 'port'>): string {
@@ -6,9 +24,8 @@ export function buildBrokerUrl({ protocol, host, port }: Pick<BrokerRow, 'protoc
 }
 
 /**
- * A broker's row as the connection settings that a device gets. Columns that a legacy row left NULL
- * become the defaults of its columns. `clientCert` is left out: the key to it never leaves, and half of
- * a pair connects nobody.
+ * A broker's row as the connection settings that a device gets. A column that a legacy row left NULL gets the column's
+ * default. `clientCert` is left out: its key never leaves Berth, and a certificate without its key is of no use.
  */
 export function formatBrokerConfigForClient(row: BrokerRow): BrokerConfig {
   return {

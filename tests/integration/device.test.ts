@@ -64,7 +64,8 @@ describe('GET /device/{uuid}/mqtt', () => {
     const reply = await mqtt(device.uuid, bearer);
     expect(reply).toMatchObject({ status: 200, body: registered.body.mqtt });
     expect(reply.body.brokerConfig).toMatchObject({ caCert: 'PEM', useTls: true });
-    expect(reply.headers.etag).toMatch(/^"[\w-]{27}"$/);
+    expect(reply.body.version).toMatch(/^[\w-]{16}$/);
+    expect(reply.headers.etag).toBe(`"${reply.body.version}"`);
     expect((await mqtt(device.uuid, { 'x-device-api-key': device.deviceApiKey })).text).toBe(reply.text);
   });
 
@@ -92,6 +93,17 @@ describe('GET /device/{uuid}/mqtt', () => {
     expect(edited).toMatchObject({ status: 200, body: { broker: 'mqtt://second.example.com:1999' } });
     await berth.sql('update devices set mqtt_broker_id = null');
     expect((await mqtt(device.uuid, bearer)).headers.etag).toBe(before);
+  });
+
+  it('keeps version and ETag when only the reason for the same broker changes', async () => {
+    const before = await mqtt(device.uuid, bearer);
+    await berth.sql('update devices set mqtt_broker_id = $1', [defaultBroker]);
+    const assigned = await mqtt(device.uuid, bearer);
+    expect([before.body.assignment.source, assigned.body.assignment.source]).toEqual(['default', 'device']);
+    expect(assigned.body.version).toBe(before.body.version);
+    const conditional = await mqtt(device.uuid, { ...bearer, 'if-none-match': `"${before.body.version}"` });
+    expect(conditional.status).toBe(304);
+    await berth.sql('update devices set mqtt_broker_id = null');
   });
 
   it.each([

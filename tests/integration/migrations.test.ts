@@ -1,13 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { isBcrypt, verifyMqttPassword } from '../../lib/crypto/secrets.ts';
 import { MigrationRefused, migrate } from '../../lib/database/migrate.ts';
+import { EVENT_TYPES } from '../../lib/events/record.ts';
 import { call } from '../support/api.ts';
-import { type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
+import { addBroker, type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
 import {
   addLegacyRows,
   createLegacyTables,
@@ -50,6 +52,17 @@ describe('on a fresh database', () => {
     expect(await describeSchema(berth.sql)).toBe(before);
   });
 
+  it('checks the types of events that lib/events/record.ts lists, and no others', async () => {
+    const [check] = await berth.sql(
+      `select pg_get_constraintdef(oid) as definition from pg_constraint where conname = 'device_events_type_check'`,
+    );
+    const types = [...String(check?.definition).matchAll(/'([a-z-]+)'::text/g)].map(([, type]) => type);
+    expect(types).toEqual([...EVENT_TYPES]);
+    await expect(berth.sql(`insert into device_events (type) values ('guessed')`)).rejects.toThrow(
+      'device_events_type_check',
+    );
+  });
+
   it('two runs at once apply each migration once', async () => {
     const other = await startBerth({ prepare: async () => {} });
     await other.sql('drop schema public cascade');
@@ -57,6 +70,65 @@ describe('on a fresh database', () => {
     const applied = await Promise.all([migrate(other.databaseUrl), migrate(other.databaseUrl)]);
     expect(applied.map((names) => names.length === 0).sort()).toEqual([false, true]);
     await other.stop();
+  });
+});
+
+describe('a view mqtt_broker_users that was created by hand', () => {
+  const reader = `view_reader_${process.pid}`;
+  const byHand = (more = '') => `
+    create view mqtt_broker_users as
+    select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser, d.uuid::text as device_uuid,
+           b.id as broker_id, b.client_id_prefix ${more}
+    from mqtt_users u left join devices d on true left join mqtt_broker_config b on true`;
+  const before0007 = async (sql: Berth['sql']) => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'berth-migrations-'));
+    cpSync(new URL('../../migrations', import.meta.url), dir, { recursive: true });
+    for (const name of readdirSync(dir)) if (name >= '0007') rmSync(path.join(dir, name));
+    const [database] = await sql('select current_database() as name');
+    const url = new URL(inject('postgresUrl'));
+    url.pathname = `/${database?.name}`;
+    await migrate(url.href, { dir });
+    rmSync(dir, { recursive: true });
+  };
+
+  it('is replaced, and the roles that could read it still can, and nothing else', async () => {
+    const berth = await startBerth({
+      prepare: async (sql) => {
+        await before0007(sql);
+        await sql(byHand());
+        await sql(`create role ${reader}`);
+        await sql(`grant select on mqtt_broker_users to ${reader}`);
+      },
+    });
+    const broker = await addBroker(berth, { is_default: true });
+    const { key } = await issueKey();
+    const { username } = (await register(key, newDevice())).body.mqtt;
+    const client = new pg.Client({ connectionString: berth.databaseUrl, options: `-c role=${reader}` });
+    await client.connect();
+    const { rows } = await client.query('select username, broker_id, broker_source from mqtt_broker_users');
+    expect(rows).toEqual([{ username, broker_id: broker, broker_source: 'default' }]);
+    await client.end();
+    const granted = await berth.sql(
+      `select has_table_privilege($1, 'mqtt_broker_users', 'select') as view,
+              has_column_privilege($1, 'provisioning_keys', 'default_broker_id', 'select') as key_broker,
+              has_column_privilege($1, 'provisioning_keys', 'key_hash', 'select') as key_hash,
+              has_column_privilege($1, 'mqtt_broker_config', 'refusal', 'select') as refusal,
+              has_column_privilege($1, 'mqtt_broker_config', 'password_sealed', 'select') as password`,
+      [reader],
+    );
+    expect(granted).toEqual([{ view: true, key_broker: true, key_hash: false, refusal: true, password: false }]);
+    await berth.sql(`drop owned by ${reader}; drop role ${reader}`);
+    await berth.stop();
+  });
+
+  it('with other columns stops the migration with what to do', async () => {
+    const prepare = async (sql: Berth['sql']) => {
+      await before0007(sql);
+      await sql(byHand(', 1 as mine'));
+    };
+    await expect(startBerth({ prepare })).rejects.toThrow(
+      'mqtt_broker_users was created by hand and cannot be replaced',
+    );
   });
 });
 

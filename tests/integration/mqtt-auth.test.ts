@@ -391,12 +391,12 @@ describe('what is left behind', () => {
 });
 
 it('finds a user by indexes alone, in one statement', async () => {
-  const ctx = { requestId: '', sourceIp: '', actor: '', deadline: Date.now() + 5_000 };
+  const ctx = { requestId: '', sourceIp: '', actor: 'schedule' as const, deadline: Date.now() + 5_000 };
   // The handlers' own connection, which knows what it has prepared.
   await closeDatabase();
   await json('user', { username, password });
   const prepared = await query<{ statement: string }>(ctx, (sql) => sql`select statement from pg_prepared_statements`);
-  const statements = prepared.map(({ statement }) => statement).filter((text) => text.includes('mqtt_users'));
+  const statements = prepared.map(({ statement }) => statement).filter((text) => text.includes('mqtt_broker_users'));
   expect(statements).toHaveLength(1);
   await query(ctx, (sql) => sql`set enable_seqscan = off`);
   const plan = JSON.stringify(await query(ctx, (sql) => sql.unsafe(`explain (generic_plan) ${statements[0]}`)));

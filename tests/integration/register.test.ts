@@ -54,6 +54,7 @@ describe('a new device', () => {
         },
         topics: { publish: [`iot/device/${device.uuid}/#`], subscribe: [`iot/device/${device.uuid}/#`] },
         assignment: { source: 'default', brokerId, brokerName: 'main' },
+        version: expect.stringMatching(/^[\w-]{16}$/),
       },
     });
     expect(Math.abs(Date.parse(body.createdAt) - Date.now())).toBeLessThan(60_000);

@@ -132,6 +132,59 @@ describe('AUTO_ASSIGN_BROKER', () => {
   });
 });
 
+describe('berth_resolve', () => {
+  it.each([
+    [
+      'devices',
+      'select * from devices d cross join lateral berth_resolve(d.uuid::text, d.mqtt_broker_id, d.provisioned_by_key_id, false) s',
+    ],
+    ['mqtt_broker_users', `select * from mqtt_broker_users where username = 'device_x'`],
+  ])('is inlined into a query of %s: no function scan in its plan', async (_, query) => {
+    const plan = JSON.stringify(await berth.sql(`explain (verbose, format json) ${query}`));
+    expect(plan).not.toContain('Function Scan');
+    expect(plan).not.toContain('berth_resolve');
+    // The plan is that of the function's own query.
+    expect(plan).toContain('Values Scan');
+  });
+
+  it('names what it skips: no broker, a missing one, an inactive one, a draining one for a new device', async () => {
+    const { id } = await issueKey({ default_broker_id: keyed });
+    const steps = (isNew: boolean, assigned: number | null) =>
+      berth.sql(
+        'select number, source, broker_id, usable, skip_reason, connect_after_ms from berth_resolve($1, $2, $3, $4) order by number',
+        ['device', assigned, id, isNew],
+      );
+    const step = (number: number, source: string, broker_id: number | null, skip_reason: string | null) => ({
+      ...{ number, source, broker_id, usable: skip_reason === null, skip_reason, connect_after_ms: 0 },
+    });
+    await set(keyed, 'is_active', false);
+    await set(standard, 'accepts_new_devices', false);
+    const byKey = step(2, 'provisioning_key', keyed, 'inactive');
+    expect(await steps(true, null)).toEqual([
+      step(1, 'device', null, 'none'),
+      byKey,
+      step(3, 'default', standard, 'draining'),
+    ]);
+    expect(await steps(false, 999_999)).toEqual([
+      step(1, 'device', 999_999, 'missing'),
+      byKey,
+      step(3, 'default', standard, null),
+    ]);
+  });
+});
+
+it('503 no-broker-available leaves a legacy device the MQTT password that it has', async () => {
+  const { key } = await issueKey();
+  const device = newDevice();
+  const { username } = (await register(key, device)).body.mqtt;
+  await berth.sql('update devices set mqtt_password_salt = null where uuid = $1', [device.uuid]);
+  const stored = () => berth.sql('select password_hash, updated_at from mqtt_users where username = $1', [username]);
+  const before = await stored();
+  await set(standard, 'is_active', false);
+  expect(await register(key, device)).toMatchObject({ status: 503, body: { code: 'no-broker-available' } });
+  expect(await stored()).toEqual(before);
+});
+
 it('an IPv6 host is put in brackets', async () => {
   await set(standard, 'host', '2001:db8::1');
   const { key } = await issueKey();

@@ -51,7 +51,7 @@ export async function outcomes(berth: Berth, id: number): Promise<Record<string,
 export const contextFor = (ms: number) => ({
   requestId: crypto.randomUUID(),
   sourceIp: '',
-  actor: 'schedule',
+  actor: 'schedule' as const,
   deadline: Date.now() + ms,
 });
 

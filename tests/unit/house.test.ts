@@ -16,7 +16,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'lib/http': ['lib/settings', 'lib/crypto'],
   'lib/mqtt': [],
   'lib/events': ['lib/database'],
-  'lib/resolution': ['lib/database'],
+  'lib/resolution': ['lib/settings', 'lib/database'],
   'lib/brokers': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/mqtt', 'lib/events', 'lib/resolution'],
   'lib/provisioning-keys': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/events'],
   'lib/devices': [
@@ -25,7 +25,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'lib/mqtt-auth': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/resolution', 'lib/devices'],
   'lib/bulk-assign': ['lib/database', 'lib/events', 'lib/resolution'],
   functions: [
-    ...['lib/http', 'lib/database', 'lib/events'],
+    ...['lib/http', 'lib/database', 'lib/events', 'lib/resolution'],
     ...['lib/brokers', 'lib/provisioning-keys', 'lib/devices', 'lib/mqtt-auth', 'lib/bulk-assign'],
   ],
   'examples/device': [],
