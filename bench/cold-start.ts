@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { parse } from 'yaml';
-import { sha256Hex } from '../lib/crypto/secrets.ts';
+import { sha256Hex } from '../lib/crypto/hash.ts';
 import { type Call, eventFor } from '../tests/support/api.ts';
 import { addBrokerAndKeys, type BenchDatabase, benchDatabase, deployedEnv } from './database.ts';
 import { startInstances } from './instances.ts';

@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import postgres from 'postgres';
 import type { Context } from '../context.ts';
+import { withDeadline } from '../deadline.ts';
 import { databaseUnavailable, type Problem, passingProblem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count } from '../metrics.ts';
@@ -162,14 +163,14 @@ function discard(): void {
   old?.sql.end({ timeout: 0 }).catch(() => {});
 }
 
+/** Runs the statement on this client, and fails when its connection closes or the deadline passes first. */
 async function answerOf<T extends object>({ sql, waiting }: Client, statement: Statement<T>, deadline: number) {
-  const { promise: failed, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new DeadlineError('deadline passed')), Math.max(0, deadline - Date.now()));
+  const { promise: closed, reject } = Promise.withResolvers<never>();
   waiting.add(reject);
   try {
-    return await Promise.race([statement(sql), failed]);
+    const rows = Promise.race([statement(sql), closed]);
+    return await withDeadline(rows, deadline - Date.now(), () => new DeadlineError('deadline passed'));
   } finally {
-    clearTimeout(timer);
     waiting.delete(reject);
   }
 }

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { query } from '../database/db.ts';
+import { query, type Sql } from '../database/db.ts';
 import { authenticationFailed, invalidProvisioningKey, Problem, tooManyRequests } from '../errors.ts';
 import { count } from '../metrics.ts';
 
@@ -56,7 +56,7 @@ export async function mayCompareSlowly(ctx: Context, bucket: Bucket): Promise<tr
   return true;
 }
 
-function recentRefusals(sql: Parameters<Parameters<typeof query<Recent>>[1]>[0], ctx: Context, { code, uuid }: Bucket) {
+function recentRefusals(sql: Sql, ctx: Context, { code, uuid }: Bucket) {
   const sameDevice = LIMITED[code] === 'address' ? sql`` : sql`and device_uuid = ${uuid}`;
   return sql<Recent[]>`
     select count(*)::integer as refusals,

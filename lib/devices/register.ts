@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
-import { hashCandidates, isBcrypt } from '../crypto/secrets.ts';
+import { hashCandidates } from '../crypto/hash.ts';
+import { isBcrypt } from '../crypto/legacy-hash.ts';
 import { query, type Sql } from '../database/db.ts';
 import {
   deviceAlreadyRegistered,

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../database/db.ts';
+import { query, type Sql } from '../database/db.ts';
 import {
   brokerDraining,
   brokerInactive,
@@ -65,7 +65,7 @@ export function assignBrokerToDevice(ctx: Context, uuid: string, brokerId: numbe
 function updateStatement(ctx: Context, uuid: string, update: DeviceUpdate, tags: string[] | undefined) {
   const brokerId = update.mqtt_broker_id ?? null;
   const assigns = update.mqtt_broker_id !== undefined;
-  return (sql: Parameters<Parameters<typeof query<Outcome>>[1]>[0]) => sql<Outcome[]>`
+  return (sql: Sql) => sql<Outcome[]>`
     with before as (
       select * from devices where uuid = berth_uuid(${uuid}) for update
     ), tag as (

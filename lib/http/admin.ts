@@ -1,5 +1,6 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { sameSecret, sha256Hex } from '../crypto/secrets.ts';
+import { sameSecret } from '../crypto/compare.ts';
+import { sha256Hex } from '../crypto/hash.ts';
 import {
   adminDisabled,
   insufficientScope,
