@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import postgres from 'postgres';
 import type { Context } from '../context.ts';
 import { withDeadline } from '../deadline.ts';
-import { databaseUnavailable, type Problem, passingProblem } from '../errors.ts';
+import { databaseUnavailable, type Problem, temporaryProblem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count } from '../metrics.ts';
 import { settings } from '../settings/settings.ts';
@@ -178,7 +178,7 @@ async function answerOf<T extends object>({ sql, waiting }: Client, statement: S
 function unavailable(cause: unknown): Problem {
   log.error('database unavailable', { code: codeOf(cause) });
   count('DatabaseUnavailable');
-  return passingProblem(databaseUnavailable, cause);
+  return temporaryProblem(databaseUnavailable, cause);
 }
 
 function codeOf(error: unknown): string {
