@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
-import { build } from 'esbuild';
 import { parse } from 'yaml';
-import { sha256Hex } from '../lib/crypto/secrets.ts';
+import { sha256Hex } from '../lib/crypto/hash.ts';
 import { type Call, eventFor } from '../tests/support/api.ts';
+import { bundleFunction } from '../tests/support/bundle.ts';
 import { addBrokerAndKeys, type BenchDatabase, benchDatabase, deployedEnv } from './database.ts';
 import { startInstances } from './instances.ts';
 import { progress } from './progress.ts';
@@ -24,7 +24,10 @@ const ADMIN_TOKEN = 'admin-token-of-the-bench';
 const BROKER_SECRET = 'broker-secret-of-the-bench';
 const EMPTY = 'an empty handler';
 
-/** A function as it is deployed: its module in the directory, and the export that Lambda calls. */
+/**
+ * A function as it is deployed: its module in the directory, the export that Lambda calls, and the size of what is loaded
+ * at start.
+ */
 type Bundle = { name: string; module: string; exportName: string; bytes: number; zippedBytes: number };
 type Times = { importMs: number; firstMs: number; secondMs: number };
 export type ColdStartFigures = { functions: ReturnType<typeof summary>[] };
@@ -56,29 +59,17 @@ export const run: Part = async ({ quick }) => {
   }
 };
 
-/** Bundles with the options of serverless.yml, as serverless-esbuild does, and puts the source map beside it. */
+/** Bundles every function as serverless-esbuild does, with the source maps beside the modules. */
 async function bundleAll(dir: string): Promise<Bundle[]> {
-  const { custom, functions } = parse(readFileSync(new URL('serverless.yml', ROOT), 'utf8'));
-  const { exclude = [], external = [], outputFileExtension: _, ...options } = custom.esbuild;
+  const { functions } = parse(readFileSync(new URL('serverless.yml', ROOT), 'utf8'));
   writeFileSync(path.join(dir, 'empty.mjs'), 'export const handler = async () => ({ statusCode: 200 });\n');
   const bundles: Bundle[] = [{ name: EMPTY, module: 'empty.mjs', exportName: 'handler', bytes: 57, zippedBytes: 57 }];
   for (const [name, { handler }] of Object.entries<{ handler: string }>(functions)) {
     const [file = '', exportName = ''] = handler.split('.');
-    const { outputFiles = [] } = await build({
-      ...options,
-      entryPoints: [fileURLToPath(new URL(`${file}.ts`, ROOT))],
-      outfile: path.join(dir, `${file}.mjs`),
-      external: [...exclude, ...external],
-      write: false,
-      logLevel: 'error',
-    });
-    for (const { path: to, contents } of outputFiles) {
-      mkdirSync(path.dirname(to), { recursive: true });
-      writeFileSync(to, contents);
-    }
-    const code = outputFiles.find(({ path: to }) => to.endsWith('.mjs'))?.contents ?? new Uint8Array();
+    const { start } = await bundleFunction(path.basename(file), dir);
+    const code = start.map(({ text }) => text).join('');
     const zippedBytes = deflateRawSync(code, { level: 9 }).length;
-    bundles.push({ name, module: `${file}.mjs`, exportName, bytes: code.length, zippedBytes });
+    bundles.push({ name, module: `${file}.mjs`, exportName, bytes: Buffer.byteLength(code), zippedBytes });
   }
   return bundles;
 }

@@ -39,7 +39,7 @@ function ofRegister({ cells, legacy, roundTrips }: RegisterFigures): Target[] {
 function ofColdStart({ functions }: ColdStartFigures): Target[] {
   const register = functions.find(({ name }) => name === 'register');
   return [
-    atMost('register: bundle', (register?.bytes ?? Infinity) / 1024, 150, (kb) => `${kb.toFixed(1)} KB`),
+    atMost('register: bundle', (register?.bytes ?? Infinity) / 1024, 140, (kb) => `${kb.toFixed(1)} KB`),
     atMost('register: import', register?.importMs ?? Infinity, 40, (ms) => `${ms} ms`),
   ];
 }

@@ -12,7 +12,11 @@ export async function generated(): Promise<{ url: URL; text: string }[]> {
 }
 
 function errorsPage(): string {
-  const rows = allProblems().map(({ code, status, title, help }) => `| \`${code}\` | ${status} | ${title} | ${help} |`);
+  const problems = allProblems();
+  const rows = problems.map(({ code, status, title, help }) => `| \`${code}\` | ${status} | ${title} | ${help} |`);
+  const operatorRows = problems.flatMap(({ code, operatorHelp }) =>
+    operatorHelp ? [`| \`${code}\` | ${operatorHelp} |`] : [],
+  );
   return `# Errors
 
 Generated from \`lib/errors.ts\` by \`npm run generate\`.
@@ -21,9 +25,15 @@ Every error is \`application/problem+json\` (RFC 9457): \`type, title, status, d
 wrong \`errors: [{path, message}]\`, and the legacy service's \`error\` (= title) and \`message\` (= detail). Switch on \`code\`;
 texts may change. 429 and 503 come with \`Retry-After\` (seconds) wherever waiting helps.
 
-| code | status | title | what to do |
+| code | status | title | what the caller can do |
 | --- | --- | --- | --- |
 ${rows.join('\n')}
+
+Some problems end only when the platform team acts. Berth logs these texts at level WARN. It never sends them to callers.
+
+| code | what the platform team can do |
+| --- | --- |
+${operatorRows.join('\n')}
 `;
 }
 

@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import { Aedes, type AedesOptions, type AuthenticateError, type Client } from 'aedes';
-import { verifyMqttPassword } from '../lib/crypto/secrets.ts';
+import { verifyMqttPassword } from '../lib/crypto/mqtt-password.ts';
 import { ACCESS, isAllowed } from '../lib/mqtt-auth/acl.ts';
 import { UserError } from '../tools/user-error.ts';
 import { connectMqttUsers, type FindUsers, type MqttUser } from './mqtt-users.ts';

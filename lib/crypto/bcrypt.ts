@@ -1,2 +1,3 @@
-// The two of its functions that are used, loaded when they are: `import('bcryptjs')` itself bundles all of it.
+// The two functions of bcryptjs that Berth uses, as a chunk that only requests with a bcrypt hash load.
+// `import('bcryptjs')` would bundle the whole package.
 export { compare, hash } from 'bcryptjs';

@@ -1,7 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import postgres from 'postgres';
 import type { Context } from '../context.ts';
-import { databaseUnavailable, type Problem, passingProblem } from '../errors.ts';
+import { withDeadline } from '../deadline.ts';
+import { databaseUnavailable, type Problem, temporaryProblem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count } from '../metrics.ts';
 import { settings } from '../settings/settings.ts';
@@ -162,14 +163,14 @@ function discard(): void {
   old?.sql.end({ timeout: 0 }).catch(() => {});
 }
 
+/** Runs the statement on this client, and fails when its connection closes or the deadline passes first. */
 async function answerOf<T extends object>({ sql, waiting }: Client, statement: Statement<T>, deadline: number) {
-  const { promise: failed, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new DeadlineError('deadline passed')), Math.max(0, deadline - Date.now()));
+  const { promise: closed, reject } = Promise.withResolvers<never>();
   waiting.add(reject);
   try {
-    return await Promise.race([statement(sql), failed]);
+    const rows = Promise.race([statement(sql), closed]);
+    return await withDeadline(rows, deadline - Date.now(), () => new DeadlineError('deadline passed'));
   } finally {
-    clearTimeout(timer);
     waiting.delete(reject);
   }
 }
@@ -177,7 +178,7 @@ async function answerOf<T extends object>({ sql, waiting }: Client, statement: S
 function unavailable(cause: unknown): Problem {
   log.error('database unavailable', { code: codeOf(cause) });
   count('DatabaseUnavailable');
-  return passingProblem(databaseUnavailable, cause);
+  return temporaryProblem(databaseUnavailable, cause);
 }
 
 function codeOf(error: unknown): string {

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { sha256Hex } from '../crypto/secrets.ts';
+import { sha256Hex } from '../crypto/hash.ts';
 import type { Aws } from '../settings/settings.ts';
 
 type Login = { host: string; port: string; user: string; aws: Aws };

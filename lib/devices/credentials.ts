@@ -1,5 +1,8 @@
 import type { Context } from '../context.ts';
-import { deriveMqttPassword, hashAsLegacy, hashCandidates, hashMqttPassword, newMqttSalt } from '../crypto/secrets.ts';
+import { deriveMqttPassword, newMqttSalt } from '../crypto/derive.ts';
+import { hashCandidates } from '../crypto/hash.ts';
+import { hashAsLegacy } from '../crypto/legacy-hash.ts';
+import { hashMqttPassword } from '../crypto/mqtt-password.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';

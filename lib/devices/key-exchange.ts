@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { sameSecret } from '../crypto/secrets.ts';
+import { sameSecret } from '../crypto/compare.ts';
 import { keyMismatch, missingCredentials, Problem } from '../errors.ts';
 import { authenticateDevice } from './authenticate.ts';
 

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { hashCandidates, isBcrypt } from '../crypto/secrets.ts';
+import { hashCandidates } from '../crypto/hash.ts';
+import { isBcrypt } from '../crypto/legacy-hash.ts';
 import { query } from '../database/db.ts';
 import {
   deviceAlreadyRegistered,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Context } from '../context.ts';
-import { hashMqttPassword } from '../crypto/secrets.ts';
+import { hashMqttPassword } from '../crypto/mqtt-password.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';

@@ -1,5 +1,7 @@
 import type { Context } from '../context.ts';
-import { hashCandidates, isBcrypt, sameSecret, verifyBcrypt } from '../crypto/secrets.ts';
+import { sameSecret } from '../crypto/compare.ts';
+import { hashCandidates } from '../crypto/hash.ts';
+import { isBcrypt, verifyBcrypt } from '../crypto/legacy-hash.ts';
 import { query } from '../database/db.ts';
 import type { ProblemType } from '../errors.ts';
 import { settings } from '../settings/settings.ts';

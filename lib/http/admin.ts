@@ -1,6 +1,7 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import type { Actor } from '../context.ts';
-import { sameSecret, sha256Hex } from '../crypto/secrets.ts';
+import { sameSecret } from '../crypto/compare.ts';
+import { sha256Hex } from '../crypto/hash.ts';
 import {
   adminDisabled,
   insufficientScope,

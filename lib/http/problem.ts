@@ -35,6 +35,7 @@ export function renderProblem(
   const problem = toProblem(error);
   const { title } = problem;
   if (problem.code === 'internal') logUnexpected(problem.cause, requestId);
+  if (problem.operatorHelp) log.warn(problem.title, { requestId, code: problem.code, help: problem.operatorHelp });
   const body = {
     ...envelope,
     type: `urn:berth:problem:${problem.code}`,

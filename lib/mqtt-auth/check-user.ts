@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { verifyMqttPassword } from '../crypto/secrets.ts';
+import { verifyMqttPassword } from '../crypto/mqtt-password.ts';
 import { clientIdsOf } from './client-ids.ts';
 import { findMqttUser } from './find-user.ts';
 import type { UserQuestion } from './input.ts';

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { hashSecret } from '../crypto/secrets.ts';
+import { hashSecret } from '../crypto/hash.ts';
 import { query } from '../database/db.ts';
 import { optionalText, rowId } from '../fields.ts';
 import { settings } from '../settings/settings.ts';

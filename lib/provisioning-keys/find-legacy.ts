@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
-import { hashCandidates, verifyBcrypt } from '../crypto/secrets.ts';
+import { hashCandidates } from '../crypto/hash.ts';
+import { verifyBcrypt } from '../crypto/legacy-hash.ts';
 import { query } from '../database/db.ts';
 import { keyCheckUnfinished, Problem } from '../errors.ts';
 import { settings } from '../settings/settings.ts';

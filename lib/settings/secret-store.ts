@@ -1,5 +1,5 @@
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { passingProblem, settingsUnavailable } from '../errors.ts';
+import { settingsUnavailable, temporaryProblem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count } from '../metrics.ts';
 import { SettingsError, secretArns, secretsTtlMs, useSecrets } from './settings.ts';
@@ -63,7 +63,7 @@ export async function renewSecret(arn: string, deadline: number): Promise<string
   } catch (cause) {
     log.error('secret unavailable', { arn, reason: (cause as Error).message });
     count('SecretUnavailable');
-    throw passingProblem(settingsUnavailable, cause);
+    throw temporaryProblem(settingsUnavailable, cause);
   }
 }
 

@@ -1,68 +1,29 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
+import * as z from 'zod/mini';
 
-/** A setting is missing or wrong: the sentence names the variable and what it may be. */
+/** A setting is missing or wrong. The message names the variable and says what it must be. */
 export class SettingsError extends Error {
   override name = 'SettingsError';
 }
-/** It is missing, which only whoever asks for it is told: a function has the settings that it uses. */
+/** A setting is missing, which is an error only for a function that uses it. */
 class NotSetError extends SettingsError {}
 
-/**
- * One generation of the pepper. Hashes and salts carry the generation they were made with. A KeyObject: it is never
- * printed, and Node's HMAC takes it without trying first what it is.
- */
+/** One generation of the pepper. A KeyObject is never printed, and is faster for HMAC than a string. */
 export type Pepper = { generation: string; key: KeyObject };
 
-/** One generation of the key that secrets are sealed with: 32 bytes. */
+/** One generation of the key that seals secrets: 32 bytes. */
 export type SealKey = { generation: string; key: Buffer };
 
-/** What a request to AWS is signed with, as Lambda puts it into the environment. */
-export type Aws = Readonly<{
-  region: string;
-  accessKeyId: string;
-  secretAccessKey: string;
-  sessionToken: string | undefined;
-}>;
-
-/** How the database is reached: with a URL, a secret of Secrets Manager, or a token of IAM. */
-export type Database = Readonly<
-  | { by: 'url'; url: string }
-  | { by: 'secret'; secretArn: string; host: string | undefined; port: string; name: string }
-  | { by: 'iam'; user: string; host: string; port: string; name: string; aws: Aws }
->;
-
-export type Settings = Readonly<{
-  database: Database;
-  /** PEM of the CA that signs the database server's certificate; absent: RDS' own for RDS, else the system's. */
-  databaseCa: string | undefined;
-  databasePrepare: boolean;
-  /** The role that `migrate` makes for the functions and gives its rights. */
-  databaseAppUser: string | undefined;
-  /** The current pepper first, then older ones that are still accepted. */
-  peppers: readonly [Pepper, ...Pepper[]];
-  /** What brokers' passwords and private keys are sealed with, the current one first; none: not configured. */
-  sealKeys: readonly SealKey[];
-  /** The local stack, where brokers may be on this machine. */
-  isLocalStack: boolean;
-  mqttBrokerUrl: string | undefined;
-  mqttPasswordHash: 'pbkdf2' | 'bcrypt';
-  autoAssignBroker: boolean;
-  /** The legacy service works on the same database: hashes stay in its form, new devices' keys get one in it. */
-  keepLegacyHashes: boolean;
-  adminAuth: 'token' | 'jwt' | 'none' | undefined;
-  /** SHA-256 in hex of the operators' tokens: one, or several while one succeeds the other. */
-  adminTokenHashes: readonly string[];
-  /** The same of tokens that may only read. */
-  adminReadTokenHashes: readonly string[];
-  /** Whose access tokens are accepted, for whom, and where the keys are; checked where they are used. */
-  adminJwt: Readonly<Record<'issuer' | 'audience' | 'jwksUrl', string | undefined>>;
-  /** SHA-256 in hex of what brokers authenticate with, several with commas between; checked where it is used. */
-  brokerSecretHash: string | undefined;
-}>;
+/** How to log in to the database: with a URL, a secret of Secrets Manager, or an IAM token. */
+export type Database = ReturnType<typeof readDatabase>;
+/** The credentials that sign a request to AWS, as Lambda puts them into the environment. */
+export type Aws = Extract<Database, { by: 'iam' }>['aws'];
 
 type Env = Record<string, string | undefined>;
+type Readers = ReturnType<typeof readersOf>;
+export type Settings = Readonly<{ [Name in keyof Readers]: ReturnType<Readers[Name]> }>;
 
-/** Those that may stand in Secrets Manager: with `NAME_ARN` the value is fetched from there. */
+/** Settings that can be in Secrets Manager. `NAME_ARN` is the ARN of the secret. */
 const SECRETS = [
   'BERTH_PEPPER',
   'BERTH_SEAL_KEY',
@@ -75,44 +36,43 @@ let loaded: Settings | undefined;
 let secrets: Env = {};
 
 /**
- * The settings, read from the environment once, at the first use. One that is missing is an error when it
- * is asked for, one that is wrong at once.
+ * The settings, read from the environment at the first use. A setting that is missing is an error for the code that
+ * reads it. A setting that is wrong is an error immediately.
  *
- * @throws SettingsError in one sentence when a variable is missing or not usable
+ * @throws SettingsError in one sentence when a variable is missing or wrong
  */
 export function settings(): Settings {
   loaded ??= settingsOf({ ...process.env, ...secrets });
   return loaded;
 }
 
-/** Forgets what was read, so that the next `settings()` reads the environment again (tests). */
+/** Makes the next `settings()` read the environment again (tests). */
 export function reloadSettings(): void {
   loaded = undefined;
   secrets = {};
 }
 
-/** Reads and checks all settings of `env`, which must all be there; see {@link config}. */
+/** Reads and checks all settings of `env`. None may be missing. See {@link settings}. */
 export function readSettings(env: Env): Settings {
   return Object.freeze({ ...settingsOf(env) });
 }
 
-/** The settings of the environment that Secrets Manager has, by name, with the ARNs of their secrets. */
+/** The settings to read from Secrets Manager, with the ARNs of their secrets. A value in the environment takes precedence. */
 export function secretArns(): [name: string, arn: string][] {
   return SECRETS.flatMap((name) => {
     const arn = process.env[`${name}_ARN`];
-    // A value in the environment wins, as DATABASE_URL does.
     return arn && !process.env[name] ? [[name, arn] as [string, string]] : [];
   });
 }
 
-/** How long a value of Secrets Manager is used before it is looked up again, in milliseconds. */
+/** How long a value of Secrets Manager is used before it is read again, in milliseconds. */
 export function secretsTtlMs(): number {
   return 1_000 * (Number(process.env.SECRETS_TTL_SECONDS) || 300);
 }
 
 /**
- * Takes values of Secrets Manager into use, by the names of their settings.
- * @throws SettingsError when one is not usable: then everything stays as it was
+ * Uses these values of Secrets Manager, by the names of their settings.
+ * @throws SettingsError when one is wrong. Then the settings stay as they were
  */
 export function useSecrets(values: Record<string, string>): void {
   if (SECRETS.every((name) => values[name] === secrets[name])) return;
@@ -120,7 +80,7 @@ export function useSecrets(values: Record<string, string>): void {
   secrets = values;
 }
 
-/** Reads all that is there; what isn't set throws when it is asked for. */
+/** Reads every setting. A setting that is missing throws when it is used. */
 function settingsOf(env: Env): Settings {
   const settings = {};
   for (const [name, read] of Object.entries(readersOf(env))) {
@@ -136,137 +96,154 @@ function settingsOf(env: Env): Settings {
   return Object.freeze(settings as Settings);
 }
 
-function readersOf(env: Env): { [Name in keyof Settings]: () => Settings[Name] } {
-  const adminAuth = () => oneOf(env, 'ADMIN_AUTH', ['token', 'jwt', 'none'], undefined);
-  const tokenHashes = (name: string) => (adminAuth() === 'token' ? readTokenHashes(env, name) : []);
+function readersOf(env: Env) {
+  const adminAuth = () => optional(env, 'ADMIN_AUTH', oneOf('token', 'jwt', 'none'));
+  const isToken = () => adminAuth() === 'token';
   return {
     database: () => readDatabase(env),
-    databaseCa: () => env.DATABASE_CA || undefined,
-    databasePrepare: () => flag(env, 'DATABASE_PREPARE', true),
-    databaseAppUser: () => env.DATABASE_APP_USER || undefined,
-    peppers: () => readPeppers(required(env, 'BERTH_PEPPER', 'at least 32 random characters')),
-    sealKeys: () => readSealKeys(env.BERTH_SEAL_KEY),
+    /** PEM of the CA that signs the database server's certificate. Default: RDS' own CA for RDS, else the system's CAs. */
+    databaseCa: () => optional(env, 'DATABASE_CA'),
+    databasePrepare: () => optional(env, 'DATABASE_PREPARE', flag) !== 'false',
+    /** The role that the functions log in as. `migrate` creates it and grants its rights. */
+    databaseAppUser: () => optional(env, 'DATABASE_APP_USER'),
+    /** The current pepper first, then older peppers that are still accepted. */
+    peppers: () => required(env, 'BERTH_PEPPER', 'at least 32 random characters', peppers),
+    /** The keys that seal brokers' passwords and private keys, the current one first. Empty: not configured. */
+    sealKeys: () => optional(env, 'BERTH_SEAL_KEY', sealKeys) ?? [],
+    /** In the local stack, brokers may have addresses of this machine. */
     isLocalStack: () => env.BERTH_STAGE === 'local',
-    mqttBrokerUrl: () => readBrokerUrl(env.MQTT_BROKER_URL),
-    mqttPasswordHash: () => oneOf(env, 'MQTT_PASSWORD_HASH', ['pbkdf2', 'bcrypt'], 'pbkdf2'),
-    autoAssignBroker: () => flag(env, 'AUTO_ASSIGN_BROKER', false),
-    keepLegacyHashes: () => oneOf(env, 'LEGACY_HASHES', ['upgrade', 'keep'], 'upgrade') === 'keep',
+    mqttBrokerUrl: () => optional(env, 'MQTT_BROKER_URL', brokerUrl),
+    mqttPasswordHash: () => optional(env, 'MQTT_PASSWORD_HASH', oneOf('pbkdf2', 'bcrypt')) ?? 'pbkdf2',
+    autoAssignBroker: () => optional(env, 'AUTO_ASSIGN_BROKER', flag) === 'true',
+    /** The legacy service uses the same database: keep its hashes, and store new device keys as it does. */
+    keepLegacyHashes: () => optional(env, 'LEGACY_HASHES', oneOf('upgrade', 'keep')) === 'keep',
     adminAuth,
-    adminTokenHashes: () => tokenHashes('ADMIN_TOKEN_HASH'),
-    adminReadTokenHashes: () => (env.ADMIN_READ_TOKEN_HASH ? tokenHashes('ADMIN_READ_TOKEN_HASH') : []),
+    /** SHA-256 in hex of the operators' tokens: one, or several during rotation. */
+    adminTokenHashes: () => (isToken() ? required(env, 'ADMIN_TOKEN_HASH', HASH_EXAMPLE, tokenHashes) : []),
+    /** SHA-256 in hex of tokens that may only read. */
+    adminReadTokenHashes: () => (isToken() && optional(env, 'ADMIN_READ_TOKEN_HASH', tokenHashes)) || [],
+    /** Issuer and audience of access tokens, and the address of the issuer's keys. lib/http/admin.ts checks them. */
     adminJwt: () => ({
-      issuer: env.ADMIN_JWT_ISSUER,
-      audience: env.ADMIN_JWT_AUDIENCE,
-      jwksUrl: env.ADMIN_JWT_JWKS_URL || undefined,
+      issuer: optional(env, 'ADMIN_JWT_ISSUER'),
+      audience: optional(env, 'ADMIN_JWT_AUDIENCE'),
+      jwksUrl: optional(env, 'ADMIN_JWT_JWKS_URL'),
     }),
-    brokerSecretHash: () => env.BROKER_AUTH_SECRET_HASH,
+    /** SHA-256 in hex of the brokers' secret, several separated by commas. lib/http/broker-auth.ts checks it. */
+    brokerSecretHash: () => optional(env, 'BROKER_AUTH_SECRET_HASH'),
   };
 }
 
 /** The first that is set: DATABASE_URL, DATABASE_SECRET_ARN, DATABASE_AUTH=iam. */
-function readDatabase(env: Env): Database {
-  const isIam = oneOf(env, 'DATABASE_AUTH', ['iam'], undefined) !== undefined;
-  const secretArn = env.DATABASE_SECRET_ARN;
-  if (env.DATABASE_URL || !(secretArn || isIam)) return { by: 'url', url: readDatabaseUrl(env) };
-  const host = env.DATABASE_HOST;
-  const port = env.DATABASE_PORT || '5432';
-  const name = env.DATABASE_NAME || 'berth';
-  if (secretArn) return { by: 'secret', secretArn, host, port, name };
-  const needed = (name: string) => required(env, name, 'there with DATABASE_AUTH=iam');
+function readDatabase(env: Env) {
+  const isIam = optional(env, 'DATABASE_AUTH', oneOf('iam')) !== undefined;
+  const secretArn = optional(env, 'DATABASE_SECRET_ARN');
+  if (env.DATABASE_URL || !(secretArn || isIam)) {
+    return { by: 'url' as const, url: required(env, 'DATABASE_URL', URL_EXAMPLE, databaseUrl) };
+  }
+  const host = optional(env, 'DATABASE_HOST');
+  const port = optional(env, 'DATABASE_PORT') ?? '5432';
+  const name = optional(env, 'DATABASE_NAME') ?? 'berth';
+  if (secretArn) return { by: 'secret' as const, secretArn, host, port, name };
+  const needed = (variable: string) => required(env, variable, 'set with DATABASE_AUTH=iam');
   const aws = {
     region: needed('AWS_REGION'),
     accessKeyId: needed('AWS_ACCESS_KEY_ID'),
     secretAccessKey: needed('AWS_SECRET_ACCESS_KEY'),
     sessionToken: env.AWS_SESSION_TOKEN,
   };
-  return { by: 'iam', user: needed('DATABASE_USER'), host: needed('DATABASE_HOST'), port, name, aws };
+  return { by: 'iam' as const, user: needed('DATABASE_USER'), host: needed('DATABASE_HOST'), port, name, aws };
 }
 
-function readDatabaseUrl(env: Env): string {
-  const form = 'postgres://user:password@host:5432/database';
-  const value = required(env, 'DATABASE_URL', form);
-  if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value)) {
-    throw new SettingsError(`DATABASE_URL must look like ${form}; percent-encode special characters of the password.`);
-  }
-  if (new URL(value).hostname.includes(',')) {
-    throw new SettingsError('DATABASE_URL names several hosts: give it one, a name that follows the primary.');
-  }
-  return value;
+// The forms of the variables. A message continues the sentence that begins with the variable's name.
+
+const URL_EXAMPLE = 'postgres://user:password@host:5432/database';
+const HASH_EXAMPLE = 'the SHA-256 of the admin token in hex';
+
+function oneOf<T extends string>(...allowed: T[]) {
+  return z.enum(allowed, { error: ({ input }) => `is "${input}": it must be ${allowed.join(' or ')}, or unset.` });
+}
+function rule<T>(isMet: (value: T) => boolean, message: string) {
+  return z.refine<T>(isMet, { message, abort: true });
+}
+function areDistinct(all: { generation: string | undefined }[]): boolean {
+  return new Set(all.map(({ generation }) => generation)).size === all.length;
 }
 
-/** `secret` or `generation:secret`. */
-const GENERATION = /^\s*(?:([A-Za-z0-9]{1,16}):)?(.*?)\s*$/;
+const flag = oneOf('true', 'false');
+const databaseUrl = z.string().check(
+  rule(
+    (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
+    `must look like ${URL_EXAMPLE}; percent-encode special characters of the password.`,
+  ),
+  rule((value) => !new URL(value).hostname.includes(','), 'names several hosts: use one that follows the primary.'),
+);
+const brokerUrl = z
+  .string()
+  .check(
+    rule(
+      (value) => /^(mqtts?|wss?):\/\/[^\s/]+/.test(value) && URL.canParse(value),
+      'must look like mqtt://host:1883 (mqtt, mqtts, ws or wss).',
+    ),
+  );
+/** `hash`, or `new,old` during rotation. */
+const tokenHashes = z.pipe(
+  z.transform((list: string) => list.toLowerCase().split(/\s*,\s*/)),
+  z.array(z.string().check(z.regex(/^[0-9a-f]{64}$/, 'must be 64 hex digits: `printf %s "$TOKEN" | sha256sum`.'))),
+);
+/** `secret`, or `2:new,1:old` with the current generation first. */
+const generations = z.transform((list: string) =>
+  list.split(',').map((part) => {
+    const [, generation, secret = ''] = /^\s*(?:([A-Za-z0-9]{1,16}):)?(.*?)\s*$/.exec(part) ?? [];
+    return { generation, secret };
+  }),
+);
+const peppers = z.pipe(
+  generations.check(
+    rule(
+      (all) => all.every(({ secret }) => secret.length >= 32),
+      'is too short: use at least 32 random characters, e.g. `openssl rand -hex 32`.',
+    ),
+    rule(
+      (all) => all.length === 1 || (all.every(({ generation }) => generation) && areDistinct(all)),
+      'with several secrets needs a different generation before each: `2:new,1:old`, current first.',
+    ),
+  ),
+  z.transform((all) => all.map(pepperOf) as [Pepper, ...Pepper[]]),
+);
+const sealKeys = z
+  .pipe(
+    generations,
+    z.transform((all) => all.map(sealKeyOf)),
+  )
+  .check(
+    rule(
+      (all) => all.every(({ key }) => key.length === 32) && areDistinct(all),
+      'must be 32 bytes in base64 or hex (`openssl rand -base64 32`), or several: `2:new,1:old`.',
+    ),
+  );
 
-/** `BERTH_PEPPER`: `secret`, or `2:secret,1:older-secret` with the current generation first. */
-function readPeppers(value: string): [Pepper, ...Pepper[]] {
-  const peppers = value.split(',').map((part, index, all) => {
-    const [, generation, secret] = GENERATION.exec(part) ?? [];
-    if (!secret || secret.length < 32) {
-      throw new SettingsError(
-        'BERTH_PEPPER is too short: use at least 32 random characters, e.g. `openssl rand -hex 32`.',
-      );
-    }
-    if (!generation && all.length > 1) {
-      throw new SettingsError(
-        'BERTH_PEPPER with several secrets needs a generation before each: `2:new,1:old`, current first.',
-      );
-    }
-    return { generation: generation ?? String(index + 1), key: createSecretKey(secret, 'utf8') };
-  });
-  if (new Set(peppers.map(({ generation }) => generation)).size < peppers.length) {
-    throw new SettingsError('BERTH_PEPPER names one generation twice.');
-  }
-  return peppers as [Pepper, ...Pepper[]];
+type Generation = { generation: string | undefined; secret: string };
+
+function pepperOf({ generation = '1', secret }: Generation): Pepper {
+  return { generation, key: createSecretKey(secret, 'utf8') };
 }
 
-/** `BERTH_SEAL_KEY`: like the pepper, `key` or `2:key,1:older-key`; a key is 32 bytes in base64 or hex. */
-function readSealKeys(value: string | undefined): SealKey[] {
-  const keys = (value ? value.split(',') : []).map((part) => {
-    const [, generation = '1', text = ''] = GENERATION.exec(part) ?? [];
-    return { generation, key: Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? 'hex' : 'base64') };
-  });
-  if (keys.some(({ key }) => key.length !== 32) || new Set(keys.map((one) => one.generation)).size < keys.length) {
-    throw new SettingsError(
-      'BERTH_SEAL_KEY must be 32 bytes in base64 or hex (`openssl rand -base64 32`), or several: `2:new,1:old`.',
-    );
-  }
-  return keys;
+function sealKeyOf({ generation = '1', secret }: Generation): SealKey {
+  return { generation, key: Buffer.from(secret, /^[0-9a-f]{64}$/i.test(secret) ? 'hex' : 'base64') };
 }
 
-/** `hash`, or `new,old` while one succeeds the other. */
-function readTokenHashes(env: Env, name: string): string[] {
-  const hashes = required(env, name, 'the SHA-256 of the admin token in hex')
-    .toLowerCase()
-    .split(/\s*,\s*/);
-  if (!hashes.every((hash) => /^[0-9a-f]{64}$/.test(hash))) {
-    throw new SettingsError(`${name} must be 64 hex digits: \`printf %s "$TOKEN" | sha256sum\`.`);
-  }
-  return hashes;
-}
-
-function readBrokerUrl(value: string | undefined): string | undefined {
+/** The value of a variable; undefined when it is not set or empty. */
+function optional<T = string>(env: Env, name: string, form?: z.ZodMiniType<T, string>): T | undefined {
+  const value = env[name];
   if (!value) return undefined;
-  if (!/^(mqtts?|wss?):\/\/[^\s/]+/.test(value) || !URL.canParse(value)) {
-    throw new SettingsError('MQTT_BROKER_URL must look like mqtt://host:1883 (mqtt, mqtts, ws or wss).');
-  }
+  if (!form) return value as T;
+  const { data, error } = z.safeParse(form, value);
+  if (error) throw new SettingsError(`${name} ${error.issues[0]?.message}`);
+  return data;
+}
+
+function required<T = string>(env: Env, name: string, example: string, form?: z.ZodMiniType<T, string>): T {
+  const value = optional(env, name, form);
+  if (value === undefined) throw new NotSetError(`${name} is not set: it must be ${example}.`);
   return value;
-}
-
-function required(env: Env, name: string, example: string): string {
-  const value = env[name];
-  if (!value) throw new NotSetError(`${name} is not set: it must be ${example}.`);
-  return value;
-}
-
-function flag(env: Env, name: string, fallback: boolean): boolean {
-  return oneOf(env, name, ['true', 'false'], String(fallback) as 'true' | 'false') === 'true';
-}
-
-function oneOf<T extends string, F extends T | undefined>(env: Env, name: string, allowed: T[], fallback: F): T | F {
-  const value = env[name];
-  if (value === undefined || value === '') return fallback;
-  if (!allowed.includes(value as T)) {
-    throw new SettingsError(`${name} is "${value}": it must be ${allowed.join(' or ')}, or unset.`);
-  }
-  return value as T;
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { compare } from 'bcryptjs';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
-import { verifyMqttPassword } from '../../lib/crypto/secrets.ts';
+import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { closeDatabase } from '../../lib/database/db.ts';
 import { loadAll } from '../support/api.ts';
 import { type Berth, issueKey, newDevice, setEnv } from '../support/berth.ts';

@@ -25,7 +25,7 @@ it('cold start and memory: a table each, the targets, and all figures as JSON', 
   expect(register.importMs).toBeGreaterThan(0);
   expect(memory.samples.length).toBeGreaterThan(1);
   for (const { targets } of figures) expect(targets.length).toBeGreaterThan(0);
-  expect(stdout).toMatch(/register: bundle +≤ 150\.0 KB +\d+\.\d KB +yes/);
+  expect(stdout).toMatch(/register: bundle +≤ 140\.0 KB +\d+\.\d KB +yes/);
 });
 
 it('a part that there is not: which there are, and exit code 2', async () => {

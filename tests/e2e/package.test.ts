@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
 import { type BareFunction, type PackagedFunction, packageProject, startBare } from '../support/package.ts';
 import { arnOf, startSecretsManager } from '../support/secrets-manager.ts';
@@ -54,20 +54,32 @@ const registerAt = (bare: BareFunction, uuid: string) =>
   bare.call('POST /api/v1/device/register', { headers: { authorization: `Bearer ${key}` }, body: device(uuid) });
 
 describe('what is in the zips', () => {
-  it('one for every function of serverless.yml: its bundle, its map, RDS’ roots of the region; migrations for migrate', () => {
+  it('one for every function: its bundle with chunks and source maps, RDS’ roots of the region; migrations for migrate', () => {
     expect(packaged.map(({ name }) => name).sort()).toEqual(functionNames());
     const migrations = readdirSync(path.join(clone.dir, 'migrations')).filter((name) => /^\d.*\.sql$/.test(name));
     for (const { name, module, files } of packaged) {
       const more = name === 'migrate' ? migrations.map((file) => `migrations/${file}`) : [];
       const roots = 'certificates/rds/eu-central-1.pem';
-      expect(Object.keys(files).sort(), name).toEqual([roots, module, `${module}.map`, ...more]);
+      const code = [module, ...chunksOf(module, files)].flatMap((file) => [file, `${file}.map`]);
+      expect(Object.keys(files).sort(), name).toEqual([roots, ...code, ...more].sort());
+    }
+  });
+
+  it('the chunks that the function imports, and no others', () => {
+    for (const { name, module, files } of packaged) {
+      const chunks = chunksOf(module, files);
+      const imported = [module, ...chunks].flatMap((file) => {
+        const text = Buffer.from(files[file] ?? []).toString();
+        return [...text.matchAll(/(?:from|import)\s*\(?"\.\/([^"]+)"/g)].map(([, chunk]) => `functions/${chunk}`);
+      });
+      expect([...new Set(imported)].sort(), name).toEqual(chunks);
     }
   });
 
   it('no development dependency, no test, nothing of the local stack', () => {
     const { devDependencies } = JSON.parse(readFileSync(path.join(clone.dir, 'package.json'), 'utf8'));
     for (const { name, module, files } of packaged) {
-      const { sources } = mapOf(files, module);
+      const sources = [module, ...chunksOf(module, files)].flatMap((file) => mapOf(files, file).sources);
       expect(sources.length, name).toBeGreaterThan(20);
       for (const source of sources) {
         const dependency = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1];
@@ -85,7 +97,9 @@ describe('what is in the zips', () => {
         const text = Buffer.from(content).toString('latin1');
         for (const secret of forbidden) expect(text.includes(secret), `${secret} in ${name}: ${file}`).toBe(false);
       }
-      expect(mapOf(files, module).sourcesContent ?? []).toEqual([]);
+      for (const file of [module, ...chunksOf(module, files)]) {
+        expect(mapOf(files, file).sourcesContent ?? []).toEqual([]);
+      }
     }
   });
 });
@@ -132,6 +146,18 @@ it('every function works in a bare Node, without node_modules: from a broker to 
   expect(renamed.body.device).toMatchObject({ device_name: 'Pump 8', mqtt_broker_id: 1 });
   const listed = await at('devices').call('GET /api/v1/devices', { headers: admin });
   expect(listed.body.devices).toMatchObject([{ uuid: 'packaged-1', device_name: 'Pump 8' }]);
+});
+
+it('loads its chunks: bcryptjs for a broker that is set up for bcrypt, jose for an access token', async () => {
+  const withBcrypt = await start('register', { MQTT_PASSWORD_HASH: 'bcrypt' });
+  expect(await registerAt(withBcrypt, 'bcrypt-1')).toMatchObject({ status: 200 });
+  const withJwt = await start('devices', {
+    ADMIN_AUTH: 'jwt',
+    ADMIN_JWT_ISSUER: 'https://login.example.com/',
+    ADMIN_JWT_AUDIENCE: 'berth',
+  });
+  const listed = await withJwt.call('GET /api/v1/devices', { headers: { authorization: 'Bearer not.a.jwt' } });
+  expect(listed).toMatchObject({ status: 401, body: { code: 'invalid-admin-credential' } });
 });
 
 it('says what is missing when it is not configured, in its log alone', async () => {
@@ -215,6 +241,14 @@ function functionNames(): string[] {
   const text = readFileSync(path.join(clone.dir, 'serverless.yml'), 'utf8');
   return [...(text.split(/^functions:$/m)[1] ?? '').matchAll(/^ {2}([a-z-]+):$/gm)]
     .map(([, name]) => name as string)
+    .sort();
+}
+
+/** The chunks of a function's module in its zip. */
+function chunksOf(module: string, files: Record<string, Uint8Array>): string[] {
+  const { dir, name } = path.parse(module);
+  return Object.keys(files)
+    .filter((file) => file.startsWith(`${dir}/${name}.`) && /-[A-Z0-9]{8}\.mjs$/.test(file))
     .sort();
 }
 

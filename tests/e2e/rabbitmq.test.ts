@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { connectDevice, refusalOf, type Settings } from '../support/device.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { ADMIN_TOKEN, admin, PEPPER } from '../support/berth.ts';
 import { checkHistory, type History, type Key, keepRegistering, repeat } from '../support/history.ts';
 import { type Instance, startInstances } from '../support/instances.ts';

@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { parse } from 'yaml';
 import { addBroker, admin, type Berth, startBerth } from '../support/berth.ts';
+import { bundleFunction } from '../support/bundle.ts';
 import { type MqttServer, startMqttServer } from '../support/mqtt-servers.ts';
 
 let berth: Berth;
@@ -23,14 +22,10 @@ afterAll(async () => {
   await berth.stop();
 });
 
-it('the Lambda as it is deployed, bundled to one ES module, can load MQTT and WebSocket', async () => {
-  const yaml = readFileSync(new URL('../../serverless.yml', import.meta.url), 'utf8');
-  const { target, platform, format, mainFields, banner } = parse(yaml).custom.esbuild;
-  const outfile = path.join(dir, 'brokers.mjs');
-  await build({
-    entryPoints: [new URL('../../functions/brokers.ts', import.meta.url).pathname],
-    ...{ outfile, bundle: true, target, platform, format, mainFields, banner },
-  });
+it('the bundle that is deployed loads its chunk for MQTT and WebSocket', async () => {
+  const { start } = await bundleFunction('brokers', dir);
+  expect(start.map(({ name }) => name)).toContain('brokers.mjs');
+  const module = pathToFileURL(path.join(dir, 'functions/brokers.mjs')).href;
   const id = await addBroker(berth, { protocol: 'ws', host: 'localhost', port: server.port });
   const event = {
     routeKey: 'POST /api/v1/mqtt/brokers/{id}/test',
@@ -38,13 +33,13 @@ it('the Lambda as it is deployed, bundled to one ES module, can load MQTT and We
     pathParameters: { id: String(id) },
     requestContext: { http: { sourceIp: '198.51.100.7' } },
   };
-  // In a process of its own: Vitest lends the modules that it loads a `require`, Lambda doesn't.
+  // In a process of its own, because Vitest gives modules a `require` and Lambda does not.
   const script = `
-    const { handler } = await import(${JSON.stringify(pathToFileURL(outfile).href)});
+    const { handler } = await import(${JSON.stringify(module)});
     const context = { awsRequestId: 'bundle', getRemainingTimeInMillis: () => 10_000 };
     const { body } = await handler(${JSON.stringify(event)}, context);
     process.stdout.write(body, () => process.exit());`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
-  // Refused for want of a user name, and so the whole way there and back.
+  // The server's refusal, because there is no user name, shows that the connection works.
   expect(JSON.parse(stdout)).toMatchObject({ data: { reachable: false, connack: { reasonCode: 4 } } });
 });

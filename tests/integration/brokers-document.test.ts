@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { compare } from 'bcryptjs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sha256Hex, verifyMqttPassword } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
+import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 

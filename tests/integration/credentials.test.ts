@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadRoutes } from '../../docs/endpoints.ts';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { log } from '../../lib/log.ts';
 import { call } from '../support/api.ts';
 import {

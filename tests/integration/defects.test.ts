@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { hash } from 'bcryptjs';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { verifyMqttPassword } from '../../lib/crypto/secrets.ts';
+import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { call } from '../support/api.ts';
 import { addBroker, type Berth, counts, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { verifyMqttPassword } from '../../lib/crypto/secrets.ts';
+import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { crowd } from '../support/crowd.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { type Answer, call, eventFor } from '../support/api.ts';
 import {
   ADMIN_TOKEN,

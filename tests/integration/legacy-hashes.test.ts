@@ -1,6 +1,7 @@
 import { createSecretKey } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { hashSecret, isBcrypt } from '../../lib/crypto/secrets.ts';
+import { hashSecret } from '../../lib/crypto/hash.ts';
+import { isBcrypt } from '../../lib/crypto/legacy-hash.ts';
 import { call } from '../support/api.ts';
 import { type Berth, newDevice, PEPPER, register, setEnv, startBerth } from '../support/berth.ts';
 import { addLegacyRows, createLegacyTables, LEGACY_DEVICE, LEGACY_PROVISIONING_KEY } from '../support/legacy.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { closeDatabase, query } from '../../lib/database/db.ts';
 import { log } from '../../lib/log.ts';
 import { type Answer, call } from '../support/api.ts';

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { grantToApp } from '../../lib/database/app-role.ts';
 import { scheduled } from '../../lib/http/scheduled.ts';
 import { settings } from '../../lib/settings/settings.ts';

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
-import { sha256Hex } from '../../lib/crypto/secrets.ts';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { closeDatabase } from '../../lib/database/db.ts';
 import { migrate } from '../../lib/database/migrate.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';

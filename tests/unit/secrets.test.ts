@@ -1,15 +1,10 @@
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import { expect, it } from 'vitest';
-import {
-  deriveMqttPassword,
-  hashCandidates,
-  hashMqttPassword,
-  hashSecret,
-  newMqttSalt,
-  sameSecret,
-  verifyBcrypt,
-  verifyMqttPassword,
-} from '../../lib/crypto/secrets.ts';
+import { sameSecret } from '../../lib/crypto/compare.ts';
+import { deriveMqttPassword, newMqttSalt } from '../../lib/crypto/derive.ts';
+import { hashCandidates, hashSecret } from '../../lib/crypto/hash.ts';
+import { verifyBcrypt } from '../../lib/crypto/legacy-hash.ts';
+import { hashMqttPassword, verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 
 const one = { generation: '1', key: createSecretKey('a'.repeat(32), 'utf8') };
 const two = { generation: '2', key: createSecretKey('b'.repeat(32), 'utf8') };
