@@ -36,7 +36,7 @@ it.each(documents)('%s: its links lead somewhere', (file) => {
 
 it.each(documents)('%s: the files and scripts that it names are there', (file) => {
   for (const [, named = ''] of text(file).matchAll(
-    /`((?:lib|functions|tests|local|docs|infra|bench|examples|\.github|\.ci)\/[\w./-]+\.\w+)`/g,
+    /`((?:lib|functions|tests|local|tools|migrations|docs|infra|bench|examples|\.github|\.ci)\/[\w./-]+\.\w+)`/g,
   )) {
     expect(existsSync(path.join(ROOT, named)), `${file}: ${named}`).toBe(true);
   }
@@ -71,6 +71,16 @@ it('docs/deploy.md: the concurrency that it has you ask for is what the function
   const said = text('docs/deploy.md').replace(/\s+/g, ' ');
   expect(said).toContain(`${inProd} together in \`prod\` and ${inDev} in \`dev\``);
   expect(said).toContain(`less than ${inProd + 100} (\`dev\`: ${inDev + 100})`);
+});
+
+it('CONTRIBUTING explains every folder of the project and of lib', () => {
+  const folders = ['.', 'lib'].flatMap((dir) =>
+    readdirSync(path.join(ROOT, dir), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && isOurs(`${entry.name}/`))
+      .map(({ name }) => `\`${path.join(dir, name)}/`),
+  );
+  const named = text('CONTRIBUTING.md');
+  expect(folders.filter((folder) => !named.includes(folder))).toEqual([]);
 });
 
 it('README links to every document', () => {
