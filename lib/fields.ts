@@ -10,8 +10,8 @@ const codePoints = (text: string): number => {
 };
 
 /**
- * A string that Postgres can store: at most `max` characters (code points, as varchar counts them), no
- * NUL (Postgres can't) and no lone surrogate (not Unicode: two spellings would become one).
+ * A string that Postgres can store: at most `max` characters (code points, as varchar counts them), no NUL, and no lone
+ * surrogate: different ones would be stored as the same character.
  */
 export function text(max: number, description: string) {
   return z.string().check(
@@ -28,7 +28,7 @@ export function requiredText(max: number, description: string) {
   return text(max, description).check(z.minLength(1, { message: 'must not be empty' }));
 }
 
-/** {@link text} that may be left out, null or empty: all three mean "not given" and come out as undefined. */
+/** {@link text} that may be absent, null or empty. All three become undefined. */
 export function optionalText(max: number, description: string) {
   return z.pipe(
     z.optional(z.nullable(text(max, description))),
@@ -39,9 +39,9 @@ export function optionalText(max: number, description: string) {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /**
- * A device's identifier. It becomes part of an MQTT username and topic, so nothing that could be a
- * wildcard or a level (`+ # /`) is let in, nor `.` or `..`, which URLs swallow, nor the
- * path segment beside it. RFC 4122 shapes are folded to lower case: one spelling.
+ * A device's identifier. It becomes part of an MQTT username and topic, so it must not contain a wildcard or a level
+ * (`+ # /`). It must not be `.` or `..`, which URLs remove, or `bulk-assign`, which is a route. A value in RFC 4122 form
+ * is converted to lower case.
  */
 export const deviceUuid = z.pipe(
   z.string().check(
@@ -53,7 +53,7 @@ export const deviceUuid = z.pipe(
   z.transform((value) => (UUID.test(value) ? value.toLowerCase() : value)),
 );
 
-/** The id of a row: a whole number that a Postgres `integer` can hold. */
+/** The id of a row: a positive Postgres `integer`. */
 export function rowId(description: string) {
   return z
     .int({ message: `must be a whole number from 1 to ${MAX_INTEGER}` })
@@ -70,7 +70,7 @@ export const rowUuid = z.pipe(
   z.transform((value) => value.toLowerCase()),
 );
 
-/** A whole number that arrives as text, as everything in a query does. */
+/** A whole number in a query, where every value is text. */
 export function integerText(min: number, max: number, description: string) {
   const message = `must be a whole number from ${min} to ${max}`;
   return z.pipe(
@@ -91,8 +91,8 @@ export function booleanText(description: string) {
   );
 }
 
-/** The members of a query that asks for a page: rows after the id `after`, at most `limit`. */
+/** The query parameters of a page: rows after the id `after`, at most `limit`. */
 export const pageQuery = {
-  limit: z.optional(integerText(1, 500, 'Rows a page, 100 unless said otherwise')),
-  after: z.optional(integerText(0, MAX_INTEGER, 'Rows after this id; `next` of the page before has it')),
+  limit: z.optional(integerText(1, 500, 'Rows per page. Default: 100')),
+  after: z.optional(integerText(0, MAX_INTEGER, 'Rows after this id: `next` of the previous page')),
 };

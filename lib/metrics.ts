@@ -1,16 +1,16 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 
-/** The dimension `service` is POWERTOOLS_SERVICE_NAME: it tells stages in one account apart, and alarms name it. */
+/** The dimension `service` is POWERTOOLS_SERVICE_NAME. It separates the stages in one account, and alarms name it. */
 const NAMES = { namespace: 'Berth' };
 const metrics = new Metrics(NAMES);
-/** One for each set of dimensions: Powertools' `singleMetric` makes a new one each time, which takes 70 µs. */
+/** One for each set of dimensions. Powertools' `singleMetric` creates a new one each time, which takes 70 µs. */
 const byDimensions = new Map<string, Metrics>();
 
 /**
  * Counts one event as a CloudWatch metric (EMF, written to stdout: no call to AWS).
  *
  * @param name what happened, in CamelCase: `Registered`, `Refused`
- * @param dimensions few and of few values; never a uuid
+ * @param dimensions few, with few values; never a uuid
  */
 export function count(name: string, dimensions: Record<string, string> = {}): void {
   const key = JSON.stringify(dimensions);
@@ -21,9 +21,9 @@ export function count(name: string, dimensions: Record<string, string> = {}): vo
 }
 
 /**
- * Several figures of one thing that happened, as one EMF record.
+ * Writes several figures of one event as one EMF record.
  *
- * @param figures by name, in CamelCase; a name that ends in `Ms` is of milliseconds
+ * @param figures by name, in CamelCase; a name that ends in `Ms` is in milliseconds
  */
 export function measure(figures: Record<string, number>): void {
   for (const [name, value] of Object.entries(figures)) {

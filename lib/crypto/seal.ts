@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { Problem, sealingNotConfigured, unsealingFailed } from '../errors.ts';
 import { settings } from '../settings/settings.ts';
 
-/** Where a sealed value stands. It opens nowhere else: a row that is copied over another yields nothing. */
+/** The place of a sealed value. It cannot be unsealed elsewhere, for example in a copy of the row. */
 export type SealedAt = { table: string; id: number; column: string };
 
 const IV_BYTES = 12;
@@ -24,8 +24,8 @@ export function seal(secret: string, at: SealedAt): string {
 }
 
 /**
- * Opens what {@link seal} made, with the key of its generation.
- * @throws Problem `unsealing-failed` when that key is gone, or the value isn't what was sealed here
+ * Opens a value of {@link seal} with the key of its generation.
+ * @throws Problem `unsealing-failed` when BERTH_SEAL_KEY lacks that key, or the value was not sealed for this place
  */
 export function unseal(sealed: string, at: SealedAt): string {
   const [generation, ...parts] = sealed.split('$');

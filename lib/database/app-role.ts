@@ -1,11 +1,11 @@
 import pg from 'pg';
 
 /**
- * Makes the role that the functions log in as, and gives it what they need: rows of the tables that there are and
- * that will be, nothing of their structure. What has happened it may add to, not change.
+ * Creates the role that the functions log in as, and grants it what they need: the rows of all tables, also of later
+ * tables, but not their structure. It may add events, but not change or delete them.
  *
- * @param client of the role that owns the tables
- * @param log receives a line when the role is made
+ * @param client logged in as the role that owns the tables
+ * @param log receives a line when the role is created
  */
 export async function grantToApp(client: pg.Client, user: string, log: (line: string) => void): Promise<void> {
   const role = pg.escapeIdentifier(user);
@@ -13,7 +13,7 @@ export async function grantToApp(client: pg.Client, user: string, log: (line: st
     [user, 'rds_iam'],
   ]);
   const isThere = (name: string) => rows.some(({ rolname }) => rolname === name);
-  // One message, so one transaction.
+  // One message is one transaction.
   await client.query(`
     ${isThere(user) ? '' : `create role ${role} login;`}
     ${isThere('rds_iam') ? `grant rds_iam to ${role};` : ''}
@@ -26,17 +26,17 @@ export async function grantToApp(client: pg.Client, user: string, log: (line: st
     alter default privileges in schema public grant usage, select on sequences to ${role};
   `);
   if (!isThere(user)) log(`created role ${user}`);
-  await letSeeSessions(client, role, log);
+  await grantSessionsView(client, role, log);
 }
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** Bulk-assign gives way to other sessions and to replicas that lag, as far as it may see them. */
-async function letSeeSessions(client: pg.Client, role: string, log: (line: string) => void): Promise<void> {
+/** Bulk-assign slows down for other sessions and for lagging replicas. It needs this right to see them. */
+async function grantSessionsView(client: pg.Client, role: string, log: (line: string) => void): Promise<void> {
   try {
     await client.query(`grant pg_read_all_stats to ${role}`);
   } catch (error) {
     if ((error as { code?: unknown }).code !== INSUFFICIENT_PRIVILEGE) throw error;
-    log(`may not grant pg_read_all_stats to ${role}: bulk-assign will rest as if others were always at work`);
+    log(`may not grant pg_read_all_stats to ${role}: bulk-assign will pause as if other sessions were always active`);
   }
 }

@@ -9,13 +9,14 @@ import { settings } from '../settings/settings.ts';
 import { anotherLogin, databaseLogin, databaseTls } from './login.ts';
 
 export type Sql = postgres.Sql;
-/** A piece of a statement that several statements share. */
+/** A part of a statement that several statements share. */
 export type Fragment = postgres.PendingQuery<postgres.Row[]>;
-type Statement<T extends object> = (sql: Sql) => postgres.PendingQuery<T[]>;
+/** Builds a statement; called again for each attempt. */
+export type Statement<T extends object> = (sql: Sql) => postgres.PendingQuery<T[]>;
 
-/** Retries after a lost connection, on top of the first attempt. */
+/** Retries after a lost connection, in addition to the first attempt. */
 const MAX_RETRIES = 3;
-/** A connection unused for longer may be dead without knowing it (frozen Lambda, dropped NAT entry): ask first. */
+/** A connection that was idle for longer may be dead unnoticed (frozen Lambda, dropped NAT entry): ping it first. */
 const IDLE_MS = 30_000;
 const PING_MS = 1_000;
 
@@ -25,9 +26,9 @@ const CONNECTION_LOST = new Set([
   // admin shutdown, crash shutdown, cannot connect now, too many connections, read-only (a demoted primary)
   ...['57P01', '57P02', '57P03', '53300', '25006', '08000', '08003', '08006'],
 ]);
-/** Deadlock, serialisation failure, lock timeout, statement timeout: rolled back, and the connection is fine. */
+/** Deadlock, serialisation failure, lock timeout, statement timeout: rolled back, and the connection still works. */
 const ROLLED_BACK = new Set(['40P01', '40001', '55P03', '57014']);
-/** Not this user, or not with this password. */
+/** Unknown user, or wrong password. */
 const LOGIN_REFUSED = new Set(['28000', '28P01']);
 
 class DeadlineError extends Error {
@@ -37,32 +38,31 @@ class ClosedError extends Error {
   readonly code = 'CONNECTION_CLOSED';
 }
 
-/** A client, which has one connection in its life, the login of that, and those who wait for its answers. */
-type Client = { sql: Sql; login: string; waiting: Set<(reason: Error) => void> };
+/** A client with one connection, the URL that it logged in with, and a `reject` for each statement that is running. */
+type Client = { sql: Sql; login: string; running: Set<(reason: Error) => void> };
 
 let client: Client | undefined;
 let lastUsed = 0;
 
 /**
- * Runs one statement, which is one unit of work: there are no transactions here, on purpose
- * (`sql.begin` hangs when its connection dies: porsager/postgres#1208).
+ * Runs one statement, which is one unit of work. Transactions are not possible, because `sql.begin` hangs when its
+ * connection dies (porsager/postgres#1208).
  *
- * A statement whose connection was lost is repeated, so every one must bear being run twice.
+ * A statement whose connection was lost is repeated. Therefore every statement must be safe to run twice.
  *
- * @param statement builds the query; called again for each attempt
- * @throws Problem `database-unavailable` when it isn't reachable or not done by `ctx.deadline`;
- *   otherwise the PostgresError as it came
+ * @throws Problem `database-unavailable` when the database is unreachable or not done by `ctx.deadline`;
+ *   every other PostgresError unchanged
  */
 export async function query<T extends object>(ctx: Context, statement: Statement<T>): Promise<T[]> {
   for (let attempt = 0; ; attempt++) {
     try {
-      await wakeUp(ctx.deadline);
-      return await answer(statement, ctx.deadline);
+      await pingAfterIdleTime(ctx.deadline);
+      return await runWithLogin(statement, ctx.deadline);
     } catch (error) {
       const code = codeOf(error);
-      const lost = CONNECTION_LOST.has(code) || error instanceof DeadlineError;
-      if (!lost && !ROLLED_BACK.has(code)) throw error;
-      if (lost) discard();
+      const isLost = CONNECTION_LOST.has(code) || error instanceof DeadlineError;
+      if (!isLost && !ROLLED_BACK.has(code)) throw error;
+      if (isLost) discardClient();
       const pauseMs = Math.random() * 50 * 2 ** attempt;
       if (attempt === MAX_RETRIES || Date.now() + pauseMs >= ctx.deadline) throw unavailable(error);
       log.warn('database statement repeated', { code, attempt });
@@ -72,46 +72,44 @@ export async function query<T extends object>(ctx: Context, statement: Statement
   }
 }
 
-/** Closes the connection and forgets it; the next query makes a new one. */
+/** Closes the connection. The next query opens a new one. */
 export async function closeDatabase(): Promise<void> {
   const old = client;
   client = undefined;
   await old?.sql.end({ timeout: 1 });
 }
 
-/** The answer to a statement; with another login when the database refuses the one there is: passwords change. */
-async function answer<T extends object>(
-  statement: Statement<T>,
-  deadline: number,
-  login?: string,
-  refused: string[] = [],
-): Promise<T[]> {
-  const used = client ?? connection(login ?? (await databaseLogin(deadline)));
-  try {
-    const rows = await answerOf(used, statement, deadline);
-    lastUsed = Date.now();
-    return rows;
-  } catch (error) {
-    const code = codeOf(error);
-    if (!LOGIN_REFUSED.has(code)) throw error;
-    discard();
-    const tried = [...refused, used.login];
-    log.warn('database login refused', { code, tried: tried.length });
-    count('DatabaseLoginRefused');
-    const other = await anotherLogin(deadline, tried);
-    if (!other) throw settings().database.by === 'url' ? error : unavailable(error);
-    return answer(statement, deadline, other, tried);
+/** Runs the statement. When the database refuses the login, because its password has changed, it uses another login. */
+async function runWithLogin<T extends object>(statement: Statement<T>, deadline: number): Promise<T[]> {
+  const refused: string[] = [];
+  let login: string | undefined;
+  for (;;) {
+    const used = client ?? openClient(login ?? (await databaseLogin(deadline)));
+    try {
+      const rows = await run(used, statement, deadline);
+      lastUsed = Date.now();
+      return rows;
+    } catch (error) {
+      const code = codeOf(error);
+      if (!LOGIN_REFUSED.has(code)) throw error;
+      discardClient();
+      refused.push(used.login);
+      log.warn('database login refused', { code, tried: refused.length });
+      count('DatabaseLoginRefused');
+      login = await anotherLogin(deadline, refused);
+      if (!login) throw settings().database.by === 'url' ? error : unavailable(error);
+    }
   }
 }
 
-function connection(login: string): Client {
+/** The current client. Another request may have opened it while this one waited for its login. */
+function openClient(login: string): Client {
   if (client) return client;
-  const { databasePrepare } = settings();
-  const waiting: Client['waiting'] = new Set();
+  const running: Client['running'] = new Set();
   const sql = postgres(login, {
     max: 1,
     fetch_types: false,
-    prepare: databasePrepare,
+    prepare: settings().databasePrepare,
     connect_timeout: 3,
     idle_timeout: 0,
     max_lifetime: 600,
@@ -121,57 +119,57 @@ function connection(login: string): Client {
     onnotice: () => {},
     onclose: () => {
       if (client?.sql === sql) client = undefined;
-      // A statement that came between the socket's error and its close would get no answer ever.
-      for (const reject of waiting) reject(new ClosedError('connection closed'));
+      // postgres.js never settles a statement that was sent between the socket's error and its close.
+      for (const reject of running) reject(new ClosedError('connection closed'));
     },
-    // Not among its types.
+    // Missing in the types of postgres.js.
     ...({ socket: openOnce() } as object),
   });
-  client = { sql, login, waiting };
+  client = { sql, login, running };
   lastUsed = Date.now();
   return client;
 }
 
 /**
- * What opens a client's socket, once: postgres.js connects again at once and without end, 700 times a
- * second, while a server hangs up before it has said anything. It gets an error, and {@link query} does it.
+ * Opens a client's socket once. postgres.js itself would reconnect 700 times per second without end while a server hangs
+ * up before it has sent anything. With this it gets an error, and {@link query} retries.
  */
 function openOnce() {
   let isOpened = false;
   return async ({ host: [host], port: [port] }: { host: string[]; port: number[] }): Promise<Socket> => {
     if (isOpened) throw new ClosedError('connection closed');
     isOpened = true;
-    // TLS takes the name to verify from there.
+    // postgres.js verifies the certificate for the socket's `host`.
     return Object.assign(connect(port as number, host), { host });
   };
 }
 
-/** After a pause, finds out within a second whether the connection still lives. */
-async function wakeUp(deadline: number): Promise<void> {
+/** After idle time, finds out within a second whether the connection still works. */
+async function pingAfterIdleTime(deadline: number): Promise<void> {
   if (!client || Date.now() - lastUsed < IDLE_MS) return;
   try {
-    await answerOf(client, (sql) => sql`select 1`, Math.min(deadline, Date.now() + PING_MS));
+    await run(client, (sql) => sql`select 1`, Math.min(deadline, Date.now() + PING_MS));
   } catch {
-    discard();
+    discardClient();
   }
 }
 
-function discard(): void {
+function discardClient(): void {
   const old = client;
   client = undefined;
-  // Not awaited: a black-holed socket would take its time, and nobody needs the outcome.
+  // Not awaited: a socket whose packets are dropped would take long, and the outcome does not matter.
   old?.sql.end({ timeout: 0 }).catch(() => {});
 }
 
-/** Runs the statement on this client, and fails when its connection closes or the deadline passes first. */
-async function answerOf<T extends object>({ sql, waiting }: Client, statement: Statement<T>, deadline: number) {
+/** Fails when the connection closes or the deadline passes before the statement is done. */
+async function run<T extends object>({ sql, running }: Client, statement: Statement<T>, deadline: number) {
   const { promise: closed, reject } = Promise.withResolvers<never>();
-  waiting.add(reject);
+  running.add(reject);
   try {
     const rows = Promise.race([statement(sql), closed]);
     return await withDeadline(rows, deadline - Date.now(), () => new DeadlineError('deadline passed'));
   } finally {
-    waiting.delete(reject);
+    running.delete(reject);
   }
 }
 

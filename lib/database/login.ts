@@ -5,12 +5,11 @@ import { pendingSecret, readSecret, renewSecret } from '../settings/secret-store
 import { type Database, SettingsError, settings } from '../settings/settings.ts';
 import { databaseToken } from './token.ts';
 
-/** How many tokens in a row the database may refuse. */
+/** How many tokens the database may refuse in a row. */
 const MAX_TOKENS = 2;
 
 /**
- * Where the database is and who we are to it, for one connection: a token of IAM logs in for 15 minutes, a
- * password until it is rotated.
+ * The URL to log in with. It is for one connection: an IAM token expires after 15 minutes, and a password is rotated.
  *
  * @returns postgres://user:password@host:port/database
  * @throws Problem `settings-unavailable`; SettingsError
@@ -23,8 +22,8 @@ export async function databaseLogin(deadline: number): Promise<string> {
 }
 
 /**
- * Another login than those the database has just refused. While a password is rotated, that is a newer one than
- * we had, or the one that Secrets Manager doesn't call current yet.
+ * A login that the database has not refused yet. During rotation that is the secret's current version, which may be newer
+ * than the cached one, or its pending version.
  *
  * @returns undefined when there is none
  * @throws as {@link databaseLogin}
@@ -41,8 +40,8 @@ export async function anotherLogin(deadline: number, refused: string[]): Promise
 }
 
 /**
- * How a connection to the database of `url` is encrypted, its certificate verified: not at all on this machine.
- * RDS signs with CAs of its own, one for each region; RDS Proxy has certificates of a public one.
+ * The TLS options of a connection to the database of `url`; false on this machine. The certificate is always verified.
+ * RDS has its own CAs, one set for each region. The certificates of RDS Proxy come from a public CA.
  */
 export function databaseTls(url: string): ConnectionOptions | false {
   const { hostname } = new URL(url);
@@ -51,27 +50,27 @@ export function databaseTls(url: string): ConnectionOptions | false {
   return { rejectUnauthorized: true, ...(ca ? { ca } : {}) };
 }
 
-/** The roots that a host of RDS has its certificate from, in PEM; undefined: the system's. */
+/** The root certificates of RDS for a host of RDS, in PEM; undefined: use the system's. */
 function rdsRoots(hostname: string): string | undefined {
   const [, region] = /\.([a-z0-9-]+)\.rds\.amazonaws\.com$/.exec(hostname) ?? [];
   if (!region || hostname.includes('.proxy-')) return undefined;
   try {
     return readFileSync(packageFile(`certificates/rds/${region}.pem`), 'utf8');
   } catch (cause) {
-    throw new SettingsError(`There are no certificates for RDS in ${region}: set DATABASE_CA.`, { cause });
+    throw new SettingsError(`Berth has no certificates for RDS in ${region}: set DATABASE_CA.`, { cause });
   }
 }
 
-/** @param secret as RDS writes it: JSON with username and password; host, port and dbname may be in it */
+/** @param secret as RDS writes it: JSON with username and password, and optionally host, port and dbname */
 function secretUrl(database: Extract<Database, { by: 'secret' }>, secret: string): string {
   try {
     const { username: user, password, host = database.host, port = database.port, dbname } = JSON.parse(secret);
     if (user && password && host) return urlOf({ user, password, host, port, name: dbname ?? database.name });
   } catch {
-    // What it says quotes the secret.
+    // The parser's error is not reported, because it quotes the secret.
   }
   throw new SettingsError(
-    'DATABASE_SECRET_ARN must name JSON with username, password and, without DATABASE_HOST, host.',
+    'DATABASE_SECRET_ARN must name a secret that is JSON with username, password and, without DATABASE_HOST, host.',
   );
 }
 
@@ -80,6 +79,6 @@ type Address = { user: string; password: string; host: string; port: string; nam
 function urlOf({ user, password, host, port, name }: Address): string {
   const [login, secret, database] = [user, password, name].map(encodeURIComponent);
   const url = `postgres://${login}:${secret}@${host}:${port}/${database}`;
-  if (!URL.canParse(url)) throw new SettingsError('DATABASE_HOST and DATABASE_PORT name no host and port.');
+  if (!URL.canParse(url)) throw new SettingsError('DATABASE_HOST and DATABASE_PORT must be a host name and a port.');
   return url;
 }

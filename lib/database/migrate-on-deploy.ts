@@ -5,13 +5,13 @@ import { settings } from '../settings/settings.ts';
 import { anotherLogin, databaseLogin, databaseTls } from './login.ts';
 import { migrate } from './migrate.ts';
 
-/** A database that sleeps while nobody uses it takes half a minute to wake up. */
+/** A database that is paused takes half a minute to resume. */
 const ATTEMPTS = 5;
 const PAUSE_MS = 8_000;
 
 /**
- * Applies the migrations, and sees to the functions' role (DATABASE_APP_USER), as the owner of the tables that the
- * settings name.
+ * Applies the migrations and grants the rights of the functions' role (DATABASE_APP_USER). The settings' login must own
+ * the tables.
  *
  * @returns the names of the migrations applied now
  * @throws Error in one sentence, without the password
@@ -49,15 +49,15 @@ function migrateAs(login: string, allowBreaking: boolean, deadline: number): Pro
   });
 }
 
-/** Anything that happens to a connection; what Postgres itself says is final, but for its own start and end. */
+/** Any failure of the connection. An error of Postgres itself is final, except that it is starting or stopping. */
 function isUnreachable(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return ['57P01', '57P02', '57P03'].includes(error.code ?? '');
   return (error as { code?: unknown }).code !== undefined;
 }
 
-/** What goes to CloudFormation, whoever reads it there: the first sentence, without what we log in with. */
+/** The error for CloudFormation, which many people can read: its first line, without the login. */
 function failure(error: unknown, login: string): Error {
-  // Node reports a name with several addresses as several failures, without a message of its own.
+  // For a name with several addresses, Node reports several errors in one that has no message.
   const { message, errors } = error as Error & { errors?: Error[] };
   const [line = ''] = (message || errors?.[0]?.message || 'no reason given').split('\n');
   const { password } = new URL(login);

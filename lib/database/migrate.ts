@@ -12,29 +12,29 @@ const TABLE = 'berth_migrations';
 export type MigrateOptions = {
   /** Receives a line per migration. */
   log?: (line: string) => void;
-  /** Where the migrations are, unless they are those of this version. */
+  /** The directory of the migrations. Default: those of this version. */
   dir?: string;
-  /** Also those that the version which runs now can't bear. */
+  /** Also apply migrations that break the version that runs now. */
   allowBreaking?: boolean;
-  /** The role that the functions log in as, if it is to be there and to have its rights afterwards. */
+  /** The role that the functions log in as: create it and grant its rights. */
   appUser?: string | undefined;
   ssl?: pg.ClientConfig['ssl'];
-  /** The most that a statement may take. */
+  /** The longest time that a statement may take. Default: no limit. */
   timeoutMs?: number;
 };
 
 /**
- * Applies every migration that the database doesn't have yet, in one transaction, under an advisory lock (a
- * second run waits for the first). Runs on `pg`: postgres.js doesn't survive a connection that dies inside a
+ * Applies every migration that the database does not have yet, in one transaction, under an advisory lock: a
+ * second run waits for the first. Uses `pg`, because postgres.js does not survive a connection that dies inside a
  * transaction (porsager/postgres#1208).
  *
  * @param databaseUrl postgres://… of a role that owns the tables
- * @returns the names of those applied now
- * @throws MigrationRefused; what Postgres says, 55P03 when a table isn't to be had for 10 s. Nothing is applied then
+ * @returns the names of the migrations applied now
+ * @throws MigrationRefused; the error of Postgres, such as 55P03 when a table stays locked for 10 s. Then nothing is applied
  */
 export async function migrate(databaseUrl: string, options: MigrateOptions = {}): Promise<string[]> {
   const { ssl, timeoutMs = 0 } = options;
-  // A client of our own: the runner's doesn't wait for its end, and nobody listens to its errors.
+  // Our own client: the runner does not wait until its client has ended, and does not handle its errors.
   const client = new pg.Client({
     connectionString: databaseUrl,
     connectionTimeoutMillis: 45_000,
@@ -46,7 +46,7 @@ export async function migrate(databaseUrl: string, options: MigrateOptions = {})
     await client.connect();
     return await migrateWith(client, options);
   } finally {
-    // With the connection ends the lock.
+    // The end of the connection releases the lock.
     await client.end().catch(() => {});
   }
 }
@@ -54,7 +54,7 @@ export async function migrate(databaseUrl: string, options: MigrateOptions = {})
 async function migrateWith(client: pg.Client, options: MigrateOptions): Promise<string[]> {
   const { log = () => {}, dir = DIR, allowBreaking = false, appUser } = options;
   await client.query('select pg_advisory_lock($1)', [PG_MIGRATE_LOCK_ID]);
-  // A table that is in use for long: registrations would queue up behind the migration that waits for it.
+  // While a migration waits for a table that is in use, registrations queue up behind it.
   await client.query(`set lock_timeout = '10s'`);
   if (!allowBreaking) await refuseBreaking(client, dir);
   const applied = await runner({
@@ -72,12 +72,12 @@ async function migrateWith(client: pg.Client, options: MigrateOptions): Promise<
   return applied.map(({ name }) => name);
 }
 
-/** A migration that is breaking is to be applied, and nobody has allowed it. */
+/** A breaking migration would be applied, and nobody has allowed it. */
 export class MigrationRefused extends Error {
   override name = 'MigrationRefused';
 }
 
-/** An empty database has nothing to break. */
+/** A database without devices' table has no version that could break. */
 async function refuseBreaking(client: pg.Client, dir: string): Promise<void> {
   const { rows } = await client.query(
     `select to_regclass('devices') is not null as "isUsed", to_regclass($1) is not null as "isMigrated"`,
@@ -99,14 +99,14 @@ async function refuseBreaking(client: pg.Client, dir: string): Promise<void> {
 }
 
 /**
- * Whether the deployment means the migrations that are here. When it rolls back it names those of the release before, and
- * might ask the new code: that must not fail a second time, which would leave the stack stuck.
+ * Whether the deployment names the migrations of this version. A rollback names those of the previous version, but may
+ * call the new code. That must not fail again, because the stack would be stuck.
  */
-export function areMeant(hash: unknown): boolean {
+export function isThisVersion(hash: unknown): boolean {
   return hash === undefined || hash === migrationsHash();
 }
 
-/** SHA-256 in hex of the names and contents of all migrations, as infra/migrations-hash.cjs makes it for the deployment. */
+/** SHA-256 in hex of the names and contents of all migrations, as infra/migrations-hash.cjs computes it. */
 function migrationsHash(): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(DIR).sort()) {

@@ -5,11 +5,11 @@ import type { Aws } from '../settings/settings.ts';
 type Login = { host: string; port: string; user: string; aws: Aws };
 
 /**
- * What logs a database user in by IAM, valid for 15 minutes: a request to `rds-db:connect`, signed with Signature
- * Version 4 in its query (docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html). Written
- * here because Lambda's SDK is sure to have the clients, not the signer; a test compares the two.
+ * An IAM token for a database user, valid for 15 minutes: a request to `rds-db:connect`, signed with Signature Version 4
+ * in its query (docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html). Lambda guarantees the SDK's
+ * clients but not its signer, so Berth signs the request itself. A test compares the two.
  *
- * @returns `host:port/?Action=connect&…&X-Amz-Signature=…`, which is used as the password
+ * @returns `host:port/?Action=connect&…&X-Amz-Signature=…`, to use as the password
  */
 export function databaseToken({ host, port, user, aws }: Login, now = new Date()): string {
   const time = now.toISOString().replace(/[-:]|\.\d+/g, '');
@@ -28,11 +28,11 @@ export function databaseToken({ host, port, user, aws }: Login, now = new Date()
   const toSign = ['AWS4-HMAC-SHA256', time, scope.join('/'), sha256Hex(request)].join('\n');
   const key = scope.reduce<string | Buffer>(hmac, `AWS4${aws.secretAccessKey}`);
   const signature = `X-Amz-Signature=${hmac(key, toSign).toString('hex')}`;
-  // In the order of their names, as the signer of AWS writes them.
+  // Sorted by name, as the signer of AWS writes them.
   return `${host}:${port}/?${[...query, signature].sort().join('&')}`;
 }
 
-/** RFC 3986: `encodeURIComponent` leaves some characters that a signature wants escaped. */
+/** RFC 3986: a signature requires some characters to be escaped that `encodeURIComponent` does not escape. */
 function encode(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }

@@ -4,20 +4,20 @@ import { log } from '../log.ts';
 import { count } from '../metrics.ts';
 import { SettingsError, secretArns, secretsTtlMs, useSecrets } from './settings.ts';
 
-/** The most that a look-up may take while there is an older value, and when it is tried again after that. */
-const PATIENCE_MS = 2_000;
+/** While there is an older value: how long a read may take, and when it is repeated after a failure. */
+const REFRESH_MS = 2_000;
 const RETRY_MS = 10_000;
 
-type Cached = { value: string; lookAgainAt: number };
+type Cached = { value: string; refreshAt: number };
 const cache = new Map<string, Cached>();
-/** The settings' values that are in use, in the order of their ARNs. */
+/** The values that the settings use, in the order of their ARNs. */
 let used: string[] | undefined;
 let client: SecretsManagerClient | undefined;
 
 /**
- * Makes those settings current that stand in Secrets Manager. The request that finds a value older than
- * SECRETS_TTL_SECONDS looks it up: between two requests nothing goes on in a Lambda. When that fails, or what
- * it brings isn't usable, the older value stays in use.
+ * Updates the settings that are in Secrets Manager. A request that finds a value older than SECRETS_TTL_SECONDS reads it
+ * again, because nothing runs in a Lambda between requests. When the read fails or the new value is wrong, the older value
+ * stays in use.
  *
  * @throws Problem `settings-unavailable`, or SettingsError, when there is no older value
  */
@@ -38,27 +38,27 @@ export async function loadSecrets(deadline: number): Promise<void> {
 
 /**
  * The string of a secret, from the cache or from Secrets Manager.
- * @throws Problem `settings-unavailable` when it can't be had by `deadline`
+ * @throws Problem `settings-unavailable` when it cannot be read by `deadline`
  */
 export async function readSecret(arn: string, deadline: number): Promise<string> {
   const cached = cache.get(arn);
   if (!cached) return renewSecret(arn, deadline);
-  if (Date.now() < cached.lookAgainAt) return cached.value;
-  return renewSecret(arn, Math.min(deadline, Date.now() + PATIENCE_MS)).catch(() => {
-    cached.lookAgainAt = Date.now() + RETRY_MS;
+  if (Date.now() < cached.refreshAt) return cached.value;
+  return renewSecret(arn, Math.min(deadline, Date.now() + REFRESH_MS)).catch(() => {
+    cached.refreshAt = Date.now() + RETRY_MS;
     return cached.value;
   });
 }
 
 /**
- * Looks a secret up, whatever is in the cache.
+ * Reads a secret from Secrets Manager and updates the cache.
  * @throws Problem `settings-unavailable`
  */
 export async function renewSecret(arn: string, deadline: number): Promise<string> {
-  const lookAgainAt = Date.now() + secretsTtlMs();
+  const refreshAt = Date.now() + secretsTtlMs();
   try {
     const value = await fetchSecret(arn, 'AWSCURRENT', deadline);
-    cache.set(arn, { value, lookAgainAt });
+    cache.set(arn, { value, refreshAt });
     return value;
   } catch (cause) {
     log.error('secret unavailable', { arn, reason: (cause as Error).message });
@@ -67,12 +67,12 @@ export async function renewSecret(arn: string, deadline: number): Promise<string
   }
 }
 
-/** The version that a rotation is bringing into use; undefined: there is none. */
+/** The version that a rotation is about to make current; undefined when there is none. */
 export function pendingSecret(arn: string, deadline: number): Promise<string | undefined> {
   return fetchSecret(arn, 'AWSPENDING', deadline).catch(() => undefined);
 }
 
-/** Asks Secrets Manager, with Lambda's own SDK: loaded here, because who has no secrets needs none. */
+/** Uses Lambda's own SDK, loaded only here: an installation without secrets does not need it. */
 async function fetchSecret(arn: string, stage: 'AWSCURRENT' | 'AWSPENDING', deadline: number): Promise<string> {
   const { GetSecretValueCommand, SecretsManagerClient } = await import('@aws-sdk/client-secrets-manager');
   client ??= new SecretsManagerClient({ requestHandler: { connectionTimeout: 1_000 } });

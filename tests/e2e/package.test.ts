@@ -53,7 +53,7 @@ const device = (uuid: string) => ({ uuid, deviceName: 'Pump 7', deviceType: 'pum
 const registerAt = (bare: BareFunction, uuid: string) =>
   bare.call('POST /api/v1/device/register', { headers: { authorization: `Bearer ${key}` }, body: device(uuid) });
 
-describe('what is in the zips', () => {
+describe('the zips contain', () => {
   it('one for every function: its bundle with chunks and source maps, RDS’ roots of the region; migrations for migrate', () => {
     expect(packaged.map(({ name }) => name).sort()).toEqual(functionNames());
     const migrations = readdirSync(path.join(clone.dir, 'migrations')).filter((name) => /^\d.*\.sql$/.test(name));
@@ -76,7 +76,7 @@ describe('what is in the zips', () => {
     }
   });
 
-  it('no development dependency, no test, nothing of the local stack', () => {
+  it('no development dependency, no test, and no file of the local stack', () => {
     const { devDependencies } = JSON.parse(readFileSync(path.join(clone.dir, 'package.json'), 'utf8'));
     for (const { name, module, files } of packaged) {
       const sources = [module, ...chunksOf(module, files)].flatMap((file) => mapOf(files, file).sources);
@@ -90,7 +90,7 @@ describe('what is in the zips', () => {
     }
   });
 
-  it('no secret of the environment or of a .env file, and maps without the sources', () => {
+  it('no secret of the environment or of a .env file, and source maps without sources', () => {
     const forbidden = [...Object.values(secrets), DOTENV, 'secret-of-the-database'];
     for (const { name, module, files } of packaged) {
       for (const [file, content] of Object.entries(files)) {
@@ -104,7 +104,7 @@ describe('what is in the zips', () => {
   });
 });
 
-it('every function works in a bare Node, without node_modules: from a broker to a moved device', async () => {
+it('every function works without node_modules, from creating a broker to moving a device', async () => {
   const all = Object.fromEntries(await Promise.all(packaged.map(async ({ name }) => [name, await start(name)])));
   const at = (name: string) => all[name] as BareFunction;
   for (const { name, exportName } of packaged) expect(at(name).exports, name).toContain(exportName);
@@ -160,12 +160,12 @@ it('loads its chunks: bcryptjs for a broker that is set up for bcrypt, jose for 
   expect(listed).toMatchObject({ status: 401, body: { code: 'invalid-admin-credential' } });
 });
 
-it('says what is missing when it is not configured, in its log alone', async () => {
+it('a missing setting is an internal error to the caller', async () => {
   const bare = await start('register', { BERTH_PEPPER: '' });
   expect(await registerAt(bare, 'unconfigured')).toMatchObject({ status: 500, body: { code: 'internal' } });
 });
 
-it('reads its secrets with the SDK that Lambda has', async () => {
+it('reads its secrets with Lambda’s own SDK', async () => {
   const manager = await startSecretsManager();
   manager.put(arnOf('pepper'), PEPPER);
   const found = packaged.find(({ name }) => name === 'register') as PackagedFunction;
@@ -179,7 +179,7 @@ it('reads its secrets with the SDK that Lambda has', async () => {
   await manager.close();
 });
 
-it('has RDS’ certificates of its region where it looks for them', async () => {
+it('finds the RDS certificates of its region in its package', async () => {
   for (const [region, status] of [
     ['eu-central-1', 503],
     ['eu-west-1', 500],
@@ -190,15 +190,15 @@ it('has RDS’ certificates of its region where it looks for them', async () => 
 });
 
 /** Lambda freezes a process between two requests. Meanwhile its connection dies. */
-describe('a thawed function', () => {
-  it('whose connection the server has closed: the next request works', async () => {
+describe('a thawed function answers the next request', () => {
+  it('when the server has closed its connection', async () => {
     const bare = await start('register', { DATABASE_URL: `${postgres.url}?idle_session_timeout=1000` });
     expect((await registerAt(bare, 'thawed-1')).status).toBe(200);
     await freeze(bare, 2_500);
     await expectWorks(bare, 'thawed-1', 2_000);
   });
 
-  it('whose connection was killed: the next request works', async () => {
+  it('when its connection was terminated', async () => {
     const bare = await start('register', { DATABASE_URL: `${postgres.url}?application_name=thawed-2` });
     expect((await registerAt(bare, 'thawed-2')).status).toBe(200);
     await freeze(bare, 500, async () => {
@@ -210,7 +210,7 @@ describe('a thawed function', () => {
     await expectWorks(bare, 'thawed-2', 2_000);
   });
 
-  it('whose connection is gone and nobody has told it: after more than 30 s it asks first', async () => {
+  it('when its connection is half open: after more than 30 s it pings first', async () => {
     const proxy = await startProxy(postgres.port);
     const url = new URL(postgres.url);
     url.port = String(proxy.port);
@@ -229,7 +229,7 @@ async function freeze({ child }: BareFunction, ms: number, meanwhile: () => Prom
   child.kill('SIGCONT');
 }
 
-/** A repetition and a new device, both answered at once. */
+/** A repeated registration and a new one, both answered within the time. */
 async function expectWorks(bare: BareFunction, uuid: string, withinMs: number) {
   const started = Date.now();
   expect(await registerAt(bare, uuid)).toMatchObject({ status: 200, headers: { 'idempotent-replayed': 'true' } });

@@ -27,27 +27,27 @@ export type PackagedFunction = {
   files: Record<string, Uint8Array>;
 };
 
-/** A running function: bare Node in a directory that has its zip's files and nothing else. */
+/** A running function: Node in a directory with only the files of its zip. */
 export type BareFunction = {
   child: ChildProcess;
   /** What the module exports. */
   exports: string[];
   call(target: string, options?: Call): Promise<Answer>;
-  /** Invokes it with an event that isn't HTTP. */
+  /** Invokes it with an event other than HTTP. */
   invoke(event: object): Promise<unknown>;
   stop(): Promise<void>;
 };
 
 /**
  * Runs `serverless package` in `dir` without credentials and without a network.
- * @param env what serverless.yml shall find in the environment
+ * @param env the environment for serverless.yml
  * @param options of the command
  */
 export async function serverlessPackage(dir: string, env: Record<string, string>, options: string[] = []) {
   const offline = fileURLToPath(new URL('offline.mjs', import.meta.url));
   const program = run(process.execPath, ['node_modules/serverless/bin/serverless.js', 'package', ...options], {
     cwd: dir,
-    // Empty: a credentials file of whoever runs the tests is not found either.
+    // An empty home: the credentials file of whoever runs the tests is not found, either.
     env: { ...withoutCredentials(), ...env, HOME: dir, NODE_OPTIONS: `--import ${offline}` },
   });
   if ((await program.ended) !== 0 || /network: /.test(program.output())) throw new Error(program.output());
@@ -79,8 +79,8 @@ function withoutCredentials(): Record<string, string> {
 type Reply = { statusCode: number; headers: Record<string, string>; body?: string };
 
 /**
- * Starts a packaged function with this environment and no other.
- * @param modules a directory that it finds packages in, as it does Lambda's SDK
+ * Starts a packaged function with only this environment.
+ * @param modules a directory of packages for it, such as Lambda's SDK
  */
 export async function startBare(
   { module, exportName, files }: PackagedFunction,

@@ -21,30 +21,30 @@ it.each(['localhost', '127.0.0.1', '[::1]'])('%s: no TLS', (host) => {
 });
 
 it.each([
-  ['an instance of RDS', 'berth.abc123.eu-central-1.rds.amazonaws.com'],
-  ['a cluster of Aurora', 'berth.cluster-abc123.eu-central-1.rds.amazonaws.com'],
-  ['a reader', 'berth.cluster-ro-abc123.eu-central-1.rds.amazonaws.com'],
-])('%s: RDS’ roots of its region alone', (_, host) => {
+  ['an RDS instance', 'berth.abc123.eu-central-1.rds.amazonaws.com'],
+  ['an Aurora cluster', 'berth.cluster-abc123.eu-central-1.rds.amazonaws.com'],
+  ['an Aurora reader', 'berth.cluster-ro-abc123.eu-central-1.rds.amazonaws.com'],
+])('%s: only the RDS root certificates of its region', (_, host) => {
   expect(at(host)).toEqual({ rejectUnauthorized: true, ca: roots });
 });
 
 it.each([
   ['RDS Proxy', 'berth.proxy-abc123.eu-central-1.rds.amazonaws.com'],
-  ['an endpoint of RDS Proxy', 'reader.endpoint.proxy-abc123.eu-central-1.rds.amazonaws.com'],
-  ['somebody else’s database', 'db.example.com'],
-  ['one that would be taken for RDS', 'x.eu-central-1.rds.amazonaws.com.example.com'],
+  ['an RDS Proxy endpoint', 'reader.endpoint.proxy-abc123.eu-central-1.rds.amazonaws.com'],
+  ['another provider’s database', 'db.example.com'],
+  ['a host name that contains an RDS name', 'x.eu-central-1.rds.amazonaws.com.example.com'],
   ['a private address', '10.0.0.7'],
-])('%s: the system’s roots', (_, host) => {
+])('%s: the system’s root certificates', (_, host) => {
   expect(at(host)).toEqual({ rejectUnauthorized: true });
 });
 
-it('DATABASE_CA goes before all of them', () => {
+it('DATABASE_CA takes precedence', () => {
   for (const host of ['berth.abc123.eu-central-1.rds.amazonaws.com', 'db.example.com']) {
     expect(at(host, { DATABASE_CA: 'PEM' })).toEqual({ rejectUnauthorized: true, ca: 'PEM' });
   }
 });
 
-it('a region whose roots are not shipped is an error that says what to do', () => {
+it('an unknown region is an error that says what to set', () => {
   expect(() => at('berth.abc123.xx-north-1.rds.amazonaws.com')).toThrow('RDS in xx-north-1: set DATABASE_CA');
   expect(at('berth.abc123.xx-north-1.rds.amazonaws.com', { DATABASE_CA: 'PEM' })).toMatchObject({ ca: 'PEM' });
 });

@@ -24,7 +24,7 @@ const logins = fc.record({
   }),
 });
 
-it('is, to the letter, what AWS’ own signer makes', async () => {
+it('is identical to the token of the AWS signer', async () => {
   await fc.assert(
     fc.asyncProperty(
       logins,
@@ -42,7 +42,7 @@ it('is, to the letter, what AWS’ own signer makes', async () => {
   );
 });
 
-it('names host, port, user, region and its 15 minutes, and differs by the second', () => {
+it('contains host, port, user, region and the 15 minutes, and changes every second', () => {
   vi.setSystemTime(new Date('2026-01-02T03:04:05.678Z'));
   const login = {
     host: 'berth.proxy-abc.eu-central-1.rds.amazonaws.com',

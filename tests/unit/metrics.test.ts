@@ -5,7 +5,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-it('each count is one EMF record, with its own name and dimensions and nobody else’s', async () => {
+it('each count is one EMF record with only its own name and dimensions', async () => {
   vi.stubEnv('POWERTOOLS_METRICS_DISABLED', 'false');
   const written: string[] = [];
   vi.spyOn(process.stdout, 'write').mockImplementation((text) => written.push(String(text)) > 0);

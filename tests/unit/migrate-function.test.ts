@@ -19,7 +19,7 @@ it.each([
   ['as a custom resource', custom({}), false],
   ['as a custom resource', custom({ allowBreaking: 'true' }), true],
   ['as a custom resource', custom({ allowBreaking: 'false' }), false],
-])('%s, %j: whether a breaking migration is allowed', async (_, event, allowed) => {
+])('invoked %s with %j: a breaking migration is allowed: %s', async (_, event, allowed) => {
   vi.spyOn(globalThis, 'fetch').mockResolvedValue(new Response());
   await handler(event as never, context);
   expect(migrateOnDeploy).toHaveBeenLastCalledWith(allowed, expect.any(Number));

@@ -14,7 +14,7 @@ function useKeys(keys: string): void {
 }
 beforeEach(() => useKeys(first));
 
-it('opens what it sealed, and never seals the same twice', () => {
+it('unseals a sealed value, and seals the same value differently each time', () => {
   const sealed = seal('geheim ☂', at);
   expect(sealed).toMatch(/^1\$[\w-]{16}\$[\w-]+\$[\w-]{22}$/);
   expect(unseal(sealed, at)).toBe('geheim ☂');
@@ -22,7 +22,7 @@ it('opens what it sealed, and never seals the same twice', () => {
 });
 
 it.each([{ id: 8 }, { column: 'client_key_sealed' }, { table: 'devices' }])(
-  'opens it in its place only (%j)',
+  'unseals a value only in its place (%j)',
   (other) => {
     expect(() => unseal(seal('secret', at), { ...at, ...other })).toThrow(
       expect.objectContaining({ code: 'unsealing-failed' }),
@@ -30,7 +30,7 @@ it.each([{ id: 8 }, { column: 'client_key_sealed' }, { table: 'devices' }])(
   },
 );
 
-it('refuses what was changed, cut or never sealed', () => {
+it('refuses a value that was changed, truncated or never sealed', () => {
   const [generation, iv, ciphertext, tag = ''] = seal('secret', at).split('$');
   const changed = `${tag[0] === 'A' ? 'B' : 'A'}${tag.slice(1)}`;
   const short = Buffer.from(tag, 'base64url').subarray(0, 4).toString('base64url');
@@ -44,7 +44,7 @@ it('refuses what was changed, cut or never sealed', () => {
   }
 });
 
-it('a new key comes into use while what the old one sealed still opens', () => {
+it('seals with the new key during rotation, and unseals values of the old key', () => {
   const old = seal('secret', at);
   useKeys(`2:${second},1:${first}`);
   expect(seal('secret', at)).toMatch(/^2\$/);
@@ -53,7 +53,7 @@ it('a new key comes into use while what the old one sealed still opens', () => {
   expect(() => unseal(old, at)).toThrow(expect.objectContaining({ code: 'unsealing-failed' }));
 });
 
-it('without a key nothing is sealed', () => {
+it('does not seal without a key', () => {
   useKeys('');
   expect(() => seal('secret', at)).toThrow(expect.objectContaining({ code: 'sealing-not-configured' }));
 });

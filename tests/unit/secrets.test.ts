@@ -9,7 +9,7 @@ import { hashMqttPassword, verifyMqttPassword } from '../../lib/crypto/mqtt-pass
 const one = { generation: '1', key: createSecretKey('a'.repeat(32), 'utf8') };
 const two = { generation: '2', key: createSecretKey('b'.repeat(32), 'utf8') };
 
-it('a leaked database, which holds the hash of the device key and the salt, yields no password', () => {
+it('a leaked database, with the hash of the device key and the salt, yields no password', () => {
   const salt = newMqttSalt(one);
   const password = deriveMqttPassword([one], 'device-key', salt);
   const stored = hashSecret(one, 'device-key', 'device-key').split('$')[1] as string;
@@ -20,36 +20,36 @@ it('a leaked database, which holds the hash of the device key and the salt, yiel
   expect(Buffer.from(fromSecret).toString('base64url')).toBe(password);
 });
 
-it('the same device gets the same password on every retry, a new salt another', () => {
+it('a device gets the same password on every retry, and another password with a new salt', () => {
   const salt = newMqttSalt(one);
   expect(deriveMqttPassword([one], 'k', salt)).toBe(deriveMqttPassword([two, one], 'k', salt));
   expect(deriveMqttPassword([one], 'k', salt)).not.toBe(deriveMqttPassword([one], 'k', newMqttSalt(one)));
   expect(deriveMqttPassword([one], 'k', salt)).not.toBe(deriveMqttPassword([one], 'K', salt));
 });
 
-it('a pepper that is gone derives nothing', () => {
+it('no password is derived when the pepper of the salt’s generation is missing', () => {
   expect(deriveMqttPassword([two], 'k', newMqttSalt(one))).toBeUndefined();
 });
 
-it('candidates come with the current generation first', () => {
+it('the hash with the current pepper is the first candidate', () => {
   expect(hashCandidates([two, one], 'device-key', 'k').map((hash) => hash.slice(0, 2))).toEqual(['2$', '1$']);
 });
 
-it('MQTT hashes have the salt and key lengths that a Mosquitto password file wants', async () => {
+it('MQTT password hashes have the salt and key lengths of a Mosquitto password file', async () => {
   const [form, digest, iterations, salt, key] = (await hashMqttPassword('p', 'pbkdf2')).split('$') as string[];
   expect([form, digest, iterations]).toEqual(['PBKDF2', 'sha512', '100']);
   expect(Buffer.from(salt ?? '', 'base64')).toHaveLength(12);
   expect(Buffer.from(key ?? '', 'base64')).toHaveLength(64);
 });
 
-it.each(['pbkdf2', 'bcrypt'] as const)('%s verifies its own password and no other', async (form) => {
+it.each(['pbkdf2', 'bcrypt'] as const)('a %s hash verifies its own password and no other', async (form) => {
   const hash = await hashMqttPassword('right', form);
   expect(await verifyMqttPassword('right', hash)).toBe(true);
   expect(await verifyMqttPassword('wrong', hash)).toBe(false);
   expect(await verifyMqttPassword('right', 'nonsense')).toBe(false);
 });
 
-it('defect 15: bcrypt’s 72 bytes: a longer key is refused instead of cut', async () => {
+it('bcrypt refuses a key of more than 72 bytes instead of truncating it (defect 15)', async () => {
   const { hash } = await import('bcryptjs');
   const long = 'x'.repeat(72);
   const stored = await hash(`${long}AAA`, 4);
@@ -58,7 +58,7 @@ it('defect 15: bcrypt’s 72 bytes: a longer key is refused instead of cut', asy
   expect(await verifyBcrypt(long, await hash(long, 4))).toBe(true);
 });
 
-it('secrets are compared whole', () => {
+it('secrets are equal only when they are equal as a whole', () => {
   expect(sameSecret('abc', 'abc')).toBe(true);
   expect(sameSecret('abc', 'abd')).toBe(false);
   expect(sameSecret('abc', 'abcd')).toBe(false);

@@ -23,7 +23,7 @@ const iam = {
   AWS_SECRET_ACCESS_KEY: 'secret',
 };
 
-it('reads what is there and is frozen', () => {
+it('reads the environment, and the result is frozen', () => {
   const settings = readSettings({
     ...good,
     AUTO_ASSIGN_BROKER: 'true',
@@ -47,7 +47,7 @@ it('reads several generations of the pepper, the current one first', () => {
   ]);
 });
 
-describe('refuses to start, naming the variable', () => {
+describe('a missing or wrong setting is an error that names the variable', () => {
   it.each([
     ['DATABASE_URL', { DATABASE_URL: '' }],
     ['DATABASE_URL', { DATABASE_URL: 'mysql://localhost/berth' }],
@@ -76,7 +76,7 @@ describe('refuses to start, naming the variable', () => {
   });
 });
 
-describe('the database is the first of', () => {
+describe('the database is the first that is set of', () => {
   const secret = { DATABASE_SECRET_ARN: 'arn:secret', DATABASE_HOST: 'cluster', DATABASE_NAME: 'devices' };
 
   it('DATABASE_URL', () => {
@@ -105,14 +105,14 @@ describe('the database is the first of', () => {
   });
 });
 
-it('reads several tokens’ hashes, in any case', () => {
+it('reads the hashes of several tokens, in upper or lower case', () => {
   const [one, other] = ['a'.repeat(64), 'b'.repeat(64)];
   const settings = { ...good, ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: `${one.toUpperCase()} , ${other}` };
   expect(readSettings(settings).adminTokenHashes).toEqual([one, other]);
   expect(readSettings({ ...settings, ADMIN_READ_TOKEN_HASH: other }).adminReadTokenHashes).toEqual([other]);
 });
 
-describe('of a function that has some settings only', () => {
+describe('a function with only some settings', () => {
   const before = { ...process.env };
   const start = (env: Record<string, string>) => {
     process.env = { ...env };
@@ -123,7 +123,7 @@ describe('of a function that has some settings only', () => {
     reloadSettings();
   });
 
-  it('those are there, and the others are missed by whoever asks for them', () => {
+  it('reads its settings, and an error names a setting that it reads and does not have', () => {
     start({ BROKER_AUTH_SECRET_HASH: 'a'.repeat(64), ADMIN_AUTH: 'token' });
     expect(settings().brokerSecretHash).toBe('a'.repeat(64));
     expect(() => settings().peppers).toThrow('BERTH_PEPPER is not set');
@@ -131,17 +131,17 @@ describe('of a function that has some settings only', () => {
     expect(() => settings().adminTokenHashes).toThrow('ADMIN_TOKEN_HASH is not set');
   });
 
-  it('one that is wrong is an error for all', () => {
+  it('fails when any setting is wrong', () => {
     start({ BERTH_PEPPER: 'short' });
     expect(() => settings().brokerSecretHash).toThrow('BERTH_PEPPER is too short');
   });
 
-  it('those that Secrets Manager has are the ones with an ARN, unless they are set', () => {
+  it('reads from Secrets Manager the settings that have an ARN and no value', () => {
     start({ BERTH_PEPPER_ARN: 'arn:pepper', BERTH_SEAL_KEY_ARN: 'arn:seal', BERTH_SEAL_KEY: 'set' });
     expect(secretArns()).toEqual([['BERTH_PEPPER', 'arn:pepper']]);
   });
 
-  it('a value that is not usable leaves the ones in use', () => {
+  it('keeps the value in use when a new one is wrong', () => {
     start({});
     useSecrets({ BERTH_PEPPER: 'p'.repeat(32) });
     expect(() => useSecrets({ BERTH_PEPPER: 'short' })).toThrow('BERTH_PEPPER is too short');
