@@ -2,7 +2,6 @@ import type { Context } from '../context.ts';
 import { hashCandidates } from '../crypto/hash.ts';
 import { verifyBcrypt } from '../crypto/legacy-hash.ts';
 import { query } from '../database/db.ts';
-import { textArray } from '../database/text-array.ts';
 import { keyCheckUnfinished, Problem } from '../errors.ts';
 import { settings } from '../settings/settings.ts';
 
@@ -27,7 +26,7 @@ export async function findLegacyKey(
   const [upgraded] = await query<Row>(
     ctx,
     (sql) =>
-      sql`select id::text, key_hash from provisioning_keys where key_hash = any(${textArray(sql, hashes)}) limit 1`,
+      sql`select id::text, key_hash from provisioning_keys where key_hash = any(string_to_array(${hashes.join(',')}, ',')) limit 1`,
   );
   if (upgraded) return upgraded;
 
