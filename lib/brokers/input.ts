@@ -88,17 +88,11 @@ export type BrokerInput = z.output<typeof updateBrokerBody>;
 
 export const brokerParams = z.object({ id: integerText(1, MAX_INTEGER, 'The broker’s id') });
 
-const target = `must be "default" or a whole number from 1 to ${MAX_INTEGER}`;
-/** Where a deleted broker's devices go: another broker, or `default`: they lose their assignment. */
-export const reassignTo = z.pipe(
-  z.string().check(
-    z.regex(/^(default|\d{1,10})$/, { message: target, abort: true }),
-    z.refine((value) => value === 'default' || (Number(value) >= 1 && Number(value) <= MAX_INTEGER), {
-      message: target,
-    }),
-    z.meta({
-      description: 'Moves its devices first: to the broker with this id, or `default`: to whichever is the default',
-    }),
-  ),
-  z.transform((value) => (value === 'default' ? ('default' as const) : Number(value))),
-);
+/** Where the devices of a deleted broker go: to another broker, or to the default by losing their assignment. */
+export const reassignTo = z
+  .union([z.literal('default'), integerText(1, MAX_INTEGER, 'The id of a broker')], {
+    message: `must be "default" or a whole number from 1 to ${MAX_INTEGER}`,
+  })
+  .check(
+    z.meta({ description: 'First moves its devices: to the broker with this id, or to whichever is the default' }),
+  );

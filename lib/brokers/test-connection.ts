@@ -6,7 +6,7 @@ import { query } from '../database/db.ts';
 import { brokerConfigNotFound, brokerTestRunning, Problem } from '../errors.ts';
 import { log } from '../log.ts';
 import { mqttConnect } from '../mqtt/connect.ts';
-import { connectTcp, DialError, resolveHost, startTls, type TlsFacts } from '../mqtt/dial.ts';
+import { connectTcp, DialError, resolveHost, startTls } from '../mqtt/dial.ts';
 import {
   type Finding,
   findingOfCertificate,
@@ -30,18 +30,8 @@ type TestedBroker = StoredBroker & {
 
 type Stage = Finding['stage'];
 
-/** The result of a test. `latencyMs` has the duration of each stage that succeeded. */
-export type TestResult = {
-  reachable: boolean;
-  stage?: Stage;
-  problem?: string;
-  advice?: string;
-  tls?: TlsFacts;
-  connack?: { reasonCode: number; meaning: string };
-  latencyMs: Partial<Record<Stage, number>>;
-};
-
 const milliseconds = z.optional(z.number());
+/** The result of a test. `latencyMs` has the duration of each stage that succeeded. */
 export const testResult = z.object({
   reachable: z.boolean(),
   stage: z.optional(z.enum(['dns', 'tcp', 'tls', 'connack']).check(z.meta({ description: 'The stage that failed' }))),
@@ -63,6 +53,7 @@ export const testResult = z.object({
   connack: z.optional(z.object({ reasonCode: z.int(), meaning: z.string() })),
   latencyMs: z.object({ dns: milliseconds, tcp: milliseconds, tls: milliseconds, connack: milliseconds }),
 });
+type TestResult = z.output<typeof testResult>;
 
 /** Kept of the request's time for the statements after the test. */
 const RESERVE_MS = 1_000;

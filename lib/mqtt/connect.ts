@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { MqttClient } from 'mqtt';
+import { withDeadline } from '../deadline.ts';
 
 export type MqttConnect = {
   /** Connected, after the TLS handshake if there is one. {@link mqttConnect} closes it. */
@@ -63,20 +64,15 @@ async function clientOn({ socket, protocol, host, port, ...login }: MqttConnect)
 }
 
 function outcomeOf(client: MqttClient, { socket, timeoutMs }: MqttConnect): Promise<ConnectOutcome> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve({ kind: 'timeout' }), timeoutMs);
-    const done = (outcome: ConnectOutcome) => {
-      clearTimeout(timer);
-      resolve(outcome);
-    };
-    const failed = (error: Error & { code?: unknown }) => done(failureOf(error));
-    client.on('connect', ({ returnCode }) => done({ kind: 'connack', returnCode: returnCode ?? 0 }));
-    client.on('error', failed);
-    // The client does not emit errors without a code, such as a refused WebSocket upgrade.
-    client.stream.on('error', failed);
-    socket.on('error', failed);
-    client.on('close', () => done({ kind: 'closed' }));
-  });
+  const { promise: outcome, resolve } = Promise.withResolvers<ConnectOutcome>();
+  const failed = (error: Error & { code?: unknown }) => resolve(failureOf(error));
+  client.on('connect', ({ returnCode }) => resolve({ kind: 'connack', returnCode: returnCode ?? 0 }));
+  client.on('error', failed);
+  // The client does not emit errors without a code, such as a refused WebSocket upgrade.
+  client.stream.on('error', failed);
+  socket.on('error', failed);
+  client.on('close', () => resolve({ kind: 'closed' }));
+  return withDeadline(outcome, timeoutMs, late).catch(() => ({ kind: 'timeout' }));
 }
 
 function failureOf({ code, message }: Error & { code?: unknown }): ConnectOutcome {
@@ -88,12 +84,10 @@ function failureOf({ code, message }: Error & { code?: unknown }): ConnectOutcom
 }
 
 /** Sends a DISCONNECT, so that the broker logs no error. */
-function disconnect(client: MqttClient): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, DISCONNECT_MS);
-    client.end(false, () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+async function disconnect(client: MqttClient): Promise<void> {
+  await withDeadline(client.endAsync(), DISCONNECT_MS, late).catch(() => {});
+}
+
+function late(): Error {
+  return new Error('late');
 }

@@ -8,21 +8,17 @@ type Words = [problem: string, advice: string];
 
 const NO_ROUTE: Words = [
   'host-unreachable',
-  'There is no route to the host. Check the routing of the function’s network.',
+  'There is no route to the host. Check the routes of the function’s network.',
 ];
-const HUNG_UP: Words = [
+const NOT_TLS: Words = [
   'not-tls',
-  'The server closed the connection during the TLS handshake. If the port does not speak TLS, set the protocol to mqtt or ws.',
+  'The server did not complete a TLS handshake. If the port has no TLS, use protocol mqtt or ws.',
 ];
-const NOT_TLS: Words = ['not-tls', 'The port does not speak TLS. Correct the port, or set the protocol to mqtt or ws.'];
 
 /** By stage and error code. */
 const DIAL: Record<DialError['stage'], Record<string, Words>> = {
   dns: {
-    ENOTFOUND: [
-      'name-not-found',
-      'The host name does not resolve. Check the spelling, and the DNS of the function’s network.',
-    ],
+    ENOTFOUND: ['name-not-found', 'The host name does not resolve. Check it, and the DNS of the function’s network.'],
     TIMED_OUT: ['dns-timeout', 'The DNS lookup timed out. Check the DNS of the function’s network.'],
     ADDRESS_NOT_ALLOWED: [
       'address-not-allowed',
@@ -31,30 +27,21 @@ const DIAL: Record<DialError['stage'], Record<string, Words>> = {
   },
   tcp: {
     ECONNREFUSED: ['connection-refused', 'The port is closed. Check the port, and whether the broker runs.'],
-    TIMED_OUT: [
-      'connect-timeout',
-      'The connection timed out. Check the port, security groups, firewalls, and the routing of the function’s network.',
-    ],
+    TIMED_OUT: ['connect-timeout', 'Nothing answers. Check host, port, security groups, firewalls and routes.'],
     EHOSTUNREACH: NO_ROUTE,
     ENETUNREACH: NO_ROUTE,
   },
   tls: {
-    TIMED_OUT: [
-      'tls-timeout',
-      'The TLS handshake timed out. If the port does not speak TLS, set the protocol to mqtt or ws.',
-    ],
-    CLOSED: HUNG_UP,
-    ECONNRESET: HUNG_UP,
+    TIMED_OUT: ['tls-timeout', 'The TLS handshake timed out. If the port has no TLS, use protocol mqtt or ws.'],
+    CLOSED: NOT_TLS,
+    ECONNRESET: NOT_TLS,
     ERR_SSL_WRONG_VERSION_NUMBER: NOT_TLS,
     ERR_SSL_PACKET_LENGTH_TOO_LONG: NOT_TLS,
-    CERT_HAS_EXPIRED: ['certificate-expired', 'The server’s certificate, or one in its chain, has expired. Renew it.'],
-    CERT_NOT_YET_VALID: [
-      'certificate-not-yet-valid',
-      'The server’s certificate, or one in its chain, is not valid yet. Check the clock of its issuer.',
-    ],
+    CERT_HAS_EXPIRED: ['certificate-expired', 'A certificate of the server’s chain has expired. Renew it.'],
+    CERT_NOT_YET_VALID: ['certificate-not-yet-valid', 'A certificate of the server’s chain is not valid yet.'],
     ERR_TLS_CERT_ALTNAME_INVALID: [
       'host-name-mismatch',
-      'The server’s certificate does not contain this host. Set host to one of its names, or issue one with this host as a subjectAltName.',
+      'The certificate lacks this host. Reissue it, or use one of its names.',
     ],
   },
 };
@@ -72,7 +59,7 @@ const CONNACK: Record<number, [meaning: string, ...Words]> = {
   5: [
     'not authorised',
     'not-authorised',
-    'The broker does not authorise this client. Check username, password, client certificate and the broker’s ACLs.',
+    'The broker denies access. Check username, password, client_cert and its ACLs.',
   ],
 };
 
