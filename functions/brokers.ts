@@ -37,8 +37,14 @@ import { scheduled } from '../lib/http/scheduled.ts';
 const path = '/api/v1/mqtt/brokers';
 const envelope = { success: false };
 const changeProblems = [brokerNameTaken, brokerChanging, defaultBrokerInactive, sealingNotConfigured] as const;
-const force = z.optional(booleanText('Also when devices are left without a broker'));
+const force = z.optional(booleanText('Even if devices are left without a broker'));
 const success = z.literal(true);
+const listOf = (broker: z.ZodMiniType) => ({
+  200: {
+    description: 'The default first, then by name',
+    body: z.object({ success, data: z.array(broker), count: z.int() }),
+  },
+});
 const changed = z.object({ success, message: z.string(), data: oneBroker });
 
 const list = endpoint({
@@ -47,12 +53,7 @@ const list = endpoint({
   summary: 'List the brokers',
   auth: admin,
   envelope,
-  replies: {
-    200: {
-      description: 'The default first, then by name',
-      body: z.object({ success, data: z.array(listedBroker), count: z.int() }),
-    },
-  },
+  replies: listOf(listedBroker),
   run: async (ctx) => ({ body: await listBrokers(ctx) }),
 });
 
@@ -62,12 +63,7 @@ const summary = endpoint({
   summary: 'List the brokers with their device counts',
   auth: admin,
   envelope,
-  replies: {
-    200: {
-      description: 'The default first, then by name',
-      body: z.object({ success, data: z.array(summarisedBroker), count: z.int() }),
-    },
-  },
+  replies: listOf(summarisedBroker),
   run: async (ctx) => ({ body: await summariseBrokers(ctx) }),
 });
 
@@ -75,7 +71,7 @@ const get = endpoint({
   method: 'GET',
   path: `${path}/{id}`,
   summary: 'One broker',
-  description: 'With its certificates. Password and private key are never shown.',
+  description: 'With its certificates. Password and private key are never returned.',
   auth: admin,
   envelope,
   params: brokerParams,
@@ -106,7 +102,7 @@ const update = endpoint({
   path: `${path}/{id}`,
   summary: 'Change a broker',
   description:
-    'Any of the fields; what is not sent stays. `is_default: true` makes it the default instead of the one before.',
+    'Fields that are not sent stay unchanged. `is_default: true` makes it the default and unsets the former default.',
   auth: admin,
   envelope,
   params: brokerParams,
@@ -125,7 +121,7 @@ const remove = endpoint({
   method: 'DELETE',
   path: `${path}/{id}`,
   summary: 'Delete a broker',
-  description: 'In use it is refused, unless `reassign_to` says where its devices go.',
+  description: 'Refused while devices are assigned to it. With `reassign_to` they are moved first.',
   auth: admin,
   envelope,
   params: brokerParams,
@@ -147,17 +143,17 @@ const test = endpoint({
   path: `${path}/{id}/test`,
   summary: 'Connect to a broker',
   description:
-    'A real MQTT CONNECT with its stored settings and credentials. A broker that can’t be reached is 200 too, with `reachable: false`, the stage and what to do.',
+    'A real MQTT CONNECT with its stored settings and credentials. If the broker cannot be reached, the reply is 200 with `reachable: false`, the stage that failed and what to do.',
   auth: admin,
   envelope,
   params: brokerParams,
   budgetMs: 9_500,
-  replies: { 200: { description: 'How far it came', body: z.object({ success, data: testResult }) } },
+  replies: { 200: { description: 'The result', body: z.object({ success, data: testResult }) } },
   problems: [brokerConfigNotFound, brokerTestRunning, unsealingFailed],
   run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
 });
 
 export const handler = routes(list, summary, get, create, update, remove, test);
 
-/** The schedule that looks how long brokers' certificates are still valid. */
+/** Run by a schedule. */
 export const checkCertificates = scheduled((ctx) => check(ctx));

@@ -17,13 +17,13 @@ export const handler = endpoint({
   method: 'POST',
   path: '/api/v1/device/{uuid}/key-exchange',
   summary: 'Check a device key',
-  description: 'The device key travels twice: as `Authorization: Bearer KEY` and as `deviceApiKey`.',
+  description: 'Send the device key twice: as `Authorization: Bearer KEY` and as `deviceApiKey`.',
   auth: deviceKey,
   params: deviceParams,
   body: z.object({ deviceApiKey: optionalText(255, 'The device key') }),
   replies: {
     200: {
-      description: 'The key is right',
+      description: 'The key is correct',
       body: z.object({
         status: z.literal('ok'),
         message: z.string(),

@@ -3,10 +3,11 @@ import { brokerNotFound, provisioningKeyNotFound } from '../lib/errors.ts';
 import { rowUuid } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
-import { createKeyBody, createProvisioningKey } from '../lib/provisioning-keys/create.ts';
-import { createKeyReply, fleetId, listedKey } from '../lib/provisioning-keys/input.ts';
+import { createProvisioningKey } from '../lib/provisioning-keys/create.ts';
+import { createKeyBody, fleetId, revokeKeyBody } from '../lib/provisioning-keys/input.ts';
 import { listProvisioningKeys } from '../lib/provisioning-keys/list.ts';
-import { revokeKeyBody, revokeProvisioningKey } from '../lib/provisioning-keys/revoke.ts';
+import { revokeProvisioningKey } from '../lib/provisioning-keys/revoke.ts';
+import { createdKey, listedKey, revokedKey } from '../lib/provisioning-keys/row.ts';
 
 const path = '/api/v1/provisioning-keys';
 
@@ -14,10 +15,10 @@ const create = endpoint({
   method: 'POST',
   path,
   summary: 'Issue a provisioning key',
-  description: 'The key is in this reply and never again.',
+  description: 'Only this reply contains the key.',
   auth: admin,
   body: createKeyBody,
-  replies: { 201: { description: 'Issued', body: createKeyReply } },
+  replies: { 201: { description: 'Issued', body: createdKey } },
   problems: [brokerNotFound],
   run: async (ctx, { body }) => ({ status: 201, body: await createProvisioningKey(ctx, body) }),
 });
@@ -44,17 +45,7 @@ const revoke = endpoint({
   auth: admin,
   params: z.object({ id: rowUuid }),
   body: revokeKeyBody,
-  replies: {
-    200: {
-      description: 'Revoked, now or before',
-      body: z.object({
-        status: z.literal('ok'),
-        message: z.string(),
-        keyId: z.string(),
-        reason: z.optional(z.string()),
-      }),
-    },
-  },
+  replies: { 200: { description: 'Revoked, now or before', body: revokedKey } },
   problems: [provisioningKeyNotFound],
   run: async (ctx, { params, body }) => ({ body: await revokeProvisioningKey(ctx, params.id, body.reason) }),
 });

@@ -53,15 +53,14 @@ export const deviceUuid = z.pipe(
   z.transform((value) => (UUID.test(value) ? value.toLowerCase() : value)),
 );
 
+export function wholeNumber(min: number, max: number, description: string) {
+  const message = `must be a whole number from ${min} to ${max}`;
+  return z.int({ message }).check(z.gte(min, { message }), z.lte(max, { message }), z.meta({ description }));
+}
+
 /** The id of a row: a positive Postgres `integer`. */
 export function rowId(description: string) {
-  return z
-    .int({ message: `must be a whole number from 1 to ${MAX_INTEGER}` })
-    .check(
-      z.gte(1, { message: `must be a whole number from 1 to ${MAX_INTEGER}` }),
-      z.lte(MAX_INTEGER, { message: `must be a whole number from 1 to ${MAX_INTEGER}` }),
-      z.meta({ description }),
-    );
+  return wholeNumber(1, MAX_INTEGER, description);
 }
 
 /** The id of a provisioning key: an RFC 4122 uuid. */

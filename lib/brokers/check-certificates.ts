@@ -6,7 +6,7 @@ import { count, measure } from '../metrics.ts';
 import { describeCertificates } from '../mqtt/certificates.ts';
 import { connectTcp, DialError, resolveHost, startTls } from '../mqtt/dial.ts';
 import { settings } from '../settings/settings.ts';
-import { clientKeyOf } from './columns.ts';
+import { storedClientKey } from './columns.ts';
 
 type CheckedBroker = {
   id: number;
@@ -19,16 +19,16 @@ type CheckedBroker = {
 };
 
 const DAY_MS = 86_400_000;
-/** Fewer are worth a warning, and an alarm. */
-const FEW_DAYS = 30;
-/** The most that one broker may take: DNS, TCP and TLS. */
+/** Below this a certificate is logged, and an alarm is raised. */
+const WARNING_DAYS = 30;
+/** Limit for DNS, TCP and TLS of one broker. */
 const BROKER_MS = 8_000;
 
 /**
- * Looks how long certificates are still valid: what each active broker with TLS shows, and what is stored of it. Each
- * is a metric, `CertificateDaysLeft`; the log names those that have less than 30 days.
+ * Measures how long certificates remain valid: those that active brokers with TLS present, and those stored for them. Each
+ * is reported as the metric `CertificateDaysLeft`, and logged when it has less than 30 days left.
  *
- * @throws Error when there was no time for all of them
+ * @throws Error when there was not enough time for all brokers
  */
 export async function checkCertificates(ctx: Context): Promise<void> {
   const brokers = await query<CheckedBroker>(
@@ -39,7 +39,7 @@ export async function checkCertificates(ctx: Context): Promise<void> {
   );
   for (const [index, broker] of brokers.entries()) {
     if (Date.now() + BROKER_MS > ctx.deadline) {
-      throw new Error(`certificates: no time for ${brokers.length - index} of ${brokers.length} brokers`);
+      throw new Error(`certificates not checked in time: ${brokers.length - index} of ${brokers.length} brokers`);
     }
     for (const column of ['ca_cert', 'client_cert'] as const) {
       for (const { subject, expires_at } of describeCertificates(broker[column]) ?? []) {
@@ -50,12 +50,12 @@ export async function checkCertificates(ctx: Context): Promise<void> {
   }
 }
 
-/** The certificate that the broker shows, whether it is trusted or not. Nothing is sent to it. */
+/** Reports the certificate that the broker presents, trusted or not. Sends nothing after the handshake. */
 async function checkServer(broker: CheckedBroker): Promise<void> {
   const { id, host, port, ca_cert, client_cert } = broker;
   const deadline = Date.now() + BROKER_MS;
   try {
-    const key = client_cert ? clientKeyOf(broker, id) : undefined;
+    const key = client_cert ? storedClientKey(broker, id) : undefined;
     const plain = await connectTcp(await resolveHost(host, settings().isLocalStack, deadline), port, deadline);
     const options = { host, ca: ca_cert || undefined, cert: client_cert || undefined, key };
     const { socket, facts } = await startTls(plain, options, deadline);
@@ -71,5 +71,5 @@ async function checkServer(broker: CheckedBroker): Promise<void> {
 function report(brokerId: number, of: 'server' | 'ca_cert' | 'client_cert', subject: string, expiresAt: string): void {
   const daysLeft = Math.floor((Date.parse(expiresAt) - Date.now()) / DAY_MS);
   measure({ CertificateDaysLeft: daysLeft });
-  if (daysLeft < FEW_DAYS) log.warn('certificate expires', { brokerId, of, subject, expiresAt, daysLeft });
+  if (daysLeft < WARNING_DAYS) log.warn('certificate expires', { brokerId, of, subject, expiresAt, daysLeft });
 }

@@ -1,23 +1,23 @@
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
-import { type Columns, columnsOf } from './columns.ts';
+import { type Columns, columnsOf, NEW_BROKER } from './columns.ts';
 import type { BrokerInput } from './input.ts';
-import { settled } from './retry-on-conflict.ts';
+import { retryOnConflict } from './retry-on-conflict.ts';
 import { formatBroker, type OneRow, oneColumns } from './row.ts';
 
 /**
- * Adds a broker. As the default it takes the place of the one before, in the same statement.
- * @throws Problem `broker-name-taken` and those of {@link columnsOf}
+ * Adds a broker. If it becomes the default, the same statement unsets the former default.
+ * @throws Problem `broker-name-taken`, `broker-changing` and those of {@link columnsOf}
  */
 export async function createBroker(ctx: Context, input: BrokerInput) {
-  // Sealed values are bound to the row's id, so it is drawn first; an id that comes to nothing is no loss.
+  // Drawn first, because sealed values are bound to the id of the row. A failed request loses an id.
   const [drawn] = await query<{ id: number }>(
     ctx,
     (sql) => sql`select nextval(pg_get_serial_sequence('mqtt_broker_config', 'id'))::integer as id`,
   );
   const { id } = drawn as { id: number };
-  const columns = columnsOf(input, id);
-  const row = await settled(ctx, async () => {
+  const columns = columnsOf({ ...input, protocol: input.protocol ?? 'mqtt' }, id, NEW_BROKER);
+  const row = await retryOnConflict(ctx, async () => {
     const [inserted] = await query<OneRow>(ctx, (sql) => insertStatement(sql, id, columns));
     return inserted;
   });
@@ -25,25 +25,24 @@ export async function createBroker(ctx: Context, input: BrokerInput) {
 }
 
 function insertStatement(sql: Sql, id: number, { extra_config, is_default, ...columns }: Columns) {
-  const utcNow = sql`now() at time zone 'utc'`;
   const values = {
     id,
     ...columns,
     ...(extra_config ? { extra_config: sql.json(extra_config as never) } : {}),
-    // Counted, so that the former default is unset before this row comes into the index.
-    is_default: is_default ? sql`(select count(*) >= 0 from former)` : false,
-    created_at: utcNow,
-    updated_at: utcNow,
+    // Reads former_unset, so that the two defaults are never in the unique index together.
+    is_default: is_default ? sql`(select done from former_unset)` : false,
+    created_at: sql`berth_now()`,
+    updated_at: sql`berth_now()`,
   };
-  // A fragment of its own: postgres.js tells by the words before them what a list of values is for.
-  const insert = sql`insert into mqtt_broker_config ${sql(values as never)}`;
   return sql<OneRow[]>`
     with former as (
-      update mqtt_broker_config set is_default = false, updated_at = ${utcNow}
+      update mqtt_broker_config set is_default = false, updated_at = berth_now()
       where ${is_default === true} and is_default and id <> ${id}
       returning id
+    ), former_unset as (
+      select count(*) >= 0 as done from former
     ), broker as (
-      ${insert}
+      insert into mqtt_broker_config ${sql(values as never)}
       on conflict (id) do update set id = excluded.id
       returning *
     )

@@ -4,7 +4,7 @@ import { brokerConfigNotFound, Problem } from '../errors.ts';
 import { formatBroker, type OneRow, oneColumns } from './row.ts';
 
 /**
- * One broker with its certificates; of its password and private key only whether they are there.
+ * One broker with its certificates. Of the password and the private key it says only whether they are stored.
  * @throws Problem `broker-config-not-found`
  */
 export async function getBroker(ctx: Context, id: number) {

@@ -2,7 +2,7 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { listedColumns } from './row.ts';
 
-/** Every broker, the default first, then by name. */
+/** All brokers, the default first, then by name. */
 export async function listBrokers(ctx: Context) {
   const data = await query(
     ctx,

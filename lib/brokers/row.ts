@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import type { Fragment, Sql } from '../database/db.ts';
 import { describeCertificates } from '../mqtt/certificates.ts';
 
-/** A broker as it is listed: the legacy service's columns, then Berth's. */
+/** A listed broker: the columns of the legacy service, then those of Berth. */
 export const listedBroker = z.object({
   id: z.int(),
   name: z.string(),
@@ -31,18 +31,18 @@ export const listedBroker = z.object({
 
 const certificate = z.object({ subject: z.string(), issuer: z.string(), expires_at: z.string() });
 
-/** One broker: what is listed, and what is long. Of its secrets only whether they are there. */
+/** One broker: the listed columns and the long ones. Of secrets it says only whether they are stored. */
 export const oneBroker = z.extend(listedBroker, {
   ca_cert: z.nullable(z.string()),
   client_cert: z.nullable(z.string()),
   verify_certificate: z.nullable(z.boolean()),
-  has_password: z.boolean().check(z.meta({ description: 'Whether the connection test has a password to send' })),
+  has_password: z.boolean().check(z.meta({ description: 'Whether the connection test can send a password' })),
   has_client_key: z.boolean(),
   ca_cert_info: z.nullable(z.array(certificate)),
   client_cert_info: z.nullable(z.array(certificate)),
 });
 
-/** SQL for the columns of {@link listedBroker}, of the table or alias `b`. */
+/** SQL for the columns of {@link listedBroker}, from the table or alias `b`. */
 export function listedColumns(sql: Sql): Fragment {
   return sql`
     b.id, b.name, b.description, b.protocol, b.host, b.port, b.username, b.use_tls, b.client_id_prefix, b.keep_alive,
@@ -51,7 +51,7 @@ export function listedColumns(sql: Sql): Fragment {
     b.last_connected_at at time zone 'utc' as last_connected_at, b.accepts_new_devices, b.region, b.allocation_weight`;
 }
 
-/** SQL for the columns that {@link formatBroker} makes one broker's reply of. Secrets are not selected at all. */
+/** SQL for the columns of {@link OneRow}. It does not select secrets. */
 export function oneColumns(sql: Sql): Fragment {
   return sql`
     ${listedColumns(sql)}, b.ca_cert, b.client_cert, b.verify_certificate, b.password_sealed is not null as has_password,

@@ -6,7 +6,7 @@ import { query } from '../database/db.ts';
 import { brokerConfigNotFound, brokerTestRunning, Problem } from '../errors.ts';
 import { log } from '../log.ts';
 import { mqttConnect } from '../mqtt/connect.ts';
-import { connectTcp, DialError, resolveHost, startTls, type TlsFacts } from '../mqtt/dial.ts';
+import { connectTcp, DialError, resolveHost, startTls } from '../mqtt/dial.ts';
 import {
   type Finding,
   findingOfCertificate,
@@ -16,7 +16,7 @@ import {
   PASSWORD_UNKNOWN,
 } from '../mqtt/findings.ts';
 import { settings } from '../settings/settings.ts';
-import { clientKeyOf, passwordOf, type StoredBroker } from './columns.ts';
+import { type StoredBroker, storedClientKey, storedPassword } from './columns.ts';
 
 type TestedBroker = StoredBroker & {
   id: number;
@@ -30,30 +30,22 @@ type TestedBroker = StoredBroker & {
 
 type Stage = Finding['stage'];
 
-/** What a test found. `latencyMs` has the stages that were come through, each for itself. */
-export type TestResult = {
-  reachable: boolean;
-  stage?: Stage;
-  problem?: string;
-  advice?: string;
-  tls?: TlsFacts;
-  connack?: { reasonCode: number; meaning: string };
-  latencyMs: Partial<Record<Stage, number>>;
-};
-
 const milliseconds = z.optional(z.number());
+/** The result of a test. `latencyMs` has the duration of each stage that succeeded. */
 export const testResult = z.object({
   reachable: z.boolean(),
-  stage: z.optional(z.enum(['dns', 'tcp', 'tls', 'connack']).check(z.meta({ description: 'Where it failed' }))),
-  problem: z.optional(z.string().check(z.meta({ description: 'Why, in a word: `connection-refused`' }))),
-  advice: z.optional(z.string().check(z.meta({ description: 'Why and what to do, in sentences' }))),
+  stage: z.optional(z.enum(['dns', 'tcp', 'tls', 'connack']).check(z.meta({ description: 'The stage that failed' }))),
+  problem: z.optional(z.string().check(z.meta({ description: 'Why, as a code: `connection-refused`' }))),
+  advice: z.optional(z.string().check(z.meta({ description: 'Why, and what to do' }))),
   tls: z.optional(
     z.object({
       version: z.nullable(z.string()),
       subject: z.string(),
       issuer: z.string(),
       expiresAt: z.nullable(z.string()),
-      verified: z.boolean().check(z.meta({ description: 'false passes only where verify_certificate is false' })),
+      verified: z
+        .boolean()
+        .check(z.meta({ description: 'A false one fails the test, except with verify_certificate false' })),
       problem: z.optional(z.string()),
       chain: z.array(z.string()),
     }),
@@ -61,6 +53,7 @@ export const testResult = z.object({
   connack: z.optional(z.object({ reasonCode: z.int(), meaning: z.string() })),
   latencyMs: z.object({ dns: milliseconds, tcp: milliseconds, tls: milliseconds, connack: milliseconds }),
 });
+type TestResult = z.output<typeof testResult>;
 
 /** Kept of the request's time for the statements after the test. */
 const RESERVE_MS = 1_000;
@@ -68,10 +61,11 @@ const RESERVE_MS = 1_000;
 const LEASE_SECONDS = 15;
 
 /**
- * Connects to a broker as a client would, by its stored settings and credentials, and says how far it came. One test
- * at a time in the whole installation, and only to addresses where a broker may be: this is no port scanner.
+ * Connects to a broker as a client would, with its stored settings and credentials, and reports the stage that failed.
+ * The installation runs one test at a time, and only to addresses that a broker may have, so that nobody can use it as a
+ * port scanner.
  *
- * @returns the result; a broker that can't be reached is one too
+ * @returns the result, also when the broker cannot be reached
  * @throws Problem `broker-config-not-found`, `broker-test-running`, `unsealing-failed`
  */
 export async function testBrokerConnection(ctx: Context, id: number) {
@@ -112,19 +106,17 @@ async function giveBackLease(ctx: Context): Promise<void> {
 }
 
 async function recordSuccess(ctx: Context, id: number): Promise<void> {
-  await query(
-    ctx,
-    (sql) => sql`update mqtt_broker_config set last_connected_at = now() at time zone 'utc' where id = ${id}`,
-  );
+  await query(ctx, (sql) => sql`update mqtt_broker_config set last_connected_at = berth_now() where id = ${id}`);
 }
 
 async function testConnection(broker: TestedBroker, deadline: number): Promise<TestResult> {
   const result: TestResult = { reachable: false, latencyMs: {} };
-  const secrets = { password: passwordOf(broker, broker.id), clientKey: clientKeyOf(broker, broker.id) };
+  const password = storedPassword(broker, broker.id);
+  const clientKey = storedClientKey(broker, broker.id);
   let socket: Socket | undefined;
   try {
-    socket = await open(broker, secrets.clientKey, result, deadline);
-    await login(broker, secrets.password, socket, result, deadline);
+    socket = await open(broker, clientKey, result, deadline);
+    await login(broker, password, socket, result, deadline);
     return { ...result, reachable: true };
   } catch (error) {
     if (error instanceof Unreachable) return { ...result, ...error.finding };
@@ -143,7 +135,7 @@ class Unreachable extends Error {
   }
 }
 
-/** DNS, TCP and, by the protocol, TLS. Nothing is sent over TLS to a server that isn't the broker's. */
+/** DNS, TCP and, depending on the protocol, TLS. Sends nothing to a server whose certificate is not trusted. */
 async function open(broker: TestedBroker, key: string | undefined, result: TestResult, deadline: number) {
   const { host, port, protocol, ca_cert, client_cert, verify_certificate } = broker;
   const addresses = await timed(result, 'dns', () => resolveHost(host, settings().isLocalStack, deadline));

@@ -5,19 +5,21 @@ import { settings } from '../settings/settings.ts';
 import { type Columns, columnsOf, type StoredBroker } from './columns.ts';
 import { leftWithout } from './default-dependents.ts';
 import type { BrokerInput } from './input.ts';
-import { settled } from './retry-on-conflict.ts';
+import { retryOnConflict } from './retry-on-conflict.ts';
 import { formatBroker, type OneRow, oneColumns } from './row.ts';
 
-/** The row as it was looked at; `version` tells whether it has changed since. */
-type Seen = StoredBroker & {
+type Stored = StoredBroker & {
+  id: number;
+  /** Changes with every update of the row. */
   version: string;
   is_default: boolean | null;
-  /** Devices that nothing but it leads to a broker. */
+  /** Devices that would be left without a broker. */
   needed_by: number;
 };
 
 /**
- * Changes the fields that are given. Making a broker the default unsets the one before in the same statement.
+ * Changes the fields that the input contains. If the broker becomes the default, the same statement unsets the former
+ * default.
  *
  * @param force also when devices are left without a broker
  * @throws Problem `nothing-to-update`, `broker-config-not-found`, `broker-name-taken`, `broker-needed`,
@@ -25,54 +27,52 @@ type Seen = StoredBroker & {
  */
 export async function updateBroker(ctx: Context, id: number, input: BrokerInput, force: boolean) {
   if (Object.values(input).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
-  const row = await settled(ctx, async () => {
-    const [seen] = await query<Seen>(ctx, (sql) => seenStatement(sql, id));
-    if (!seen) throw new Problem(brokerConfigNotFound);
-    const columns = columnsOf(input, id, seen);
-    if (!force) refuseIfNeeded(seen, columns);
-    const [updated] = await query<OneRow>(ctx, (sql) => updateStatement(sql, id, seen.version, columns));
+  const row = await retryOnConflict(ctx, async () => {
+    const [stored] = await query<Stored>(ctx, (sql) => selectStatement(sql, id));
+    if (!stored) throw new Problem(brokerConfigNotFound);
+    const columns = columnsOf(input, id, stored);
+    if (!force) refuseIfNeeded(stored, columns);
+    const [updated] = await query<OneRow>(ctx, (sql) => updateStatement(sql, stored, columns));
     return updated;
   });
   return { success: true, message: 'Broker configuration updated', data: formatBroker(row) };
 }
 
-function refuseIfNeeded(seen: Seen, columns: Columns): void {
-  const withdrawn = columns.is_active === false || (seen.is_default && columns.is_default === false);
-  if (!withdrawn || seen.needed_by === 0 || settings().mqttBrokerUrl) return;
-  throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(seen.needed_by) } });
+function refuseIfNeeded({ is_default, needed_by }: Stored, columns: Columns): void {
+  const isWithdrawn = columns.is_active === false || (is_default && columns.is_default === false);
+  if (!isWithdrawn || needed_by === 0 || settings().mqttBrokerUrl) return;
+  throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(needed_by) } });
 }
 
-function seenStatement(sql: Sql, id: number) {
-  return sql<Seen[]>`
-    select protocol, username, password_sealed, client_cert, client_key, client_key_sealed, is_active, is_default,
+function selectStatement(sql: Sql, id: number) {
+  return sql<Stored[]>`
+    select id, protocol, username, password_sealed, client_cert, client_key, client_key_sealed, is_active, is_default,
            xmin::text as version,
            ${leftWithout(sql, id, sql`(select is_active, is_default from mqtt_broker_config where id = ${id}) broker`)} as needed_by
     from mqtt_broker_config where id = ${id}`;
 }
 
-/**
- * Locks the row if it is still the one that was looked at, and only then unsets the former default: else
- * there could be none. No row comes back when it has changed.
- */
-function updateStatement(sql: Sql, id: number, version: string, { extra_config, ...columns }: Columns) {
-  const utcNow = sql`now() at time zone 'utc'`;
+/** Returns no row, and changes nothing, when the row has changed since it was read. */
+function updateStatement(sql: Sql, { id, version }: Stored, { extra_config, ...columns }: Columns) {
   const values = {
     ...columns,
     ...(extra_config ? { extra_config: sql.json(extra_config as never) } : {}),
-    updated_at: utcNow,
+    updated_at: sql`berth_now()`,
   };
-  // A fragment of its own: postgres.js tells by the words before them what a list of values is for.
+  // A fragment, because postgres.js reads in the preceding SQL text which kind of list to write.
   const change = sql`update mqtt_broker_config b set ${sql(values as never)}`;
   return sql<OneRow[]>`
-    with broker as (
+    with unchanged as (
       select id from mqtt_broker_config where id = ${id} and xmin::text = ${version} for update
     ), former as (
-      update mqtt_broker_config set is_default = false, updated_at = ${utcNow}
-      where ${columns.is_default === true} and is_default and id <> ${id} and exists (select from broker)
+      update mqtt_broker_config set is_default = false, updated_at = berth_now()
+      where ${columns.is_default === true} and is_default and id <> ${id} and exists (select from unchanged)
       returning id
+    ), former_unset as (
+      select count(*) >= 0 as done from former
     )
     ${change}
-    -- Counted, so that the former default is unset before this row comes into the index.
-    where b.id = (select id from broker) and (select count(*) from former) >= 0
+    from unchanged, former_unset
+    where b.id = unchanged.id and former_unset.done
     returning ${oneColumns(sql)}`;
 }

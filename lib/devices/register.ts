@@ -19,7 +19,7 @@ import {
 import { recordEvents } from '../events/record.ts';
 import { count } from '../metrics.ts';
 import { findLegacyKey } from '../provisioning-keys/find-legacy.ts';
-import { shapeOf } from '../provisioning-keys/input.ts';
+import { shapeOf } from '../provisioning-keys/shape.ts';
 import {
   type BrokerColumns,
   countResolution,

@@ -1,7 +1,5 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import type { Actor } from '../context.ts';
-import { sameSecret } from '../crypto/compare.ts';
-import { sha256Hex } from '../crypto/hash.ts';
 import {
   adminDisabled,
   insufficientScope,
@@ -11,9 +9,9 @@ import {
   unauthorized,
 } from '../errors.ts';
 import { SettingsError, settings } from '../settings/settings.ts';
-import { type Auth, credentialOf, type Scope } from './auth.ts';
+import { type Auth, credentialOf, isHashedIn, type Scope } from './auth.ts';
 
-/** Operators' routes. In a file of its own: devices' functions need not carry `jose`. */
+/** For routes that operators call. Apart from auth.ts, so that the bundles of device routes do not contain it. */
 export const admin: Auth = {
   name: 'admin',
   problems: [unauthorized, invalidAdminCredential, adminDisabled, insufficientScope, issuerUnavailable],
@@ -21,9 +19,9 @@ export const admin: Auth = {
 };
 
 /**
- * Lets an operator in, or throws. Closed by default: without ADMIN_AUTH nobody passes.
+ * Authorises an operator. Closed by default: without ADMIN_AUTH every request is refused.
  *
- * @returns who it is, for device_events
+ * @returns the actor
  * @throws Problem `admin-disabled`, `unauthorized`, `invalid-admin-credential`, `insufficient-scope`
  */
 async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<Actor> {
@@ -39,7 +37,7 @@ async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Prom
   return actor;
 }
 
-/** Whom the gateway's JWT authoriser has let in; `admin` where it is another kind, or none. */
+/** The subject that the gateway's JWT authorizer verified; `admin` when it has another authorizer or none. */
 function gatewaysAdmin({ requestContext }: APIGatewayProxyEventV2): Actor {
   const { authorizer } = requestContext as { authorizer?: { jwt?: { claims?: { sub?: unknown } } } };
   const sub = authorizer?.jwt?.claims?.sub;
@@ -50,15 +48,13 @@ type Admin = { actor: Actor; scopes: Scope[] };
 
 function verifyToken(token: string): Admin {
   const { adminTokenHashes, adminReadTokenHashes } = settings();
-  const hash = sha256Hex(token);
-  // All are compared, so that the time tells nothing of which one it was.
-  const writes = adminTokenHashes.map((one) => sameSecret(hash, one)).includes(true);
-  const reads = adminReadTokenHashes.map((one) => sameSecret(hash, one)).includes(true);
+  const writes = isHashedIn(adminTokenHashes, token);
+  const reads = isHashedIn(adminReadTokenHashes, token);
   if (!writes && !reads) throw new Problem(invalidAdminCredential);
   return writes ? { actor: 'admin', scopes: ['write'] } : { actor: 'admin-read', scopes: ['read'] };
 }
 
-/** Verifies an access token (RFC 9068): signature by the issuer’s keys, issuer, audience, times. */
+/** Verifies an access token (RFC 9068): signature, issuer, audience and times. */
 async function verifyJwt(token: string): Promise<Admin> {
   const { issuer, audience, jwksUrl } = jwtSettings();
   const { createRemoteJWKSet, jwtVerify, errors } = await import('jose');
@@ -66,19 +62,7 @@ async function verifyJwt(token: string): Promise<Admin> {
     keys = { url: jwksUrl, find: createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2_000 }) };
   }
   // Asymmetric algorithms only: neither `none` nor a shared secret.
-  const algorithms = [
-    'RS256',
-    'RS384',
-    'RS512',
-    'PS256',
-    'PS384',
-    'PS512',
-    'ES256',
-    'ES384',
-    'ES512',
-    'EdDSA',
-    'Ed25519',
-  ];
+  const algorithms = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
   try {
     const { payload } = await jwtVerify(token, keys.find, { issuer, audience, algorithms, requiredClaims: ['exp'] });
     const granted = [payload.scope, payload.scp, payload.permissions].flat().join(' ').split(' ');
@@ -88,7 +72,7 @@ async function verifyJwt(token: string): Promise<Admin> {
     };
   } catch (cause) {
     if (cause instanceof errors.JWTExpired) {
-      throw new Problem(invalidAdminCredential, 'The access token has expired; get a new one.', { cause });
+      throw new Problem(invalidAdminCredential, 'The access token has expired. Request a new one.', { cause });
     }
     const unreachable = cause instanceof errors.JWKSTimeout || !(cause instanceof errors.JOSEError);
     if (unreachable) throw new Problem(issuerUnavailable, undefined, { retryAfterSeconds: 5, cause });
@@ -96,17 +80,18 @@ async function verifyJwt(token: string): Promise<Admin> {
   }
 }
 
-/** The issuer’s keys, fetched at the first token and cached by `jose` (it refetches for an unknown key id). */
+/** The keys of the issuer. `jose` fetches them for the first token, caches them, and refetches for an unknown key id. */
 let keys: { url: string; find: ReturnType<typeof import('jose').createRemoteJWKSet> } | undefined;
 
-/** @throws SettingsError when one is missing or wrong */
+/** @throws SettingsError when one is missing or invalid */
 function jwtSettings(): { issuer: string; audience: string; jwksUrl: string } {
   const { issuer, audience, jwksUrl = `${issuer?.replace(/\/$/, '')}/.well-known/jwks.json` } = settings().adminJwt;
-  if (!issuer)
+  if (!issuer) {
     throw new SettingsError('ADMIN_JWT_ISSUER must be the `iss` of the tokens, e.g. https://login.example.com/');
+  }
   if (!audience) throw new SettingsError('ADMIN_JWT_AUDIENCE must be the `aud` of the tokens, e.g. berth.');
   if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
-    throw new SettingsError('ADMIN_JWT_JWKS_URL must be the https:// address of the issuer’s key set (JWKS).');
+    throw new SettingsError('ADMIN_JWT_JWKS_URL must be the https:// URL of the issuer’s key set (JWKS).');
   }
   return { issuer, audience, jwksUrl };
 }

@@ -1,20 +1,20 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import type { Actor } from '../context.ts';
+import { sameSecret } from '../crypto/compare.ts';
+import { sha256Hex } from '../crypto/hash.ts';
 import { Problem, type ProblemType, unauthorized } from '../errors.ts';
 
-/** What an admin route asks for: `read` for GET, `write` for all else; who may write may read. */
+/** What an admin route requires: `read` for GET, `write` for other methods. `write` includes `read`. */
 export type Scope = 'read' | 'write';
 
-/**
- * How a route knows its caller. A device's key is checked by the route's own statement; `authorise`, where
- * there is one, runs before anything else is looked at, throws, or answers who it is.
- */
+/** How a route authenticates its caller. Keys of devices and provisioning keys are checked by the verb. */
 export type Auth = {
   name: 'provisioning-key' | 'device-key' | 'admin' | 'broker';
-  /** The header that carries the key where `Authorization` is taken. */
+  /** Carries the key when a proxy needs `Authorization` for itself. */
   header?: 'x-provisioning-key' | 'x-device-api-key';
-  /** What it refuses callers with. */
+  /** The refusals. */
   problems: readonly ProblemType[];
+  /** Runs before the input is parsed. Returns the actor, or throws. */
   authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<Actor>;
 };
 
@@ -26,25 +26,32 @@ export const provisioningKey: Auth = {
 export const deviceKey: Auth = { name: 'device-key', header: 'x-device-api-key', problems: [unauthorized] };
 
 /**
- * The credential of a request: the key header's, else `Authorization: Bearer KEY` (scheme in any case),
- * else a bare `Authorization: KEY`, which the legacy service accepted.
+ * The credential of a request: from the key header, else from `Authorization: Bearer KEY` (the scheme is
+ * case-insensitive), else from a bare `Authorization: KEY`, which the legacy service accepted.
  *
  * @returns undefined when none was sent
- * @throws Problem `unauthorized` for another scheme or for two credentials at once
+ * @throws Problem `unauthorized` for another scheme or for two `Authorization` headers
  */
 export function credentialOf(event: APIGatewayProxyEventV2, keyHeader?: Auth['header']): string | undefined {
   const own = keyHeader && event.headers[keyHeader]?.trim();
   if (own) return own;
   const header = event.headers.authorization?.trim();
   if (!header) return undefined;
-  // The gateway joins a repeated header with commas.
+  // The gateway joins repeated headers with commas.
   if (/,\s*(bearer|basic)\s/i.test(header)) {
     throw new Problem(unauthorized, 'There are two Authorization headers; send one, `Authorization: Bearer KEY`.');
   }
   const [, scheme, rest] = /^(\S+)\s+(.+)$/.exec(header) ?? [];
   if (scheme === undefined || rest === undefined) return /^(bearer|basic)$/i.test(header) ? undefined : header;
   if (scheme.toLowerCase() !== 'bearer') {
-    throw new Problem(unauthorized, `Authorization scheme "${scheme}" is not known here; send Bearer.`);
+    throw new Problem(unauthorized, `Authorization scheme "${scheme}" is not supported; send Bearer.`);
   }
   return rest.trim();
+}
+
+/** Whether the SHA-256 of a credential is one of these, in hex. */
+export function isHashedIn(hashes: readonly string[], credential: string): boolean {
+  const sent = sha256Hex(credential);
+  // Compare with every hash, so that the time does not reveal which one matched.
+  return hashes.map((hash) => sameSecret(sent, hash)).includes(true);
 }

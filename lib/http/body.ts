@@ -4,30 +4,31 @@ import { bodyTooLarge, malformedJson, Problem } from '../errors.ts';
 const MAX_BYTES = 16 * 1024;
 
 /**
- * The request's body as a value. JSON whatever the content type says: curl's `-d` labels it a form, and
- * an HTTP API then hands it over base64-encoded. What isn't JSON and is labelled a form is read as a form.
+ * Parses the body of a request as JSON, whatever the content type is: curl's `-d` sends the type of a form, and an
+ * HTTP API then passes the body on base64-encoded. A body that is not JSON and has the type of a form is parsed as one.
  *
- * @param maxBytes the most the decoded body may have
+ * @param maxBytes the limit of the decoded body
  * @returns the parsed value, or undefined when there is no body
  * @throws Problem `body-too-large`, `malformed-json`
  */
 export function parseBody(event: APIGatewayProxyEventV2, maxBytes = MAX_BYTES): unknown {
   const raw = event.body ?? '';
-  // Measured before decoding: base64 has 4 characters for 3 bytes.
+  // Measured before decoding: base64 encodes 3 bytes in 4 characters.
   const bytes = event.isBase64Encoded ? Math.floor((raw.length * 3) / 4) - 2 : Buffer.byteLength(raw);
   if (bytes > maxBytes) {
-    throw new Problem(bodyTooLarge, `The body has ${bytes} bytes; at most ${maxBytes} are read.`);
+    throw new Problem(bodyTooLarge, `The body has ${bytes} bytes; the limit is ${maxBytes}.`);
   }
   const text = event.isBase64Encoded ? Buffer.from(raw, 'base64').toString('utf8') : raw;
   if (text.trim() === '') return undefined;
   try {
     return JSON.parse(text);
   } catch (cause) {
-    if (isForm(event) && !/^\s*[[{"]/.test(text)) return Object.fromEntries(new URLSearchParams(text));
+    if (isForm(event.headers) && !/^\s*[[{"]/.test(text)) return Object.fromEntries(new URLSearchParams(text));
     throw new Problem(malformedJson, `The body is not JSON: ${(cause as Error).message.replace(/, ".*$/s, '')}.`);
   }
 }
 
-function isForm(event: APIGatewayProxyEventV2): boolean {
-  return (event.headers['content-type'] ?? '').toLowerCase().startsWith('application/x-www-form-urlencoded');
+/** Whether a request has the content type of an HTML form. */
+export function isForm(headers: Readonly<Record<string, string | undefined>>): boolean {
+  return (headers['content-type'] ?? '').toLowerCase().startsWith('application/x-www-form-urlencoded');
 }

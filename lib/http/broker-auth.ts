@@ -1,12 +1,10 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import type { Actor } from '../context.ts';
-import { sameSecret } from '../crypto/compare.ts';
-import { sha256Hex } from '../crypto/hash.ts';
 import { brokerAuthDisabled, invalidBrokerSecret, Problem, unauthorized } from '../errors.ts';
 import { SettingsError, settings } from '../settings/settings.ts';
-import { type Auth, credentialOf } from './auth.ts';
+import { type Auth, credentialOf, isHashedIn } from './auth.ts';
 
-/** Brokers' routes. In a file of its own, as operators' are. */
+/** For routes that brokers call. */
 export const brokerSecret: Auth = {
   name: 'broker',
   problems: [unauthorized, invalidBrokerSecret, brokerAuthDisabled],
@@ -14,26 +12,25 @@ export const brokerSecret: Auth = {
 };
 
 /**
- * Lets a broker in, or throws. Closed by default: without BROKER_AUTH_SECRET_HASH nobody passes. The
- * secret comes as Bearer, or as `?secret=` from a broker that can send no header.
+ * Authorises a broker. Closed by default: without BROKER_AUTH_SECRET_HASH every request is refused. A broker that
+ * cannot send headers sends the secret as `?secret=`.
  *
- * @returns `broker:<id>` for one that says which broker it is (`?broker=`), else `broker`
+ * @returns `broker:<id>` for a broker that sends its id as `?broker=`, else `broker`
  * @throws Problem `broker-auth-disabled`, `unauthorized`, `invalid-broker-secret`
  */
 async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<Actor> {
   const hashes = secretHashes();
   if (hashes.length === 0) throw new Problem(brokerAuthDisabled);
   const secret = credentialOf(event) ?? event.queryStringParameters?.secret;
-  if (!secret)
+  if (!secret) {
     throw new Problem(unauthorized, 'Send the secret as `Authorization: Bearer SECRET` or `?secret=SECRET`.');
-  const sent = sha256Hex(secret);
-  // All are compared, so that the time tells nothing of which one it was.
-  if (!hashes.map((hash) => sameSecret(sent, hash)).includes(true)) throw new Problem(invalidBrokerSecret);
+  }
+  if (!isHashedIn(hashes, secret)) throw new Problem(invalidBrokerSecret);
   const { broker = '' } = event.queryStringParameters ?? {};
   return /^\d{1,10}$/.test(broker) ? `broker:${Number(broker)}` : 'broker';
 }
 
-/** BROKER_AUTH_SECRET_HASH: the secret's SHA-256 in hex, or `new,old` while one succeeds the other. */
+/** BROKER_AUTH_SECRET_HASH: the SHA-256 of the secret in hex, or `new,old` during rotation. */
 function secretHashes(): string[] {
   const setting = settings().brokerSecretHash;
   const hashes = setting ? setting.split(',').map((hash) => hash.trim().toLowerCase()) : [];

@@ -3,7 +3,7 @@ export function wantsCsv(headers: Readonly<Record<string, string | undefined>>):
   return (headers.accept ?? '').toLowerCase().includes('text/csv');
 }
 
-/** Rows as CSV (RFC 4180) with a header line; null is an empty field. */
+/** Rows as CSV (RFC 4180) with a header line. Null is an empty field. */
 export function csv<C extends string>(columns: readonly C[], rows: readonly Record<C, unknown>[]): string {
   const lines = [columns, ...rows.map((row) => columns.map((column) => row[column]))];
   return lines.map((fields) => `${fields.map(field).join(',')}\r\n`).join('');

@@ -1,29 +1,36 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CloudFormationCustomResourceEvent, Context as LambdaContext } from 'aws-lambda';
+import { withDeadline } from '../deadline.ts';
 import { log } from '../log.ts';
 
-/** Lambda time that is kept for the answer. */
+/** Lambda time reserved for the answer. */
 const RESERVE_MS = 20_000;
 const ANSWER_ATTEMPTS = 4;
-/** CloudFormation takes 4,096 bytes in all. */
+/** CloudFormation accepts an answer of 4,096 bytes. */
 const MAX_REASON_CHARS = 500;
 
 type Properties = Readonly<Record<string, unknown>>;
 
 /**
- * A step of a deploy as a Lambda handler: CloudFormation's custom resource, whose answer goes to the event's
- * `ResponseURL` and decides whether the deploy goes on, or an invocation by hand, which gets the result or the
- * error itself. Deleting the resource does nothing.
+ * A step of a deploy as a Lambda handler. Invoked as a CloudFormation custom resource, it answers to the event's
+ * `ResponseURL`, and the answer decides whether the deploy continues. Invoked manually, it returns the result or
+ * throws the error. Deleting the resource does nothing.
  *
- * @param id the resource's identity, which stays
- * @param run the step, to be done by `deadline` (epoch milliseconds); properties of a custom resource are strings
+ * @param id the constant identity of the resource
+ * @param run the step; it must finish by `deadline` (epoch milliseconds). Properties of a custom resource are strings
  */
 export function customResource(id: string, run: (properties: Properties, deadline: number) => Promise<object>) {
   return async (event: CloudFormationCustomResourceEvent | Properties, context: LambdaContext): Promise<object> => {
-    const deadline = Date.now() + context.getRemainingTimeInMillis() - RESERVE_MS;
-    if (!isCustomResource(event)) return runInTime(run, event, deadline);
+    const budgetMs = context.getRemainingTimeInMillis() - RESERVE_MS;
+    const runInTime = (properties: Properties) =>
+      withDeadline(
+        run(properties, Date.now() + budgetMs),
+        budgetMs,
+        () => new Error('The step did not finish in the time of the function.'),
+      );
+    if (!isCustomResource(event)) return runInTime(event);
     const outcome = await outcomeOf(() =>
-      event.RequestType === 'Delete' ? Promise.resolve({}) : runInTime(run, event.ResourceProperties, deadline),
+      event.RequestType === 'Delete' ? Promise.resolve({}) : runInTime(event.ResourceProperties),
     );
     await answer(event.ResponseURL, {
       ...outcome,
@@ -51,33 +58,15 @@ async function outcomeOf(run: () => Promise<object>): Promise<object> {
   }
 }
 
-/** A step that takes too long fails while there is time to say so. */
-async function runInTime(
-  run: (properties: Properties, deadline: number) => Promise<object>,
-  properties: Properties,
-  deadline: number,
-): Promise<object> {
-  const timer = new AbortController();
-  const tooLong = sleep(Math.max(0, deadline - Date.now()), undefined, { signal: timer.signal }).then(() => {
-    throw new Error('It was not done in the time that the function has.');
-  });
-  try {
-    return await Promise.race([run(properties, deadline), tooLong]);
-  } finally {
-    timer.abort();
-    tooLong.catch(() => {});
-  }
-}
-
-/** Without an answer a deploy waits for an hour: so more than once. */
+/** Without an answer a deploy waits for an hour, so repeat a failed one. */
 async function answer(url: string, body: object): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      // As bytes: the address is signed for a request without a content type.
+      // Bytes, because the URL is signed for a request without a content type.
       const bytes = new TextEncoder().encode(JSON.stringify(body));
       const { status } = await fetch(url, { method: 'PUT', body: bytes, signal: AbortSignal.timeout(3_000) });
       if (status < 300) return;
-      throw new Error(`CloudFormation’s address answers ${status}.`);
+      throw new Error(`The ResponseURL answered with status ${status}.`);
     } catch (error) {
       if (attempt === ANSWER_ATTEMPTS) throw error;
       await sleep(attempt * 500);

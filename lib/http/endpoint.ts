@@ -11,12 +11,14 @@ import { renderProblem } from './problem.ts';
 type Schema = z.ZodMiniType;
 type Output<S extends Schema | undefined> = S extends Schema ? z.output<S> : undefined;
 
-/** What `run` answers: a JSON body, 200 unless said otherwise. No body: 304, 204. */
+/** What `run` returns. */
 export type Reply = {
+  /** Default 200. */
   status?: number;
   headers?: Record<string, string>;
+  /** Sent as JSON. */
   body?: object;
-  /** A body that isn't JSON, in the form that `headers` name. */
+  /** A body of another type; default text/plain. */
   text?: string;
 };
 
@@ -39,20 +41,20 @@ export type Spec<
     {
       description: string;
       body?: Schema;
-      /** The type that a body has which isn't JSON: `text/csv`. */
+      /** The type of a body that is not JSON: `text/csv`. */
       text?: string;
       headers?: Record<string, string>;
     }
   >;
-  /** What `run` raises; what its caller's credential, its body and the database can, follows from the spec. */
+  /** What `run` raises. Problems of the credential, the body and the database follow from the spec. */
   problems?: readonly ProblemType[];
-  /** The problem of a body that lacks a required field, `missing-fields` unless said otherwise. */
+  /** The problem of a body that lacks a required field; default `missing-fields`. */
   missing?: ProblemType;
-  /** Members that come first in every problem of this route: broker routes keep legacy’s `success: false`. */
+  /** The first members of every problem of this route: broker routes keep `success: false` of the legacy service. */
   envelope?: object;
-  /** The most the body may have, 16 KB unless said otherwise. */
+  /** Limit of the body; default 16 KB. */
   maxBodyBytes?: number;
-  /** The most the request may take, in milliseconds, 5 s unless said otherwise. */
+  /** Limit of the time that a request takes; default 5 s. */
   budgetMs?: number;
   run: (ctx: Context, input: Input<P, Q, B>) => Promise<Reply>;
 };
@@ -61,7 +63,7 @@ export type Input<P extends Schema | undefined, Q extends Schema | undefined, B 
   params: Output<P>;
   query: Output<Q>;
   body: Output<B>;
-  /** The key as sent; undefined when none was. Admin routes have none: they are through already. */
+  /** The key as sent. Undefined when none was sent, and on routes with `authorise`. */
   credential: string | undefined;
   headers: Readonly<Record<string, string | undefined>>;
 };
@@ -72,13 +74,14 @@ export type Handler = (
 ) => Promise<APIGatewayProxyStructuredResultV2>;
 export type Endpoint = Handler & { spec: Spec };
 
-/** Kept free for the reply to travel, and the most a request usually may take: clients give up soon after. */
+/** Lambda time reserved for sending the reply. */
 const RESERVE_MS = 1_500;
+/** Clients give up soon after this. */
 const BUDGET_MS = 5_000;
 
 /**
- * A route as a Lambda handler: parse → authorise → run → render, with its spec attached for OpenAPI.
- * Whatever is thrown becomes a problem+json reply.
+ * A route as a Lambda handler: authorise → parse → run → render, with its spec attached for OpenAPI. Everything thrown
+ * becomes a problem+json reply.
  */
 export function endpoint<
   P extends Schema | undefined = undefined,
@@ -102,7 +105,7 @@ export function endpoint<
   return Object.assign(handler, { spec: spec as unknown as Spec });
 }
 
-/** Several routes as one Lambda handler, told apart by the gateway's route key (`POST /api/v1/…`). */
+/** Several routes as one Lambda handler. The route key of the gateway (`POST /api/v1/…`) selects the route. */
 export function routes(...endpoints: Endpoint[]): Handler & { endpoints: Endpoint[] } {
   const byKey = new Map(endpoints.map((one) => [`${one.spec.method} ${one.spec.path}`, one]));
   const handler: Handler = async (event, context) => {
@@ -133,6 +136,7 @@ async function answer(
     statusCode: status,
     headers: {
       ...(body ? { 'content-type': 'application/json' } : {}),
+      ...(text === undefined ? {} : { 'content-type': 'text/plain' }),
       'cache-control': 'no-store',
       'x-request-id': ctx.requestId,
       ...headers,
@@ -151,7 +155,7 @@ function contextOf(event: APIGatewayProxyEventV2, lambdaContext: LambdaContext, 
   };
 }
 
-/** Checks `value` against the schema; a problem names every field that is wrong and what it may be. */
+/** Validates `value`. The problem names every invalid field and what it may be. */
 function parse(schema: Schema | undefined, value: unknown, ifMissing: ProblemType = invalidRequest): unknown {
   if (!schema) return undefined;
   const result = schema.safeParse(value);
@@ -181,7 +185,7 @@ function fieldErrors(issue: z.core.$ZodIssue, root: unknown): FieldError[] {
     return issue.keys.map((key) => ({ path: path ? `${path}.${key}` : key, message: 'is not a known field' }));
   }
   const value = valueAt(root, issue.path);
-  // Null and empty count as missing, as they did with the legacy service.
+  // Null and empty count as missing, as in the legacy service.
   const empty = issue.code === 'too_small' && value === '';
   if (path && ((value ?? undefined) === undefined || empty)) return [{ path, message: REQUIRED }];
   if (issue.code !== 'invalid_type') return [{ path, message: issue.message }];

@@ -1,9 +1,9 @@
 /**
- * The link to the next page: the same request from another place on.
+ * The link to the next page: the same query, starting after the last row.
  *
  * @param path without the query, `/api/v1/devices`
- * @param query the query's members as they were checked; absent ones are left out
- * @param place the last row's id under its member's name, `{ after: 42 }`; undefined when there are no more rows
+ * @param query the validated query
+ * @param place the id of the last row under the name of its parameter, `{ after: 42 }`; undefined on the last page
  */
 export function nextLink(
   path: string,

@@ -3,18 +3,18 @@ import { ACCESS, isAllowed } from './acl.ts';
 import { findMqttUser } from './find-user.ts';
 import type { AclQuestion } from './input.ts';
 
-/** Brokers that ask about the subscription alone never ask again about what it brings: that wants leave to read too. */
+/** Brokers that ask about a subscription do not ask again about each message, so subscribing requires read access too. */
 const ACTIONS: Record<string, number> = {
   publish: ACCESS.write,
   subscribe: ACCESS.subscribe | ACCESS.read,
 };
 
 /**
- * Whether a user may publish to a topic, subscribe to a filter, or be sent a topic, by mqtt_acls. A filter
- * must be covered by that of one ACL.
+ * Whether `mqtt_acls` allows a user to publish to a topic, subscribe to a filter, or receive a topic. One ACL must cover
+ * the whole filter.
  *
- * @param brokerId the broker that asks, if it says so
- * @returns why not; undefined: it may
+ * @param brokerId the broker that asks, if known
+ * @returns why access is refused; undefined: it is allowed
  */
 export async function checkAcl(
   ctx: Context,
@@ -23,7 +23,7 @@ export async function checkAcl(
 ): Promise<string | undefined> {
   const wanted = action === undefined ? Number(acc) : ACTIONS[action];
   const bits = Object.values(ACCESS).filter((bit) => ((wanted ?? 0) & bit) !== 0);
-  if (!topic || bits.length === 0) return 'neither a topic nor what to do with it';
+  if (!topic || bits.length === 0) return 'the topic or the action is missing';
   const found = await findMqttUser(ctx, username, brokerId);
   if ('refusal' in found) return found.refusal;
   const { is_superuser, acls } = found.user;

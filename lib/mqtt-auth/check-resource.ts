@@ -3,15 +3,15 @@ import { clientIdsOf } from './client-ids.ts';
 import { findMqttUser, type MqttUser } from './find-user.ts';
 import type { ResourceQuestion } from './input.ts';
 
-/** The exchange that RabbitMQ's MQTT plugin publishes to, unless `mqtt.exchange` says otherwise. */
+/** The exchange that RabbitMQ's MQTT plugin publishes to (`mqtt.exchange`, default). */
 export const EXCHANGE = 'amq.topic';
 
 /**
- * Whether a user may use a queue or an exchange of RabbitMQ: what its MQTT plugin needs for this user's
- * own connection, and nothing else.
+ * Whether a user may use a queue or an exchange of RabbitMQ. Only those are allowed that the MQTT plugin needs for the
+ * user's own connection.
  *
- * @param brokerId the broker that asks, if it says so
- * @returns why not; undefined: it may
+ * @param brokerId the broker that asks, if known
+ * @returns why access is refused; undefined: it is allowed
  */
 export async function checkResource(
   ctx: Context,

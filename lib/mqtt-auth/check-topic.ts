@@ -6,11 +6,11 @@ import type { TopicQuestion } from './input.ts';
 const ACTIONS: Record<string, string> = { write: 'publish', read: 'subscribe' };
 
 /**
- * {@link checkAcl} for RabbitMQ, whose MQTT plugin spells topics as AMQP does. It takes `.` and `/` for
- * the same, so a topic with a dot is judged as one with a slash, and an ACL with a dot in it grants nothing.
+ * {@link checkAcl} for RabbitMQ, whose MQTT plugin uses AMQP notation for topics. It treats `.` and `/` alike, so a dot in
+ * a topic counts as a slash, and an ACL with a dot grants nothing.
  *
- * @param brokerId the broker that asks, if it says so
- * @returns why not; undefined: it may
+ * @param brokerId the broker that asks, if known
+ * @returns why access is refused; undefined: it is allowed
  */
 export async function checkTopic(
   ctx: Context,

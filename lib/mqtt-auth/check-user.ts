@@ -5,10 +5,10 @@ import { findMqttUser } from './find-user.ts';
 import type { UserQuestion } from './input.ts';
 
 /**
- * Whether who connects may: the password is right, and the device is not another broker's.
+ * Whether a user may connect: the password is correct, and the device does not belong to another broker.
  *
- * @param brokerId the broker that asks, if it says so
- * @returns why not; undefined: it may
+ * @param brokerId the broker that asks, if known
+ * @returns why access is refused; undefined: it is allowed
  */
 export async function checkUser(
   ctx: Context,
@@ -18,6 +18,6 @@ export async function checkUser(
   const found = await findMqttUser(ctx, username, brokerId);
   if ('refusal' in found) return found.refusal;
   if (!password || !(await verifyMqttPassword(password, found.user.password_hash))) return 'wrong password';
-  if (client_id && !clientIdsOf(found.user).includes(client_id)) return 'a client id that is not its own';
+  if (client_id && !clientIdsOf(found.user).includes(client_id)) return 'the client id is not one of this user';
   return undefined;
 }

@@ -3,10 +3,10 @@ import { findMqttUser } from './find-user.ts';
 import type { VhostQuestion } from './input.ts';
 
 /**
- * Whether a user may enter a virtual host of RabbitMQ: into any, its topics are what binds it.
+ * Whether a user may enter a virtual host of RabbitMQ. Every known user may enter every virtual host; ACLs limit its topics.
  *
- * @param brokerId the broker that asks, if it says so
- * @returns why not; undefined: it may
+ * @param brokerId the broker that asks, if known
+ * @returns why access is refused; undefined: it is allowed
  */
 export async function checkVhost(
   ctx: Context,

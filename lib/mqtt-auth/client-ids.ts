@@ -2,9 +2,8 @@ import { uuidInUsername } from '../devices/mqtt-reply.ts';
 import type { MqttUser } from './find-user.ts';
 
 /**
- * The MQTT client ids that are a user's own: its username, and for a device its broker's prefix, `_` and
- * its uuid. RabbitMQ names queues by the client id alone, so with another's a device would read
- * what waits for that one.
+ * The MQTT client ids that a user may use: its username, and for a device `<prefix of its broker>_<uuid>`. RabbitMQ names
+ * queues after the client id alone, so with the client id of another device it could read that device's messages.
  */
 export function clientIdsOf({ username, device_uuid, client_id_prefix }: MqttUser): string[] {
   const prefix = client_id_prefix ?? 'berth';

@@ -1,32 +1,34 @@
 import * as z from 'zod/mini';
 import { integerText, MAX_INTEGER, text } from '../fields.ts';
 
-/** A username of mqtt_users may have as many characters. */
-const USERNAME = 300;
-/** An MQTT string has at most 65,535 bytes. */
-const STRING = 65_535;
+/** Length of `mqtt_users.username` in characters. */
+const MAX_USERNAME = 300;
+/** Length of an MQTT string in bytes. */
+const MAX_STRING = 65_535;
 
 /**
- * A member of a broker's question. One that is not a string, too long or not storable counts as missing,
- * and what is missing is refused: some brokers take a 400 for leave.
+ * A member of a broker's question. An invalid one counts as missing, and the answer is then a refusal, not a 400: some
+ * brokers allow access on a 400.
  */
 const asked = (max: number, description: string) => z.catch(z.optional(text(max, description)), undefined);
 
-const username = asked(USERNAME, 'The MQTT username');
-/** Told apart by these members, so whatever they hold. */
+const username = asked(MAX_USERNAME, 'The MQTT username');
+/** Its presence identifies mosquitto-go-auth, so any value is accepted. */
 const clientid = z
   .optional(z.unknown())
-  .check(z.meta({ description: 'mosquitto-go-auth: the client id; a refusal is a 403 then' }));
+  .check(z.meta({ description: 'mosquitto-go-auth: the client id. With it a refusal is a 403' }));
 
 export const brokerQuery = z.object({
-  broker: z.optional(integerText(1, MAX_INTEGER, 'The id of the broker that asks: devices of others are refused')),
+  broker: z.optional(
+    integerText(1, MAX_INTEGER, 'The id of the broker that asks. Devices of other brokers are refused'),
+  ),
 });
 
 export const userQuestion = z.object({
   username,
-  password: asked(STRING, 'The MQTT password'),
+  password: asked(MAX_STRING, 'The MQTT password'),
   clientid,
-  client_id: asked(STRING, 'RabbitMQ: the client id'),
+  client_id: asked(MAX_STRING, 'RabbitMQ: the client id'),
 });
 export type UserQuestion = z.output<typeof userQuestion>;
 
@@ -35,35 +37,27 @@ export type VhostQuestion = z.output<typeof vhostQuestion>;
 
 export const resourceQuestion = z.object({
   username,
-  resource: asked(STRING, '`queue` or `exchange`'),
-  name: asked(STRING, 'Its name'),
-  permission: asked(STRING, '`configure`, `write` or `read`'),
+  resource: asked(MAX_STRING, '`queue` or `exchange`'),
+  name: asked(MAX_STRING, 'Its name'),
+  permission: asked(MAX_STRING, '`configure`, `write` or `read`'),
 });
 export type ResourceQuestion = z.output<typeof resourceQuestion>;
 
 export const topicQuestion = z.object({
   username,
-  name: asked(STRING, 'The exchange'),
-  permission: asked(STRING, '`write`, or `read` to subscribe'),
-  routing_key: asked(STRING, 'The topic or filter as RabbitMQ spells it, `.` for `/` and `*` for `+`'),
+  name: asked(MAX_STRING, 'The exchange'),
+  permission: asked(MAX_STRING, '`write`, or `read` to subscribe'),
+  routing_key: asked(MAX_STRING, 'The topic or filter in AMQP notation, `.` for `/` and `*` for `+`'),
 });
 export type TopicQuestion = z.output<typeof topicQuestion>;
 
 export const aclQuestion = z.object({
   username,
-  topic: asked(STRING, 'The topic, or the filter to subscribe to'),
-  action: asked(STRING, 'EMQX: `publish` or `subscribe`'),
+  topic: asked(MAX_STRING, 'The topic, or the filter to subscribe to'),
+  action: asked(MAX_STRING, 'EMQX: `publish` or `subscribe`'),
   acc: z
     .optional(z.unknown())
-    .check(z.meta({ description: 'mosquitto-go-auth: 1 read, 2 write, 4 subscribe; a refusal is a 403 then' })),
+    .check(z.meta({ description: 'mosquitto-go-auth: 1 read, 2 write, 4 subscribe. With it a refusal is a 403' })),
   clientid,
 });
 export type AclQuestion = z.output<typeof aclQuestion>;
-
-/** The answer to a question in JSON, with the spelling of EMQX and that of mosquitto-go-auth. */
-export const answerReply = z.object({
-  result: z.enum(['allow', 'deny']),
-  is_superuser: z.literal(false),
-  Ok: z.boolean(),
-  Error: z.string().check(z.meta({ description: 'Why not' })),
-});

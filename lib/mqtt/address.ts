@@ -5,7 +5,7 @@ const LOOPBACK = blockList([
   ['::1', 128, 'ipv6'],
   ['64:ff9b::7f00:0', 104, 'ipv6'],
 ]);
-/** Where no broker is: what answers there is the machine's own (the metadata service), everybody, or nobody. */
+/** Never a broker: unspecified, link-local (with the metadata service of AWS), multicast. */
 const NEVER = blockList([
   ['0.0.0.0', 8, 'ipv4'],
   ['169.254.0.0', 16, 'ipv4'],
@@ -14,7 +14,7 @@ const NEVER = blockList([
   ['::', 128, 'ipv6'],
   ['fe80::', 10, 'ipv6'],
   ['ff00::', 8, 'ipv6'],
-  // AWS' link-local services (metadata, DNS, time) over IPv6, and the IPv4 ones through NAT64.
+  // The same AWS services (metadata, DNS, time) over IPv6 and through NAT64.
   ['fd00:ec2::', 32, 'ipv6'],
   ['64:ff9b::a9fe:0', 112, 'ipv6'],
 ]);
@@ -26,10 +26,10 @@ function blockList(subnets: [string, number, 'ipv4' | 'ipv6'][]): BlockList {
 }
 
 /**
- * Whether a broker may not be at this address: loopback (but for the local stack), link-local with the
- * metadata service, unspecified, multicast. IPv4 within IPv6 counts as the IPv4 it is.
+ * Whether Berth must not connect to this address: link-local, unspecified, multicast and, outside the local stack,
+ * loopback. An IPv4-mapped IPv6 address counts as IPv4.
  *
- * @param address an IPv4 or IPv6 address; anything else is forbidden
+ * @param address an IPv4 or IPv6 address; any other string is forbidden
  */
 export function isForbiddenAddress(address: string, isLocalStack: boolean): boolean {
   const version = isIP(address);
@@ -41,8 +41,8 @@ export function isForbiddenAddress(address: string, isLocalStack: boolean): bool
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 
 /**
- * What is wrong with a broker's host: it must be a name, an IPv4 address or an IPv6 address without brackets.
- * @returns what it must be, or undefined when it is right
+ * Validates the host of a broker: a name, an IPv4 address or an IPv6 address without brackets.
+ * @returns what it must be, or undefined when it is valid
  */
 export function hostProblem(host: string, isLocalStack: boolean): string | undefined {
   if (isIP(host)) {
@@ -51,7 +51,7 @@ export function hostProblem(host: string, isLocalStack: boolean): string | undef
       : undefined;
   }
   const labels = host.split('.');
-  // `127.1` and `0x7f000001` are addresses to a resolver, so a name doesn't end in a number.
+  // Resolvers read `127.1` and `0x7f000001` as addresses, so a name must not end in a number.
   const isName =
     host.length <= 253 && labels.every((label) => LABEL.test(label)) && !/^(\d+|0x.*)$/i.test(labels.at(-1) ?? '');
   if (!isName) {

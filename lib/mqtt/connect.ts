@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net';
 import type { MqttClient } from 'mqtt';
+import { withDeadline } from '../deadline.ts';
 
 export type MqttConnect = {
-  /** Connected, with TLS done where there is TLS; closed afterwards. */
+  /** Connected, after the TLS handshake if there is one. {@link mqttConnect} closes it. */
   socket: Socket;
   protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss';
-  /** For the WebSocket's Host header. */
+  /** For the Host header of the WebSocket. */
   host: string;
   port: number;
   clientId: string;
@@ -15,8 +16,8 @@ export type MqttConnect = {
 };
 
 /**
- * How a CONNECT ended: with the broker's answer (a CONNACK's return code of MQTT 3.1.1, 0 accepted), or
- * without one. `not-mqtt`: something else answered, over WebSocket perhaps with `httpStatus`.
+ * The outcome of a CONNECT. `returnCode` is that of an MQTT 3.1.1 CONNACK, 0 for accepted. `not-mqtt`: the server does not
+ * speak MQTT; over WebSocket it may have answered with `httpStatus`.
  */
 export type ConnectOutcome =
   | { kind: 'connack'; returnCode: number }
@@ -25,11 +26,11 @@ export type ConnectOutcome =
   | { kind: 'timeout' }
   | { kind: 'failed'; code: string };
 
-const GOODBYE_MS = 500;
+const DISCONNECT_MS = 500;
 
 /**
- * Sends a CONNECT with a clean session over an open socket, waits for the CONNACK, and disconnects. Nothing is
- * subscribed or published, nothing tried twice. Never throws.
+ * Sends a CONNECT with a clean session over an open socket, waits for the CONNACK, and disconnects. It does not subscribe,
+ * publish or retry. Never throws.
  */
 export async function mqttConnect(options: MqttConnect): Promise<ConnectOutcome> {
   const client = await clientOn(options);
@@ -38,7 +39,7 @@ export async function mqttConnect(options: MqttConnect): Promise<ConnectOutcome>
     if (outcome.kind === 'connack' && outcome.returnCode === 0) await disconnect(client);
     return outcome;
   } finally {
-    // What still comes in after this must not end the process.
+    // An error without a listener would end the process.
     client.on('error', () => {});
     client.end(true);
     options.socket.destroy();
@@ -63,37 +64,30 @@ async function clientOn({ socket, protocol, host, port, ...login }: MqttConnect)
 }
 
 function outcomeOf(client: MqttClient, { socket, timeoutMs }: MqttConnect): Promise<ConnectOutcome> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve({ kind: 'timeout' }), timeoutMs);
-    const done = (outcome: ConnectOutcome) => {
-      clearTimeout(timer);
-      resolve(outcome);
-    };
-    const failed = (error: Error & { code?: unknown }) => done(failureOf(error));
-    client.on('connect', ({ returnCode }) => done({ kind: 'connack', returnCode: returnCode ?? 0 }));
-    client.on('error', failed);
-    // A WebSocket's refused upgrade has no code, and the client keeps such errors to itself.
-    client.stream.on('error', failed);
-    socket.on('error', failed);
-    client.on('close', () => done({ kind: 'closed' }));
-  });
+  const { promise: outcome, resolve } = Promise.withResolvers<ConnectOutcome>();
+  const failed = (error: Error & { code?: unknown }) => resolve(failureOf(error));
+  client.on('connect', ({ returnCode }) => resolve({ kind: 'connack', returnCode: returnCode ?? 0 }));
+  client.on('error', failed);
+  // The client does not emit errors without a code, such as a refused WebSocket upgrade.
+  client.stream.on('error', failed);
+  socket.on('error', failed);
+  client.on('close', () => resolve({ kind: 'closed' }));
+  return withDeadline(outcome, timeoutMs, late).catch(() => ({ kind: 'timeout' }));
 }
 
 function failureOf({ code, message }: Error & { code?: unknown }): ConnectOutcome {
   if (typeof code === 'number') return { kind: 'connack', returnCode: code };
-  // Neither the WebSocket's nor the packet parser's errors have a code; HPE_ is Node's HTTP parser.
+  // Errors of the WebSocket and of the packet parser have no code. HPE_ is Node's HTTP parser.
   if (code !== undefined && !String(code).startsWith('HPE_')) return { kind: 'failed', code: String(code) };
   const [, httpStatus] = /^Unexpected server response: (\d+)$/.exec(message) ?? [];
   return { kind: 'not-mqtt', ...(httpStatus ? { httpStatus: Number(httpStatus) } : {}) };
 }
 
-/** Takes leave with a DISCONNECT, so that the broker sends no last will and logs no error. */
-function disconnect(client: MqttClient): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, GOODBYE_MS);
-    client.end(false, () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+/** Sends a DISCONNECT, so that the broker logs no error. */
+async function disconnect(client: MqttClient): Promise<void> {
+  await withDeadline(client.endAsync(), DISCONNECT_MS, late).catch(() => {});
+}
+
+function late(): Error {
+  return new Error('late');
 }

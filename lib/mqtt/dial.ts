@@ -3,10 +3,11 @@ import type { LookupAddress } from 'node:dns';
 import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
+import { withDeadline } from '../deadline.ts';
 import { isForbiddenAddress } from './address.ts';
 import { nameOf } from './certificates.ts';
 
-/** A stage that failed; `code` is Node's or OpenSSL's, or one of ours in capitals. */
+/** A stage failed. `code` is of Node or OpenSSL, or `ADDRESS_NOT_ALLOWED`, `TIMED_OUT`, `CLOSED`, `UNKNOWN`. */
 export class DialError extends Error {
   readonly stage: 'dns' | 'tcp' | 'tls';
   readonly code: string;
@@ -17,16 +18,16 @@ export class DialError extends Error {
   }
 }
 
-/** What a TLS handshake showed of the server. */
+/** The server's side of a TLS handshake. */
 export type TlsFacts = {
   version: string | null;
   subject: string;
   issuer: string;
   expiresAt: string | null;
-  /** Whether the certificate is right for the host by the CAs; `problem` is Node's code why not. */
+  /** Whether the certificate matches the host and a trusted CA signed it. If not, `problem` is Node's code. */
   verified: boolean;
   problem: string | undefined;
-  /** Subjects from the server's certificate up, as far as they are known. */
+  /** Subjects, starting with the server's certificate, as far as they are known. */
   chain: string[];
 };
 
@@ -36,15 +37,15 @@ const TLS_MS = 3_000;
 const MAX_ADDRESSES = 4;
 
 /**
- * Resolves a host once. What is connected to afterwards are these addresses, so that a name which
- * resolves differently the second time leads nowhere else.
+ * Resolves a host. The caller must connect to these addresses and not resolve again, because a second lookup could return
+ * a forbidden address (DNS rebinding).
  *
- * @throws DialError `ADDRESS_NOT_ALLOWED` when any of them is one where no broker may be
+ * @throws DialError `ADDRESS_NOT_ALLOWED` when one of them is forbidden
  */
 export async function resolveHost(host: string, isLocalStack: boolean, deadline: number): Promise<string[]> {
   let found: LookupAddress[];
   try {
-    found = await within(lookup(host, { all: true }), limit(deadline, DNS_MS));
+    found = await withDeadline(lookup(host, { all: true }), limit(deadline, DNS_MS), timedOut);
   } catch (error) {
     throw new DialError('dns', codeOf(error));
   }
@@ -54,12 +55,15 @@ export async function resolveHost(host: string, isLocalStack: boolean, deadline:
   return found.map(({ address }) => address).slice(0, MAX_ADDRESSES);
 }
 
-/** Connects to the first of the addresses that answers; else throws what the last one said. */
+/**
+ * Connects to the first address that accepts.
+ * @throws DialError of the last address
+ */
 export async function connectTcp(addresses: string[], port: number, deadline: number): Promise<Socket> {
   const end = Date.now() + limit(deadline, TCP_MS);
   let last: unknown;
   for (const [index, address] of addresses.entries()) {
-    // An equal share of what is left, so that one black hole doesn't use up the others' time.
+    // An equal share of the remaining time, so that an address that does not answer leaves time for the others.
     const shareMs = (end - Date.now()) / (addresses.length - index);
     const socket = connect({ host: address, port });
     try {
@@ -81,10 +85,10 @@ export type TlsOptions = {
 };
 
 /**
- * The TLS handshake, with SNI. It is completed whatever the certificate, so that it can be reported; the
- * caller must hang up on `verified: false` before anything is sent, unless verifying is switched off.
+ * The TLS handshake, with SNI. An untrusted certificate does not fail it, so that it can be reported. On `verified: false`
+ * the caller must close the socket without sending anything, except when verification is switched off.
  *
- * @throws DialError when there is no handshake
+ * @throws DialError when the handshake fails
  */
 export async function startTls(
   socket: Socket,
@@ -117,18 +121,18 @@ function factsOf(socket: tls.TLSSocket): TlsFacts {
     issuer: nameOf(leaf?.issuer),
     expiresAt: leaf?.validToDate.toISOString() ?? null,
     verified: socket.authorized,
-    // Typed as an Error; it is the code.
+    // Typed as an Error, but it is the code.
     problem: socket.authorizationError ? String(socket.authorizationError) : undefined,
-    // Whoever signed the last is named, present or not: that is the CA to look for.
+    // Ends with the issuer of the last certificate, even if the server did not send it: this is the CA to trust.
     chain: [...new Set([...chain.map(({ subject }) => nameOf(subject)), nameOf(chain.at(-1)?.issuer)])],
   };
 }
 
-/** Read once: after getPeerX509Certificate() Node 24 has no peer certificate any more. */
+/** Call it once: Node 24 returns no peer certificate after getPeerX509Certificate(). */
 function chainOf(socket: tls.TLSSocket): X509Certificate[] {
   const chain = new Map<string, X509Certificate>();
   let one: tls.DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
-  // A root is its own issuer.
+  // A root certificate is its own issuer.
   while (one?.raw && !chain.has(one.fingerprint256)) {
     chain.set(one.fingerprint256, new X509Certificate(one.raw));
     one = one.issuerCertificate;
@@ -136,34 +140,27 @@ function chainOf(socket: tls.TLSSocket): X509Certificate[] {
   return [...chain.values()];
 }
 
-function limit(deadline: number, mostMs: number): number {
-  return Math.max(1, Math.min(mostMs, deadline - Date.now()));
+function limit(deadline: number, maxMs: number): number {
+  return Math.max(1, Math.min(maxMs, deadline - Date.now()));
 }
 
-/** Waits for the event, or throws what comes instead: an error, a close, or the end of the time. */
+function timedOut(): Error {
+  return Object.assign(new Error('timed out'), { code: 'TIMED_OUT' });
+}
+
+/** Waits for the event. Throws on an error, a close or the timeout. */
 async function opened(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<void> {
-  // For what comes after this wait, too: without a listener an error ends the process.
+  // Stays after the wait, because an error without a listener ends the process.
   socket.on('error', () => {});
-  await within(
+  await withDeadline(
     new Promise<void>((resolve, reject) => {
       socket.once(event, () => resolve());
       socket.once('error', reject);
       socket.once('close', () => reject(Object.assign(new Error('closed'), { code: 'CLOSED' })));
     }),
     timeoutMs,
+    timedOut,
   );
-}
-
-async function within<T>(running: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(Object.assign(new Error('too late'), { code: 'TIMED_OUT' })), timeoutMs);
-  });
-  try {
-    return await Promise.race([running, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function codeOf(error: unknown): string {

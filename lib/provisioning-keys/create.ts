@@ -1,28 +1,16 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import * as z from 'zod/mini';
+import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { hashSecret } from '../crypto/hash.ts';
 import { query } from '../database/db.ts';
-import { optionalText, rowId } from '../fields.ts';
+import { violates } from '../database/violates.ts';
+import { brokerNotFound, Problem } from '../errors.ts';
 import { settings } from '../settings/settings.ts';
-import { fleetId } from './input.ts';
-
-const wholeNumber = (min: number, max: number, description: string) => {
-  const message = `must be a whole number from ${min} to ${max}`;
-  return z.int({ message }).check(z.gte(min, { message }), z.lte(max, { message }), z.meta({ description }));
-};
-
-export const createKeyBody = z.strictObject({
-  fleetId,
-  maxDevices: z._default(wholeNumber(1, 10_000, 'How many devices may register with it'), 100),
-  expiresInDays: z._default(wholeNumber(1, 3650, 'Days until it expires'), 365),
-  description: optionalText(1000, 'For the operator'),
-  default_broker_id: z.optional(z.nullable(rowId('The broker that its devices are assigned to'))),
-});
+import type { createKeyBody } from './input.ts';
 
 /**
- * Issues a provisioning key. The key itself is in this reply and nowhere else: only its HMAC is stored.
- * @throws 23503 (→ `broker-not-found`) when default_broker_id names no broker
+ * Issues a provisioning key. Only this reply contains the key; the database has its HMAC.
+ * @throws Problem `broker-not-found` when `default_broker_id` is not the id of a broker
  */
 export async function createProvisioningKey(ctx: Context, input: z.output<typeof createKeyBody>) {
   const id = randomUUID();
@@ -36,11 +24,13 @@ export async function createProvisioningKey(ctx: Context, input: z.output<typeof
          created_at, created_by, default_broker_id)
       values
         (${id}, ${keyHash}, ${input.fleetId}, ${input.description ?? null}, ${input.maxDevices}, 0,
-         now() at time zone 'utc' + make_interval(days => ${input.expiresInDays}), true,
-         now() at time zone 'utc', ${ctx.actor}, ${input.default_broker_id ?? null})
+         berth_now() + make_interval(days => ${input.expiresInDays}), true,
+         berth_now(), ${ctx.actor}, ${input.default_broker_id ?? null})
       on conflict (id) do update set id = excluded.id
       returning expires_at at time zone 'utc' as expires_at`,
-  );
+  ).catch((error) => {
+    throw violates(error, 'foreign-key') ? new Problem(brokerNotFound) : error;
+  });
   return {
     id,
     key,

@@ -8,14 +8,13 @@ import { settings } from '../settings/settings.ts';
 type Row = { id: string; key_hash: string };
 
 /**
- * The row of a legacy provisioning key (64 hex, which name no row). Once upgraded it is found by its
- * HMAC; until then it is compared with every bcrypt hash that is left, some 60 ms each, and the one that
- * fits is upgraded in place, so that this happens once per key. With LEGACY_HASHES=keep it stays as it
- * is, and this happens once per key and process.
+ * Finds the row of a legacy provisioning key, which does not contain the id of its row. An upgraded key is found by its
+ * HMAC. Any other key is compared with every remaining bcrypt hash, about 60 ms each, and the matching row is upgraded,
+ * so that this happens once per key. With LEGACY_HASHES=keep no row is upgraded, and this happens once per key and process.
  *
- * @param checkMayCompare called before the slow comparison; throws when there have been too many
- * @returns the row's id and the hash that it has now, or undefined when no row fits
- * @throws Problem `key-check-unfinished` when the time is over before every row was compared
+ * @param checkMayCompare called before the slow comparison; throws to refuse it
+ * @returns the id of the row and its hash after the upgrade, or undefined when no row matches
+ * @throws Problem `key-check-unfinished` when the deadline passes before every row is compared
  */
 export async function findLegacyKey(
   ctx: Context,
@@ -24,41 +23,41 @@ export async function findLegacyKey(
 ): Promise<Row | undefined> {
   const { peppers, keepLegacyHashes } = settings();
   const hashes = hashCandidates(peppers, 'provisioning-key', key);
-  const [known] = await query<Row>(
+  const [upgraded] = await query<Row>(
     ctx,
-    (sql) => sql`select id::text, key_hash from provisioning_keys
-                 where key_hash = any(string_to_array(${hashes.join(',')}, ',')) limit 1`,
+    (sql) =>
+      sql`select id::text, key_hash from provisioning_keys where key_hash = any(string_to_array(${hashes.join(',')}, ',')) limit 1`,
   );
-  if (known) return known;
+  if (upgraded) return upgraded;
 
   const rows = await query<Row>(
     ctx,
     (sql) => sql`select id::text, key_hash from provisioning_keys
-                 where key_hash like '$2%' and is_active and expires_at > now() at time zone 'utc'
+                 where key_hash like '$2%' and is_active and expires_at > berth_now()
                  order by last_used_at desc nulls last`,
   );
   const keyHash = hashes[0] as string;
   const seen = comparisonsOf(keyHash);
-  const remembered = rows.find((row) => row.key_hash === seen.fit);
+  const remembered = rows.find((row) => row.key_hash === seen.match);
   if (rows.length === 0) return undefined;
   if (!remembered) await checkMayCompare();
-  const fitting = remembered ?? (await compareAll(ctx, key, seen, rows));
-  if (!fitting || keepLegacyHashes) return fitting;
+  const row = remembered ?? (await compareAll(ctx, key, seen, rows));
+  if (!row || keepLegacyHashes) return row;
   await query(
     ctx,
     (sql) => sql`update provisioning_keys set key_hash = ${keyHash}
-                 where id = ${fitting.id} and key_hash = ${fitting.key_hash}`,
+                 where id = ${row.id} and key_hash = ${row.key_hash}`,
   );
-  return { id: fitting.id, key_hash: keyHash };
+  return { id: row.id, key_hash: keyHash };
 }
 
-/** The stored hashes that a key is known not to fit, and the one it fits. */
-type Comparisons = { misses: Set<string>; fit?: string };
+/** The stored hashes that do not match a key, and the one that does. */
+type Comparisons = { misses: Set<string>; match?: string };
 
-/** By the key's HMAC, so that a repeated request goes on where the last one ran out of time. */
+/** By the HMAC of the key, so that a repeated request continues where the last one ran out of time. */
 const comparisons = new Map<string, Comparisons>();
 const MAX_REMEMBERED_KEYS = 100;
-/** Kept for the statements that follow the comparison. */
+/** Reserved for the statements after the comparison. */
 const RESERVE_MS = 2_000;
 
 function comparisonsOf(keyHmac: string): Comparisons {
@@ -71,10 +70,11 @@ function comparisonsOf(keyHmac: string): Comparisons {
 async function compareAll(ctx: Context, key: string, seen: Comparisons, rows: Row[]): Promise<Row | undefined> {
   for (const row of rows) {
     if (seen.misses.has(row.key_hash)) continue;
-    if (Date.now() > ctx.deadline - RESERVE_MS)
+    if (Date.now() > ctx.deadline - RESERVE_MS) {
       throw new Problem(keyCheckUnfinished, undefined, { retryAfterSeconds: 1 });
+    }
     if (await verifyBcrypt(key, row.key_hash)) {
-      seen.fit = row.key_hash;
+      seen.match = row.key_hash;
       return row;
     }
     seen.misses.add(row.key_hash);

@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 
-/** The provisioning keys of a fleet, newest first; never a key or its hash. */
+/** The provisioning keys of a fleet, newest first, without keys and hashes. */
 export async function listProvisioningKeys(ctx: Context, fleetId: string) {
   const keys = await query(
     ctx,

@@ -1,14 +1,10 @@
-import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { Problem, provisioningKeyNotFound } from '../errors.ts';
-import { optionalText } from '../fields.ts';
-
-export const revokeKeyBody = z.strictObject({ reason: optionalText(1000, 'Why, for the record') });
 
 /**
- * Revokes a provisioning key: no device registers with it from now on; those registered keep working.
- * Revoking twice is the same as once.
+ * Revokes a provisioning key. No new device can register with it; registered devices keep working. Revoking it again
+ * changes nothing but the reason.
  * @throws Problem `provisioning-key-not-found`
  */
 export async function revokeProvisioningKey(ctx: Context, id: string, reason: string | undefined) {

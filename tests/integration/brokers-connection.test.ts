@@ -30,14 +30,14 @@ afterEach(async () => {
   for (const one of closing.splice(0)) await one.close();
 });
 
-/** A real broker that is closed after the test. */
+/** Starts a real broker, and closes it after the test. */
 async function broker(options: MqttServerOptions) {
   const started = await startMqttServer(options);
   closing.push(started);
   return started;
 }
 
-/** A TCP server that does as it is told with each connection. */
+/** Starts a TCP server, and closes it after the test. */
 async function tcpServer(onConnection: (socket: Socket) => void) {
   const started = await serve(createServer(onConnection));
   closing.push(started);
@@ -54,18 +54,18 @@ async function add(fields: object): Promise<number> {
 const login = { username: USERNAME, password: PASSWORD };
 const test = (id: number): Promise<Answer> => call(`POST ${path}/${id}/test`, { headers: admin });
 
-/** Adds a broker by its settings and tests it. */
+/** Adds a broker and tests it. */
 async function tested(fields: object): Promise<Answer> {
   return test(await add({ ...login, ...fields }));
 }
 
-/** The reply of a test that found the broker unreachable. */
+/** The reply for a broker that cannot be reached. */
 const unreachable = (stage: string, problem: string) => ({
   status: 200,
   body: { success: true, data: { reachable: false, stage, problem, advice: expect.stringMatching(/.{20}/) } },
 });
 
-describe('reached', () => {
+describe('a broker is reached', () => {
   it.each(['mqtt', 'mqtts', 'ws', 'wss'] as const)('by %s, with the right credentials', async (protocol) => {
     const { port, clients, open } = await broker({ protocol, tls: server });
     const overTls = protocol === 'mqtts' || protocol === 'wss';
@@ -98,14 +98,14 @@ describe('reached', () => {
       },
     });
     expect(clients).toEqual([expect.stringMatching(/^berth-test-[0-9a-f]{12}$/)]);
-    await expect.poll(open, { message: 'it hangs up' }).toBe(0);
+    await expect.poll(open, { message: 'it closes the connection' }).toBe(0);
     const [row] = await berth.sql(
       `select last_connected_at > now() at time zone 'utc' - interval '10 s' as now from mqtt_broker_config`,
     );
     expect(row).toEqual({ now: true });
   });
 
-  it('with a client certificate, where the broker wants one', async () => {
+  it('with a client certificate, if the broker requires one', async () => {
     const client = await authority.issue({ commonName: 'berth' });
     const tls = { ...server, ca: authority.cert, requestCert: true, rejectUnauthorized: true };
     const { port } = await broker({ protocol: 'mqtts', tls });
@@ -114,7 +114,7 @@ describe('reached', () => {
       body: { data: { reachable: true } },
     });
     expect(await tested(fields)).toMatchObject(unreachable('tls', 'client-certificate-refused'));
-    // As the legacy service left it: the key as plain PEM.
+    // The legacy service stored the key as plain PEM.
     const { cert, key } = client;
     const legacy = await add({ ...login, ...fields });
     await berth.sql('update mqtt_broker_config set client_cert = $1, client_key = $2 where id = $3', [
@@ -125,7 +125,7 @@ describe('reached', () => {
     expect(await test(legacy)).toMatchObject({ body: { data: { reachable: true } } });
   });
 
-  it('with verify_certificate false, and the certificate’s fault is reported all the same', async () => {
+  it('with verify_certificate false, and the problem of the certificate is reported', async () => {
     const { port } = await broker({ protocol: 'mqtts', tls: server });
     expect(await tested({ protocol: 'mqtts', port, verify_certificate: false })).toMatchObject({
       body: { data: { reachable: true, tls: { verified: false, problem: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' } } },
@@ -139,7 +139,7 @@ describe('reached', () => {
   });
 });
 
-describe('refused by the broker', () => {
+describe('a broker refuses', () => {
   it.each(['mqtt', 'wss'] as const)('a wrong password by %s is CONNACK 4', async (protocol) => {
     const { port } = await broker({ protocol, tls: server });
     const fields = { protocol, port, password: 'wrong', ...(protocol === 'wss' ? { ca_cert: authority.cert } : {}) };
@@ -166,7 +166,7 @@ describe('refused by the broker', () => {
     expect(await tested({ port })).toMatchObject(unreachable('connack', 'protocol-version'));
   });
 
-  it('a legacy bcrypt hash is no password to connect with, and is said to be so', async () => {
+  it('with only a legacy bcrypt hash no CONNECT is sent: password-unknown', async () => {
     const { port, clients } = await broker({ protocol: 'mqtt' });
     const id = await addBroker(berth, { host: 'localhost', port, username: USERNAME, password_hash: '$2b$10$x' });
     expect(await test(id)).toMatchObject(unreachable('connack', 'password-unknown'));
@@ -174,7 +174,7 @@ describe('refused by the broker', () => {
   });
 });
 
-describe('not reached', () => {
+describe('a broker is not reached', () => {
   it('a name that does not resolve', async () => {
     expect(await tested({ host: 'nowhere.invalid', port: 1883 })).toMatchObject({
       status: 200,
@@ -182,7 +182,7 @@ describe('not reached', () => {
     });
   });
 
-  it('a port where nobody listens', async () => {
+  it('a closed port', async () => {
     const gone = await serve(createServer());
     await gone.close();
     expect(await tested({ host: '127.0.0.1', port: gone.port })).toMatchObject(
@@ -194,7 +194,7 @@ describe('not reached', () => {
     ['mqtt', 'connack', 'connack-timeout'],
     ['ws', 'connack', 'connack-timeout'],
     ['mqtts', 'tls', 'tls-timeout'],
-  ])('a black hole by %s is given up within 10 s', async (protocol, stage, problem) => {
+  ])('a %s server that does not answer: the test ends within 10 s', async (protocol, stage, problem) => {
     const { port, open } = await tcpServer((socket) => socket.resume());
     const started = Date.now();
     expect(await tested({ protocol, port })).toMatchObject(unreachable(stage, problem));
@@ -202,17 +202,17 @@ describe('not reached', () => {
     await expect.poll(open).toBe(0);
   });
 
-  it('an address that nothing answers from is given up within 10 s', async () => {
+  it('an address that does not answer: the test ends within 10 s', async () => {
     const started = Date.now();
-    // TEST-NET-1, which nobody routes: silence, or a network that says so.
+    // TEST-NET-1 is not routed: packets are dropped, or the network answers that there is no route.
     const { body } = await tested({ host: '192.0.2.1', port: 1883 });
     expect(body.data).toMatchObject({ reachable: false, stage: 'tcp' });
     expect(Date.now() - started).toBeLessThan(10_000);
   });
 
   it.each([
-    ['hangs up', (socket: Socket) => socket.end(), 'closed'],
-    ['resets', (socket: Socket) => socket.once('data', () => socket.resetAndDestroy()), 'closed'],
+    ['closes the connection', (socket: Socket) => socket.end(), 'closed'],
+    ['resets the connection', (socket: Socket) => socket.once('data', () => socket.resetAndDestroy()), 'closed'],
     [
       'answers something else',
       (socket: Socket) => socket.once('data', () => socket.write('HTTP/1.1 400 Bad\r\n\r\n')),
@@ -236,14 +236,14 @@ describe('not reached', () => {
     expect(await tested({ protocol: 'mqtts', port })).toMatchObject(unreachable('tls', 'not-tls'));
   });
 
-  it('a port that wants TLS', async () => {
+  it('a port that requires TLS', async () => {
     const { port } = await broker({ protocol: 'mqtts', tls: server });
     expect(await tested({ port })).toMatchObject({ body: { data: { reachable: false, stage: 'connack' } } });
   });
 });
 
-describe('not trusted, and nothing is sent', () => {
-  /** Tests against a broker with this certificate; the CONNECT must not have come. */
+describe('a certificate is not trusted, and nothing is sent', () => {
+  /** Tests a broker with this certificate. It must not receive a CONNECT. */
   async function distrusted(tls: Pair, fields: object, problem: string): Promise<Answer> {
     const { port, clients } = await broker({ protocol: 'mqtts', tls });
     const reply = await tested({ protocol: 'mqtts', port, ca_cert: authority.cert, ...fields });
@@ -253,7 +253,7 @@ describe('not trusted, and nothing is sent', () => {
     return reply;
   }
 
-  it('a certificate of another CA, named with its chain', async () => {
+  it('a certificate of another CA: the advice contains its chain', async () => {
     const other = await createAuthority('Other CA');
     const certificate = await other.issue({ commonName: 'impostor', hosts: ['localhost'] });
     const { body } = await distrusted(certificate, {}, 'certificate-untrusted');
@@ -262,7 +262,7 @@ describe('not trusted, and nothing is sent', () => {
     expect(body.data.advice).toContain('ca_cert');
   });
 
-  it('a private CA where the broker has no ca_cert', async () => {
+  it('a certificate of a private CA, without ca_cert', async () => {
     const { body } = await distrusted(server, { ca_cert: null }, 'certificate-untrusted');
     expect(body.data.advice).toContain('no ca_cert');
   });
@@ -278,9 +278,9 @@ describe('not trusted, and nothing is sent', () => {
   });
 });
 
-describe('no port scanner', () => {
+describe('the test cannot be used as a port scanner', () => {
   it.each(['localhost', '127.0.0.1', '::1', '169.254.169.254', '0.0.0.0'])(
-    '%s is not connected to outside the local stack',
+    'outside the local stack it does not connect to %s',
     async (host) => {
       const { port, clients, open } = await broker({ protocol: 'mqtt' });
       const id = await addBroker(berth, { host, port });
@@ -292,12 +292,12 @@ describe('no port scanner', () => {
     },
   );
 
-  it('the metadata address is not connected to by the local stack either', async () => {
+  it('the local stack does not connect to the metadata address either', async () => {
     const id = await addBroker(berth, { host: '169.254.169.254', port: 80 });
     expect(await test(id)).toMatchObject(unreachable('dns', 'address-not-allowed'));
   });
 
-  it('one test at a time in the whole installation; the others are told to wait', async () => {
+  it('the installation runs one test at a time; the others are 429 with Retry-After', async () => {
     const { port } = await tcpServer((socket) => setTimeout(() => socket.destroy(), 2_000));
     const ids = [await add({ port }), await add({ port }), await add({ port })];
     const answers = await crowd(
@@ -313,10 +313,10 @@ describe('no port scanner', () => {
         body: { success: false, code: 'broker-test-running' },
       });
     }
-    expect(await test(ids[0] as number), 'and then the next').toMatchObject({ status: 200 });
+    expect(await test(ids[0] as number), 'the next test runs').toMatchObject({ status: 200 });
   });
 
-  it('a test that died gives way by the clock', async () => {
+  it('the lease of a test that died expires', async () => {
     const { port } = await broker({ protocol: 'mqtt' });
     const id = await add({ ...login, port });
     await berth.sql(`update broker_test_lease set until = now() + interval '1 minute', taken_by = 'dead'`);
@@ -326,7 +326,7 @@ describe('no port scanner', () => {
   });
 });
 
-it('a password sealed with a key that is gone is 409, and the next test may run', async () => {
+it('a password sealed with a removed key is 409, and does not block the next test', async () => {
   const { port } = await broker({ protocol: 'mqtt' });
   const id = await add({ ...login, port });
   setEnv({ BERTH_SEAL_KEY: `2:${randomBytes(32).toString('hex')}`, BERTH_STAGE: 'local' });

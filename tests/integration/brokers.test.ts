@@ -34,10 +34,10 @@ const remove = (id: number, query?: Record<string, string>) =>
 const row = async (id: number) => (await berth.sql('select * from mqtt_broker_config where id = $1', [id]))[0];
 const defaults = async () =>
   (await berth.sql('select id from mqtt_broker_config where is_default')).map(({ id }) => id);
-const wanted = { name: 'new', host: 'mqtt.example.com', port: 1883 };
+const newBroker = { name: 'new', host: 'mqtt.example.com', port: 1883 };
 
 async function created(body: object): Promise<number> {
-  const reply = await create({ ...wanted, name: `b-${randomBytes(4).toString('hex')}`, ...body });
+  const reply = await create({ ...newBroker, name: `b-${randomBytes(4).toString('hex')}`, ...body });
   expect(reply.status, reply.text).toBe(201);
   return reply.body.data.id;
 }
@@ -75,13 +75,13 @@ describe('reading', () => {
     expect(Object.keys(body.data[0]).sort()).toEqual([...LISTED].sort());
   });
 
-  it('summarises who is assigned, as strings, and who follows the default', async () => {
+  it('the summary counts assigned devices, as strings, and devices that follow the default', async () => {
     const first = await created({ name: 'first', is_default: true });
     const second = await created({ name: 'second' });
     const resting = await created({ name: 'third', is_active: false });
     for (const broker of [second, second, resting, null]) await deviceOn(broker);
     await berth.sql('update devices set is_active = false where id = (select min(id) from devices)');
-    // Its provisioning key leads it to a broker, so it follows no default.
+    // Its provisioning key has a broker, so it does not follow the default.
     const { id: keyId } = await issueKey({ default_broker_id: second });
     await berth.sql('insert into devices (uuid, provisioned_by_key_id) values ($1, $2)', [newDevice().uuid, keyId]);
     const { body } = await get('/summary');
@@ -96,7 +96,7 @@ describe('reading', () => {
     });
   });
 
-  it('one has its certificates, and of its secrets only whether they are there', async () => {
+  it('one broker is returned with its certificates, and only whether secrets are stored', async () => {
     const id = await created({
       ca_cert: authority.cert,
       client_cert: client.cert,
@@ -131,7 +131,7 @@ describe('reading', () => {
     }
   });
 
-  it('an unknown id is 404, as it was', async () => {
+  it('an unknown id is 404 with the legacy error', async () => {
     const body = { success: false, error: 'Broker configuration not found', code: 'broker-config-not-found' };
     const at = `${path}/999999`;
     for (const route of [`GET ${at}`, `PUT ${at}`, `DELETE ${at}`, `POST ${at}/test`]) {
@@ -141,14 +141,14 @@ describe('reading', () => {
 });
 
 describe('creating', () => {
-  it('answers 201 with the row, its defaults and its path', async () => {
-    const { status, headers, body } = await create(wanted);
+  it('returns 201 with the row, its defaults and its path', async () => {
+    const { status, headers, body } = await create(newBroker);
     expect(status).toBe(201);
     expect(body).toMatchObject({
       success: true,
       message: expect.any(String),
       data: {
-        ...wanted,
+        ...newBroker,
         protocol: 'mqtt',
         use_tls: false,
         verify_certificate: true,
@@ -167,7 +167,7 @@ describe('creating', () => {
     expect(Math.abs(Date.parse(body.data.created_at) - Date.now())).toBeLessThan(10_000);
   });
 
-  it('takes every field', async () => {
+  it('accepts every field', async () => {
     const all = {
       description: 'in the hall',
       protocol: 'wss',
@@ -187,7 +187,7 @@ describe('creating', () => {
       region: 'eu',
       allocation_weight: 1000,
     };
-    const { status, body } = await create({ ...wanted, ...all });
+    const { status, body } = await create({ ...newBroker, ...all });
     expect(status).toBe(201);
     expect(body.data).toMatchObject(all);
     expect((await get(`/${body.data.id}`)).body.data).toEqual(body.data);
@@ -199,16 +199,16 @@ describe('creating', () => {
     ['ws', false],
     ['wss', true],
   ])('use_tls follows from %s: %s', async (protocol, use_tls) => {
-    expect((await create({ ...wanted, protocol })).body.data).toMatchObject({ protocol, use_tls });
+    expect((await create({ ...newBroker, protocol })).body.data).toMatchObject({ protocol, use_tls });
   });
 
   it.each(['broker', 'mosquitto_1', 'a.b-c.example.com', '10.0.0.7', '203.0.113.9', '2001:db8::7', 'fd12::1'])(
-    'host %s is one',
-    async (host) => expect((await create({ ...wanted, host })).status).toBe(201),
+    'host %s is accepted',
+    async (host) => expect((await create({ ...newBroker, host })).status).toBe(201),
   );
 
-  it.each([undefined, {}, { name: 'n' }, { ...wanted, host: null }, { ...wanted, name: '' }])(
-    'a required field missing (%j) is 400 as it was',
+  it.each([undefined, {}, { name: 'n' }, { ...newBroker, host: null }, { ...newBroker, name: '' }])(
+    'a missing required field (%j) is 400 with the legacy error',
     async (body) => {
       expect(await create(body)).toMatchObject({
         status: 400,
@@ -271,37 +271,37 @@ describe('creating', () => {
     ['pasword', 'a typo'],
     ['id', 5],
   ] as [string, unknown][])('%s %s is 400 and names the field', async (field, value) => {
-    const reply = await create({ ...wanted, [field]: value });
+    const reply = await create({ ...newBroker, [field]: value });
     expect(reply, reply.text).toMatchObject({ status: 400, body: { success: false, errors: [{ path: field }] } });
   });
 
-  it('the local stack has brokers on loopback, and still none at the metadata address', async () => {
+  it('the local stack accepts brokers on loopback, but not at the metadata address', async () => {
     setEnv({ BERTH_STAGE: 'local' });
-    expect((await create({ ...wanted, host: 'localhost' })).status).toBe(201);
-    expect((await create({ ...wanted, host: '169.254.169.254' })).status).toBe(400);
+    expect((await create({ ...newBroker, host: 'localhost' })).status).toBe(201);
+    expect((await create({ ...newBroker, host: '169.254.169.254' })).status).toBe(400);
   });
 
-  it('a name that is taken is 409, and nothing has changed', async () => {
+  it('a name that is taken is 409 and changes nothing', async () => {
     const id = await created({ name: 'new', is_default: true });
-    const reply = await create({ ...wanted, is_default: true });
+    const reply = await create({ ...newBroker, is_default: true });
     expect(reply).toMatchObject({ status: 409, body: { success: false, code: 'broker-name-taken' } });
     expect(await defaults()).toEqual([id]);
   });
 
   it('a body over 256 KB is 413', async () => {
-    expect(await create({ ...wanted, ca_cert: 'x'.repeat(300_000) })).toMatchObject({ status: 413 });
+    expect(await create({ ...newBroker, ca_cert: 'x'.repeat(300_000) })).toMatchObject({ status: 413 });
   });
 });
 
 describe('certificates', () => {
-  it('a bundle is reported certificate by certificate', async () => {
+  it('a bundle is reported as a list of certificates', async () => {
     const other = await createAuthority('Other CA');
-    const { status, body } = await create({ ...wanted, ca_cert: `# two\n${authority.cert}\n${other.cert}\n` });
+    const { status, body } = await create({ ...newBroker, ca_cert: `# two\n${authority.cert}\n${other.cert}\n` });
     expect(status).toBe(201);
     expect(body.data.ca_cert_info).toMatchObject([{ subject: 'CN=Test CA' }, { subject: 'CN=Other CA' }]);
   });
 
-  it('what is no certificate, has expired or holds a private key is 400', async () => {
+  it('an invalid or expired certificate, or one with a private key, is 400', async () => {
     const expired = await authority.issue({ commonName: 'old', days: -1 });
     const broken = authority.cert.replace(/\n.{20}/, '\nAAAAAAAAAAAAAAAAAAAA');
     for (const [ca_cert, message] of [
@@ -311,13 +311,13 @@ describe('certificates', () => {
       [broken, 'cannot be read'],
       [`${authority.cert}\n${expired.cert}`, 'CN=old expired on'],
     ]) {
-      const reply = await create({ ...wanted, ca_cert });
+      const reply = await create({ ...newBroker, ca_cert });
       expect(reply).toMatchObject({ status: 400, body: { errors: [{ path: 'ca_cert' }] } });
       expect(reply.body.errors[0].message).toContain(message);
     }
   });
 
-  it('13: never half of a pair, and its halves belong together', async () => {
+  it('client_cert and client_key are only accepted together, and must match', async () => {
     const other = await authority.issue({ commonName: 'other' });
     for (const [fields, field] of [
       [{ client_cert: client.cert }, 'client_key'],
@@ -325,12 +325,12 @@ describe('certificates', () => {
       [{ client_cert: client.cert, client_key: other.key }, 'client_key'],
       [{ client_cert: client.cert, client_key: 'secret' }, 'client_key'],
     ] as const) {
-      const reply = await create({ ...wanted, ...fields });
+      const reply = await create({ ...newBroker, ...fields });
       expect(reply).toMatchObject({ status: 400, body: { errors: [{ path: field }] } });
       expect(reply.text).not.toContain('secret');
     }
     const id = await created({ client_cert: client.cert, client_key: client.key });
-    // A half is checked against the stored other half.
+    // One is validated against the other one that is stored.
     expect(await update(id, { client_cert: other.cert })).toMatchObject({ status: 400 });
     expect(await update(id, { client_key: other.key })).toMatchObject({ status: 400 });
     expect(await update(id, { client_key: null })).toMatchObject({ status: 400 });
@@ -342,14 +342,14 @@ describe('certificates', () => {
     });
   });
 
-  it('13: mqtt with use_tls is refused, and mqtts without', async () => {
+  it('a use_tls that contradicts the protocol is 400', async () => {
     for (const [protocol, use_tls] of [
       ['mqtt', true],
       ['mqtts', false],
       ['ws', true],
       ['wss', false],
     ]) {
-      expect(await create({ ...wanted, protocol, use_tls })).toMatchObject({
+      expect(await create({ ...newBroker, protocol, use_tls })).toMatchObject({
         status: 400,
         body: { code: 'invalid-request', errors: [{ path: 'use_tls' }] },
       });
@@ -358,7 +358,7 @@ describe('certificates', () => {
 });
 
 describe('updating', () => {
-  it('changes what is given, moves updated_at, and keeps the rest', async () => {
+  it('changes the fields that are sent and updated_at, and keeps the others', async () => {
     const id = await created({ region: 'eu', description: 'x' });
     await berth.sql(`update mqtt_broker_config set updated_at = '2020-01-01' where id = $1`, [id]);
     const { status, body } = await update(id, { port: 2883, description: null });
@@ -367,7 +367,7 @@ describe('updating', () => {
     expect(Date.parse(body.data.updated_at)).toBeGreaterThan(Date.now() - 10_000);
   });
 
-  it('a protocol alone sets use_tls; a contradiction is refused', async () => {
+  it('a protocol alone sets use_tls; a use_tls that contradicts the stored protocol is 400', async () => {
     const id = await created({});
     expect((await update(id, { protocol: 'mqtts' })).body.data).toMatchObject({ protocol: 'mqtts', use_tls: true });
     expect(await update(id, { use_tls: false })).toMatchObject({
@@ -377,7 +377,7 @@ describe('updating', () => {
     expect((await update(id, { port: 8883 })).body.data.use_tls).toBe(true);
   });
 
-  it('{} is 400 as it was', async () => {
+  it('{} is 400 with the legacy error', async () => {
     const id = await created({});
     expect(await update(id, {})).toMatchObject({
       status: 400,
@@ -402,7 +402,7 @@ describe('updating', () => {
     expect(await update(id, { name: 'taken' })).toMatchObject({ status: 409, body: { code: 'broker-name-taken' } });
   });
 
-  it('a drained broker keeps its devices and takes no new ones', async () => {
+  it('a drained broker accepts no new devices', async () => {
     const id = await created({ is_default: true });
     await update(id, { accepts_new_devices: false });
     const { key } = await issueKey();
@@ -411,7 +411,7 @@ describe('updating', () => {
     expect(await register(key, newDevice())).toMatchObject({ status: 200 });
   });
 
-  it('changes at once that contradict each other: what comes second is checked against the first', async () => {
+  it('of two concurrent changes that contradict each other, the second is validated against the first', async () => {
     for (let round = 0; round < 10; round++) {
       const id = await created({});
       const bodies: object[] = [{ protocol: 'mqtts' }, { use_tls: false, port: 1 }];
@@ -423,7 +423,7 @@ describe('updating', () => {
     }
   });
 
-  it('changes of different fields at once are all kept', async () => {
+  it('concurrent changes of different fields are all kept', async () => {
     const id = await created({});
     const fields = ['port', 'keep_alive', 'reconnect_period', 'connect_timeout', 'allocation_weight'];
     const answers = await crowd(
@@ -445,7 +445,7 @@ describe('updating', () => {
 });
 
 describe('secrets', () => {
-  it('are sealed, bound to their row, and nowhere in a reply or a log line', async () => {
+  it('are sealed, bound to their row, and never in a reply or a log line', async () => {
     const lines: string[] = [];
     const spies = [process.stdout, process.stderr].map((stream) =>
       vi.spyOn(stream, 'write').mockImplementation((chunk) => lines.push(String(chunk)) > 0),
@@ -461,9 +461,14 @@ describe('secrets', () => {
         client_key: client.key,
         is_default: true,
       };
-      answers.push(await create({ ...wanted, ...body }));
+      answers.push(await create({ ...newBroker, ...body }));
       const { id } = answers[0]?.body.data ?? {};
-      answers.push(await create({ ...wanted, ...body }), await update(id, body), await get(''), await get('/summary'));
+      answers.push(
+        await create({ ...newBroker, ...body }),
+        await update(id, body),
+        await get(''),
+        await get('/summary'),
+      );
       answers.push(
         await get(`/${id}`),
         await update(id, { ...body, port: 'x' }),
@@ -500,7 +505,7 @@ describe('secrets', () => {
     for (const secret of secrets) expect(JSON.stringify(stored)).not.toContain(secret);
   });
 
-  it('of the legacy service are never returned, and go when new ones come', async () => {
+  it('of the legacy service are never returned, and are removed when new ones are sent', async () => {
     const id = await addBroker(berth, {
       client_cert: client.cert,
       client_key: client.key,
@@ -514,10 +519,10 @@ describe('secrets', () => {
     expect(await row(id)).toMatchObject({ client_key: null, password_hash: null });
   });
 
-  it('without BERTH_SEAL_KEY are 422 with what to do, and the rest works', async () => {
+  it('without BERTH_SEAL_KEY are 422 with what to do; brokers without secrets are accepted', async () => {
     setEnv({});
     const login = { username: 'u', password: 'p' };
-    expect(await create({ ...wanted, ...login })).toMatchObject({
+    expect(await create({ ...newBroker, ...login })).toMatchObject({
       status: 422,
       body: { success: false, code: 'sealing-not-configured', message: expect.stringContaining('BERTH_SEAL_KEY') },
     });
@@ -526,7 +531,7 @@ describe('secrets', () => {
     expect(await update(id, { client_cert: client.cert, client_key: client.key })).toMatchObject({ status: 422 });
   });
 
-  it('sealed with a key that is gone are 409 where they are needed', async () => {
+  it('sealed with a removed key are 409 when they are needed', async () => {
     const id = await created({ client_cert: client.cert, client_key: client.key });
     setEnv({ BERTH_SEAL_KEY: `2:${randomBytes(32).toString('hex')}` });
     expect(await update(id, { client_cert: client.cert })).toMatchObject({
@@ -540,7 +545,7 @@ describe('secrets', () => {
   });
 
   it('a password without a user name is 400', async () => {
-    expect(await create({ ...wanted, password: 'p' })).toMatchObject({
+    expect(await create({ ...newBroker, password: 'p' })).toMatchObject({
       status: 400,
       body: { errors: [{ path: 'username' }] },
     });
@@ -554,7 +559,7 @@ describe('secrets', () => {
 });
 
 describe('the default', () => {
-  it('takes the place of the one before, on create and on update', async () => {
+  it('replaces the former default, on create and on update', async () => {
     const first = await created({ is_default: true });
     const second = await created({ is_default: true });
     expect(await defaults()).toEqual([second]);
@@ -569,13 +574,13 @@ describe('the default', () => {
     expect(await defaults()).toEqual([first]);
   });
 
-  it('is active', async () => {
+  it('must be active', async () => {
     const first = await created({ is_default: true });
     const resting = await created({ is_active: false });
     for (const reply of [
       await update(resting, { is_default: true }),
       await update(first, { is_default: true, is_active: false }),
-      await create({ ...wanted, is_default: true, is_active: false }),
+      await create({ ...newBroker, is_default: true, is_active: false }),
     ]) {
       expect(reply).toMatchObject({ status: 422, body: { code: 'default-broker-inactive' } });
     }
@@ -583,7 +588,7 @@ describe('the default', () => {
     expect(await defaults()).toEqual([resting]);
   });
 
-  it('12: 10 make 10 different brokers the default at once: exactly one, always, and nobody fails', async () => {
+  it('10 concurrent clients make 10 brokers the default: there is always exactly one, and no request fails', async () => {
     const ids: number[] = [];
     for (let i = 0; i < 10; i++) ids.push(await created({ is_default: i === 0 }));
     let watching = true;
@@ -603,7 +608,7 @@ describe('the default', () => {
     expect(await defaults()).toHaveLength(1);
   });
 
-  /** Lets the calls, from an instance each, come as far as the default's row, and go on all at once. */
+  /** Lets the calls, from one instance each, wait for a lock on the default's row, then releases them simultaneously. */
   async function together(calls: CrowdCall[]): Promise<Answer[]> {
     const gate = new pg.Client({ connectionString: berth.databaseUrl });
     await gate.connect();
@@ -617,7 +622,7 @@ describe('the default', () => {
     return answers;
   }
 
-  it('12: requests that have all seen the same default: each has its turn, and one stays', async () => {
+  it('requests that have all read the same default succeed one after the other, and one default remains', async () => {
     const first = await created({ is_default: true });
     const others = [await created({}), await created({}), await created({})];
     const headers = admin;
@@ -625,7 +630,7 @@ describe('the default', () => {
       ...others.map((id) => ({ target: `PUT ${path}/${id}`, options: { headers, body: { is_default: true } } })),
       ...[1, 2, 3].map((n) => ({
         target: `POST ${path}`,
-        options: { headers, body: { ...wanted, name: `race-${n}`, is_default: true } },
+        options: { headers, body: { ...newBroker, name: `race-${n}`, is_default: true } },
       })),
       { target: `PUT ${path}/${first}`, options: { headers, body: { is_active: false } } },
     ]);
@@ -638,7 +643,7 @@ describe('the default', () => {
     ['un-defaulted', (id, force) => update(id, { is_default: false }, force ? { force: 'true' } : undefined)],
     ['deleted', (id, force) => remove(id, force ? { force: 'true' } : undefined)],
   ];
-  it.each(withdrawals)('cannot be %s while devices resolve by it alone, unless forced', async (_, withdraw) => {
+  it.each(withdrawals)('cannot be %s without force while devices have no other broker', async (_, withdraw) => {
     const id = await created({ is_default: true });
     await deviceOn(null);
     expect(await withdraw(id)).toMatchObject({
@@ -650,12 +655,12 @@ describe('the default', () => {
   });
 
   it.each(withdrawals.filter(([how]) => how !== 'un-defaulted'))(
-    'one that is not the default cannot be %s while it alone leads devices to a broker, unless forced',
+    'a broker that is not the default cannot be %s without force while devices have no other broker',
     async (how, withdraw) => {
       const id = await created({});
       const { id: keyId } = await issueKey({ default_broker_id: id });
       await berth.sql('insert into devices (uuid, provisioned_by_key_id) values ($1, $2)', [newDevice().uuid, keyId]);
-      // An assigned one has to be moved before its broker is deleted, in any case.
+      // Deletion requires that assigned devices are moved first, with force too.
       if (how === 'made inactive') await deviceOn(id);
       const count = how === 'made inactive' ? '2' : '1';
       expect(await withdraw(id)).toMatchObject({ status: 409, body: { code: 'broker-needed', devices_count: count } });
@@ -672,7 +677,7 @@ describe('the default', () => {
     },
   );
 
-  it('a broker that becomes the default while its deletion waits for it stays, for those who follow it now', async () => {
+  it('a broker that becomes the default while its deletion waits for the row is kept for the devices that follow it', async () => {
     const former = await created({ is_default: true });
     const id = await created({});
     await deviceOn(null);
@@ -694,7 +699,7 @@ describe('the default', () => {
     expect(await row(id)).toMatchObject({ is_default: true });
   });
 
-  it.each(withdrawals)('can be %s where MQTT_BROKER_URL or another broker is a way', async (_, withdraw) => {
+  it.each(withdrawals)('can be %s while the devices have another broker or MQTT_BROKER_URL', async (_, withdraw) => {
     const id = await created({ is_default: true });
     const other = await created({});
     await deviceOn(other);
@@ -707,13 +712,13 @@ describe('the default', () => {
 });
 
 describe('deleting', () => {
-  it('answers 200, and the broker is gone', async () => {
+  it('returns 200 and deletes the broker', async () => {
     const id = await created({});
     expect(await remove(id)).toMatchObject({ status: 200, body: { success: true, message: expect.any(String) } });
     expect(await remove(id)).toMatchObject({ status: 404 });
   });
 
-  it('in use is 409 with the count, as it was, forced or not', async () => {
+  it('a broker in use is 409 with the number of devices, with and without force', async () => {
     const id = await created({});
     for (let i = 0; i < 3; i++) await deviceOn(id);
     for (const query of [undefined, { force: 'true' }]) {
@@ -766,7 +771,7 @@ describe('deleting', () => {
     ]);
   });
 
-  it('a target that is unknown, inactive, the broker itself, or no default at all is 422, and nothing moves', async () => {
+  it('a target that is unknown, inactive or the broker itself, or a missing default, is 422 and moves nothing', async () => {
     const id = await created({});
     const resting = await created({ is_active: false });
     await deviceOn(id);
@@ -786,7 +791,7 @@ describe('deleting', () => {
     expect(await berth.sql('select from device_events')).toEqual([]);
   });
 
-  it('the default with its devices: they go to the target, unless others would be left without', async () => {
+  it('deleting the default moves its devices to the target, and is 409 if other devices would be left without a broker', async () => {
     const id = await created({ is_default: true });
     const target = await created({});
     await deviceOn(id);
@@ -798,7 +803,7 @@ describe('deleting', () => {
     expect(await remove(id, query)).toMatchObject({ status: 200, body: { devices_moved: 1 } });
   });
 
-  it('more devices than one request moves are left to a bulk-assign job', async () => {
+  it('more devices than one request moves are 409', async () => {
     const id = await created({});
     const target = await created({});
     await berth.sql(`insert into devices (uuid, mqtt_broker_id) select 'd' || n, $1 from generate_series(1, 10001) n`, [
@@ -813,7 +818,7 @@ describe('deleting', () => {
     expect(await remove(id, query)).toMatchObject({ status: 200, body: { devices_moved: 10_000 } });
   });
 
-  it('while devices register onto it: every one is registered and resolves to a broker', async () => {
+  it('while devices register with it: all are registered and resolve to a broker', async () => {
     const fallback = await created({ is_default: true });
     const doomed = await created({});
     const { key } = await issueKey({ default_broker_id: doomed, maxDevices: 500 });
@@ -837,7 +842,7 @@ describe('deleting', () => {
   });
 });
 
-it('every route wants the admin credential', async () => {
+it('every route requires the admin credential', async () => {
   const routes = [`GET ${path}`, `GET ${path}/summary`, `GET ${path}/1`, `POST ${path}`, `PUT ${path}/1`];
   for (const route of [...routes, `DELETE ${path}/1`, `POST ${path}/1/test`]) {
     expect(await call(route, { body: '{' })).toMatchObject({ status: 401, body: { success: false } });

@@ -35,7 +35,7 @@ const run = (remainingMs = 300_000) =>
     getRemainingTimeInMillis: () => remainingMs,
   } as never);
 
-/** A broker with TLS whose certificate is valid for so many days, and a row for it. */
+/** Starts a broker whose certificate is valid for `days`, and adds its row. */
 async function brokerWith(days: number, columns: object = {}, issue: Partial<Issue> = {}): Promise<number> {
   const { cert, key } = await authority.issue({ commonName: 'broker', hosts: ['localhost'], days, ...issue });
   const server = await startMqttServer({ protocol: 'mqtts', tls: { cert, key } });
@@ -51,7 +51,7 @@ const daysLeft = () =>
 const notSeen = () => vi.mocked(metrics.count).mock.calls.filter(([name]) => name === 'CertificateNotSeen').length;
 const warnings = () => warn.mock.calls.map(([, fields]) => fields);
 
-it('every certificate of an active broker is a metric: what it shows, trusted or not, and what is stored', async () => {
+it('every certificate that an active broker presents, trusted or not, and every stored one is a metric', async () => {
   await brokerWith(400, { ca_cert: authority.cert });
   await brokerWith(60);
   await brokerWith(-3);
@@ -60,7 +60,7 @@ it('every certificate of an active broker is a metric: what it shows, trusted or
   expect(notSeen()).toBe(0);
 });
 
-it('fewer than 30 days are a warning that names broker and certificate', async () => {
+it('fewer than 30 days left are a warning with broker and certificate', async () => {
   const client = await authority.issue({ commonName: 'berth', days: 12 });
   const id = await brokerWith(31, { client_cert: client.cert, client_key: client.key });
   await run();
@@ -69,7 +69,7 @@ it('fewer than 30 days are a warning that names broker and certificate', async (
   ]);
 });
 
-it('brokers without TLS and inactive ones are left out', async () => {
+it('brokers without TLS and inactive brokers are skipped', async () => {
   await brokerWith(10, { is_active: false });
   await brokerWith(10, { protocol: 'mqtt' });
   await run();
@@ -77,12 +77,12 @@ it('brokers without TLS and inactive ones are left out', async () => {
   expect(notSeen()).toBe(0);
 });
 
-it('a broker that doesn’t answer, or isn’t one, keeps the others from nothing', async () => {
+it('brokers that cannot be checked do not prevent the check of the others', async () => {
   const dead = await serve(createServer((socket) => socket.destroy()));
   closing.push(dead);
   await addBroker(berth, { protocol: 'mqtts', host: 'localhost', port: dead.port });
   await addBroker(berth, { protocol: 'wss', host: 'no-such-host.invalid', port: 443, ca_cert: authority.cert });
-  // Its private key can't be opened: it is sealed with a key that is gone.
+  // Its private key is sealed with a removed key.
   await brokerWith(50, { client_cert: authority.cert, client_key_sealed: '9$AAAA$AAAA$AAAA' });
   await brokerWith(50);
   await run();
@@ -90,7 +90,7 @@ it('a broker that doesn’t answer, or isn’t one, keeps the others from nothin
   expect(daysLeft().filter((days) => days < 100)).toEqual([49]);
 });
 
-it('fails when there is no time for all: an alarm is to see it', async () => {
+it('fails when there is no time for all brokers, so that an alarm is raised', async () => {
   await brokerWith(50);
   await expect(run(60_000 + 5_000)).rejects.toThrow(/1 of 1/);
 });

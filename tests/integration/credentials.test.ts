@@ -16,7 +16,7 @@ import {
   startBerth,
 } from '../support/berth.ts';
 
-/** Every route with every kind of credential, and the answer to each. */
+/** Every route is called with every kind of credential. */
 const READ_TOKEN = 'read-token-of-the-tests';
 const BROKER_SECRET = 'secret-of-the-brokers';
 const AUDIENCE = 'berth';
@@ -129,7 +129,7 @@ const modes = {
 };
 type Mode = keyof typeof modes;
 
-/** What an admin route must answer: `in`, or the problem's code. */
+/** What an admin route must answer: `in` for authorised, or the code of a problem. */
 function expected(mode: Mode, name: string, reads: boolean): string {
   if (mode === 'unset') return 'admin-disabled';
   if (mode === 'none') return 'in';
@@ -149,7 +149,7 @@ const STATUS: Record<string, number> = {
 };
 const authorization = (credential: string | undefined): Record<string, string> =>
   credential === undefined ? {} : { authorization: `Bearer ${credential}` };
-/** A path whose parameters name nothing, so that whoever is let in does no harm. */
+/** A path whose parameters match no row, so that an authorised request changes nothing. */
 const harmless = (path: string) =>
   path
     .replace('{uuid}', 'nobody')
@@ -179,7 +179,7 @@ describe.each(Object.keys(modes) as Mode[])('ADMIN_AUTH %s', (mode) => {
   );
 });
 
-describe('a device route knows only its own kind of key, whatever ADMIN_AUTH is', () => {
+describe('a device route accepts only its own kind of key, whatever ADMIN_AUTH is', () => {
   const own: Record<string, string> = {
     'POST /api/v1/device/register': 'provisioning key',
     'GET /api/v1/device/{uuid}/mqtt': "the device's",
@@ -205,7 +205,7 @@ describe('a device route knows only its own kind of key, whatever ADMIN_AUTH is'
     },
   );
 
-  it('there is no other route without a credential', () => {
+  it('every other route requires an admin or broker credential', () => {
     const known = new Set([
       ...[...adminRoutes, ...brokerRoutes].map(({ path }) => path),
       ...Object.keys(own).map((route) => route.split(' ')[1]),
@@ -215,7 +215,7 @@ describe('a device route knows only its own kind of key, whatever ADMIN_AUTH is'
   });
 });
 
-describe('a broker’s route knows the brokers’ secret alone', () => {
+describe('a broker route accepts only the brokers’ secret', () => {
   const paths = brokerRoutes.map(({ method, path }) => `${method} ${path}`);
 
   it.each((Object.keys(modes) as Mode[]).flatMap((mode) => paths.map((route) => [mode, route] as const)))(
@@ -236,7 +236,7 @@ describe('a broker’s route knows the brokers’ secret alone', () => {
     },
   );
 
-  it.each(paths)('without BROKER_AUTH_SECRET_HASH nobody passes: %s', async (route) => {
+  it.each(paths)('without BROKER_AUTH_SECRET_HASH every request is 403: %s', async (route) => {
     setEnv({ ADMIN_AUTH: 'none' });
     for (const credential of Object.values(credentials)) {
       const reply = await call(route, { headers: authorization(credential()), body: {} });
@@ -244,19 +244,19 @@ describe('a broker’s route knows the brokers’ secret alone', () => {
     }
   });
 
-  it('while one secret succeeds the other, both pass', async () => {
+  it('during rotation of the brokers’ secret both secrets are accepted', async () => {
     setEnv({ BROKER_AUTH_SECRET_HASH: `${sha256Hex('next')}, ${BROKER_AUTH_SECRET_HASH.toUpperCase()}` });
     const status = async (secret: string) => (await call(paths[0] as string, { query: { secret }, body: {} })).status;
     expect(await Promise.all(['next', BROKER_SECRET, 'third'].map(status))).toEqual([200, 200, 401]);
   });
 
-  it('a hash that is none closes the routes: 500, and the log says why', async () => {
+  it('an invalid BROKER_AUTH_SECRET_HASH is 500', async () => {
     setEnv({ BROKER_AUTH_SECRET_HASH: 'not-a-hash' });
     expect((await call(paths[0] as string, { query: { secret: 'not-a-hash' }, body: {} })).status).toBe(500);
   });
 });
 
-it('behind a gateway that authorises, whoever it let in by a JWT is the one who did it', async () => {
+it('ADMIN_AUTH=none: the actor is the subject that the gateway’s JWT authorizer verified', async () => {
   setEnv({ ADMIN_AUTH: 'none' });
   const createdBy = async (authorizer?: object) => {
     const options = { body: { fleetId: 'fleet-a' }, ...(authorizer ? { authorizer } : {}) };
@@ -283,7 +283,7 @@ it.each([
   { ADMIN_JWT_ISSUER: '' },
   { ADMIN_JWT_AUDIENCE: '' },
   { ADMIN_JWT_JWKS_URL: 'ftp://issuer.example.com/keys' },
-])('a JWT is worth nothing while a setting is missing or wrong: 500, and the log says why (%j)', async (wrong) => {
+])('a missing or invalid setting for JWTs is 500, and the log names it (%j)', async (wrong) => {
   const settings = { ADMIN_AUTH: 'jwt', ADMIN_JWT_ISSUER: issuer, ADMIN_JWT_AUDIENCE: AUDIENCE };
   setEnv({ ...settings, ADMIN_JWT_JWKS_URL: `${issuer}/keys`, ...wrong });
   const critical = vi.spyOn(log, 'critical');
@@ -293,7 +293,7 @@ it.each([
   expect(critical).toHaveBeenLastCalledWith('not configured', expect.objectContaining({ reason }));
 });
 
-it('while one operators’ token succeeds the other, both pass, and each may what it may', async () => {
+it('during rotation of admin tokens both are accepted, each with its scope', async () => {
   setEnv({
     ADMIN_TOKEN_HASH: `${sha256Hex('next')},${sha256Hex(ADMIN_TOKEN)}`,
     ADMIN_READ_TOKEN_HASH: `${sha256Hex(READ_TOKEN)}, ${sha256Hex('next-read')}`,
@@ -307,7 +307,7 @@ it('while one operators’ token succeeds the other, both pass, and each may wha
   expect(await Promise.all(all.map((token) => status('PUT', token)))).toEqual([200, 200, 403, 403, 401]);
 });
 
-it('who acted stands in the record: the token’s subject', async () => {
+it('the actor of an event is the subject of the JWT', async () => {
   modes.jwt();
   await call(`PUT /api/v1/devices/${device.uuid}`, {
     headers: authorization(tokens['berth:write']),

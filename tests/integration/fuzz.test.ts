@@ -16,9 +16,9 @@ import { type Operation, operations, replyProblem } from '../support/openapi.ts'
 import { drawRequest, type Request, targetOf, type World } from '../support/requests.ts';
 
 const REQUESTS = Number(process.env.FUZZ_REQUESTS ?? 20_000);
-/** Every so many requests the tables are hashed before and after. */
+/** Every `HASHED` requests the tables are hashed before and after. */
 const HASHED = 50;
-/** Every so many requests what the others need is set up anew. */
+/** Every `TIDIED` requests the rows that requests need are renewed. */
 const TIDIED = 100;
 const READ_TOKEN = 'admin-token-that-reads';
 const BROKER_SECRET = 'secret-of-the-brokers';
@@ -26,13 +26,13 @@ const BROKER_SECRET = 'secret-of-the-brokers';
 let berth: Berth;
 let world: World;
 let tables: string[];
-/** A provisioning key that has places. */
+/** A provisioning key that is not exhausted. */
 let openKey: string;
 
 beforeAll(async () => {
   berth = await startBerth({
     env: {
-      // So that there always is a broker, and no connection test leaves this machine.
+      // With a fallback there always is a broker. On the local stack connection tests stay on this machine.
       MQTT_BROKER_URL: 'mqtt://environment.example.com',
       BERTH_STAGE: 'local',
       BERTH_SEAL_KEY: Buffer.alloc(32, 1).toString('base64'),
@@ -58,15 +58,15 @@ it(`${REQUESTS} requests: no 5xx, every reply as documented, no refusal changes 
   const one = fc.asyncProperty(fc.gen(), async (g) => {
     count++;
     if (count % TIDIED === 0) await tidy();
-    // Each operation in its turn; what is drawn is what it is sent.
+    // Operations take turns; their input is drawn.
     const request = drawRequest(g, operations[count % operations.length] as Operation, world);
     note(await check(request, count % HASHED === 0));
   });
   await fc.assert(one, { numRuns: REQUESTS, seed, endOnFailure: true });
-  // The one refusal that is so rarely drawn that a run may miss it.
+  // This refusal is drawn so rarely that a run may miss it.
   note(await check(tooLarge(), true));
   console.log(`seed ${seed}: ${JSON.stringify(outcomes)}`);
-  // Else it would be easy never to fail.
+  // Each operation must have succeeded, and each refusal occurred.
   for (const { method, path } of operations)
     expect(Object.keys(outcomes), `${method} ${path}`).toContain(`${method} ${path} done`);
   for (const status of [400, 401, 403, 404, 409, 412, 413, 422, 429])
@@ -79,10 +79,10 @@ function tooLarge(): Request {
   return { operation, params: {}, options: { headers: { authorization: `Bearer ${openKey}` }, body } };
 }
 
-/** Sends the request and checks what came of it. */
+/** Sends the request and checks its reply and its changes. */
 async function check(request: Request, hashed: boolean): Promise<string[]> {
   const target = targetOf(request);
-  // A literal path may have come out of a parameter: `/devices/bulk-assign`.
+  // A parameter may turn the path into that of another route: `/devices/bulk-assign`.
   const { spec } = (await eventFor(target)).route.endpoint;
   const operation = operations.find(({ method, path }) => spec.method === method && spec.path === path) as Operation;
   const before = hashed ? await hashTables() : undefined;
@@ -105,7 +105,7 @@ function describeRequest(target: string, { options }: Request): string {
   return `${target} ${JSON.stringify(options).slice(0, 2_000)}`;
 }
 
-/** Those that work within the call get little time: a job may be told to take a minute. */
+/** Little time for operations that work until the deadline: a drawn job may take a minute. */
 function remainingMs({ path }: Operation): number {
   return path.includes('bulk-assign') || path.endsWith('/test') ? 3_000 : 10_000;
 }
@@ -155,7 +155,7 @@ async function populate(): Promise<World> {
     name: ['broker-a', 'broker-b', 'broker-c', 'broker-d'],
     host: ['127.0.0.1', 'localhost', 'mqtt.invalid', '192.0.2.1:1883'],
     port: [1],
-    // Left out: what fits these is known to few, and a refused body shows nothing else.
+    // Left out, because random values of these are always refused.
     ...Object.fromEntries(
       ['ca_cert', 'client_cert', 'client_key', 'use_tls', 'password', 'all'].map((name) => [name, [undefined]]),
     ),
@@ -168,13 +168,13 @@ async function populate(): Promise<World> {
   };
 }
 
-/** What was made can be asked for from now on. */
+/** Later requests may use what this one created. */
 function learn({ method, path }: Operation, { body }: Answer): void {
   if (method !== 'POST' || !body) return;
   const remember = (name: string, value: unknown) => {
     const known = world[name] as unknown[];
     known.unshift(value);
-    // Not many: some of them are deleted by then.
+    // Only a few, because later requests delete some of them.
     known.splice(20);
   };
   if (path === '/api/v1/device/register') remember('uuid', body.uuid);
@@ -183,7 +183,7 @@ function learn({ method, path }: Operation, { body }: Answer): void {
   if (path === '/api/v1/devices/bulk-assign' && body.id) remember('devices/bulk-assign.id', body.id);
 }
 
-/** Writes down every change of a row but for recorded refusals, which are what a refusal may write. */
+/** Records every change of a row, except events of refusals, which a refused request may write. */
 async function watchChanges(): Promise<void> {
   await berth.sql(`
     create table changes (id bigint generated always as identity, what text);
@@ -218,7 +218,7 @@ async function hashTables(): Promise<string> {
   return row?.hash;
 }
 
-/** Sees to it that there is something to find: jobs that are open end, brokers that can be used are there. */
+/** Renews what requests need: ends open jobs, adds a usable broker and a device. */
 async function tidy(): Promise<void> {
   await berth.sql(`
     update bulk_assign_jobs set state = 'cancelled', ended_at = now()

@@ -15,7 +15,7 @@ beforeEach(() => setEnv({}));
 const path = '/api/v1/provisioning-keys';
 
 describe('issuing', () => {
-  it('answers as the legacy service did, with a key that works', async () => {
+  it('returns the legacy reply, with a key that works', async () => {
     const { status, body } = await call(`POST ${path}`, {
       headers: admin,
       body: { fleetId: 'fz', description: 'line 3' },
@@ -34,7 +34,7 @@ describe('issuing', () => {
     expect(await register(body.key, newDevice())).toMatchObject({ status: 200, body: { fleetId: 'fz' } });
   });
 
-  it('with default_broker_id assigns its devices', async () => {
+  it('assigns its devices to default_broker_id', async () => {
     const second = await addBroker(berth);
     const { key } = await issueKey({ default_broker_id: second });
     const device = newDevice();
@@ -64,14 +64,14 @@ describe('issuing', () => {
     expect(reply).toMatchObject({ status: 400, body: { code, errors: [{ path: field }] } });
   });
 
-  it('a broker that is not there is 422', async () => {
+  it('an unknown broker is 422', async () => {
     const reply = await call(`POST ${path}`, { headers: admin, body: { fleetId: 'f', default_broker_id: 999_999 } });
     expect(reply).toMatchObject({ status: 422, body: { code: 'broker-not-found' } });
   });
 });
 
 describe('listing', () => {
-  it('has the legacy members, newest first, and neither key nor hash', async () => {
+  it('returns the legacy members, newest first, and neither key nor hash', async () => {
     const older = await issueKey({ fleetId: 'fl' });
     const newer = await issueKey({ fleetId: 'fl', default_broker_id: brokerId });
     const reply = await call(`GET ${path}`, { headers: admin, query: { fleetId: 'fl' } });
@@ -97,7 +97,7 @@ describe('listing', () => {
     for (const secret of [older.key, newer.key, 'hash']) expect(reply.text).not.toContain(secret);
   });
 
-  it('without fleetId is 400 as it was', async () => {
+  it('without fleetId is 400 with the legacy error', async () => {
     expect(await call(`GET ${path}`, { headers: admin })).toMatchObject({
       status: 400,
       body: { error: 'Invalid request' },
@@ -106,7 +106,7 @@ describe('listing', () => {
 });
 
 describe('revoking', () => {
-  it('ends registering with it, and may be repeated', async () => {
+  it('ends registration with the key, and may be repeated', async () => {
     const { id, key } = await issueKey();
     const revoke = () => call(`DELETE ${path}/${id}`, { headers: admin, body: { reason: 'leaked' } });
     const body = { status: 'ok', message: 'Provisioning key revoked', keyId: id, reason: 'leaked' };
@@ -127,9 +127,9 @@ describe('revoking', () => {
   });
 });
 
-describe('who may', () => {
+describe('authorisation', () => {
   const routes = [`POST ${path}`, `GET ${path}`, `DELETE ${path}/00000000-0000-4000-8000-000000000000`];
-  it.each(routes)('%s is closed unless ADMIN_AUTH says who may, even for bad input', async (route) => {
+  it.each(routes)('%s is 403 without ADMIN_AUTH, even for bad input', async (route) => {
     setEnv({ ADMIN_AUTH: '' });
     expect(await call(route, { headers: admin, body: '{' })).toMatchObject({
       status: 403,
@@ -137,7 +137,7 @@ describe('who may', () => {
     });
   });
 
-  it.each(routes)('%s wants the admin token', async (route) => {
+  it.each(routes)('%s requires the admin token', async (route) => {
     const { key } = await issueKey();
     expect(await call(route, {})).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
     for (const wrong of ['x', key, `${admin.authorization}x`]) {
@@ -146,7 +146,7 @@ describe('who may', () => {
     }
   });
 
-  it('ADMIN_AUTH=none leaves it to the gateway', async () => {
+  it('ADMIN_AUTH=none relies on the gateway', async () => {
     setEnv({ ADMIN_AUTH: 'none' });
     expect(await call(`GET ${path}`, { query: { fleetId: 'f' } })).toMatchObject({ status: 200 });
   });

@@ -18,7 +18,7 @@ const ALLOWED = [
 ];
 const ALLOWED_V6 = ['2001:db8::1', 'fd12:3456::1', '::ffff:10.0.0.1', 'fec0::1', '64:ff9b::a00:1'];
 
-it.each(LOOPBACK)('%s is loopback: for the local stack only', (address) => {
+it.each(LOOPBACK)('%s is loopback: allowed in the local stack only', (address) => {
   expect([isForbiddenAddress(address, false), isForbiddenAddress(address, true)]).toEqual([true, false]);
 });
 
@@ -26,12 +26,12 @@ it.each(NEVER)('%s is forbidden everywhere', (address) => {
   expect([isForbiddenAddress(address, false), isForbiddenAddress(address, true)]).toEqual([true, true]);
 });
 
-it.each([...ALLOWED, ...ALLOWED_V6])('%s may have a broker', (address) => {
+it.each([...ALLOWED, ...ALLOWED_V6])('%s is allowed', (address) => {
   expect(isForbiddenAddress(address, false)).toBe(false);
   expect(hostProblem(address, false)).toBeUndefined();
 });
 
 it.each(['127.1', '0177.0.0.1', '2130706433', '0x7f000001', '1.2.3.4.5', '256.1.1.1', '1.2.3'])(
-  '%s, which a resolver may take for an address, is no name',
+  '%s, which resolvers read as an address, is not a valid host',
   (host) => expect(hostProblem(host, true)).toBeDefined(),
 );

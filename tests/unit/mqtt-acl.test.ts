@@ -37,7 +37,7 @@ it.each([
   expect(covers(wider, filter)).toBe(expected);
 });
 
-it('one ACL must cover all of it, with the right bit', () => {
+it('one ACL must cover the whole filter, with the access bit', () => {
   const acls = [
     { topic: 'a/b', access: 1 },
     { topic: 'a/c', access: 2 },
