@@ -3,6 +3,7 @@ import type { Context } from '../context.ts';
 import { hashCandidates } from '../crypto/hash.ts';
 import { isBcrypt } from '../crypto/legacy-hash.ts';
 import { query } from '../database/db.ts';
+import { violates } from '../database/violates.ts';
 import {
   deviceAlreadyRegistered,
   deviceInactive,
@@ -149,11 +150,11 @@ async function registerOrFind(
       const isOvertaken = outcome.claimable && !outcome.device;
       if (!isOvertaken || isLast) return outcome;
     } catch (error) {
-      const { code, column_name } = error as { code?: unknown; column_name?: unknown };
       // berth_uuid() is NULL where devices.uuid is of type uuid and the identifier is not an RFC 4122 uuid.
-      if (code === '23502' && column_name === 'uuid') throw notRfc4122();
-      // 23505: the same uuid was registered meanwhile. 23503: the broker was deleted meanwhile. Nothing was written.
-      if ((code !== '23505' && code !== '23503') || isLast) throw error;
+      if (violates(error, 'not-null', 'uuid')) throw notRfc4122();
+      // Another request registered the same uuid, or deleted the broker. Nothing was written.
+      const isConflict = violates(error, 'unique') || violates(error, 'foreign-key');
+      if (!isConflict || isLast) throw error;
     }
   }
 }

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
+import { violates } from '../database/violates.ts';
 import {
   brokerDraining,
   brokerInactive,
@@ -110,7 +111,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
              (select ${deviceTag(sql, 'changed')} from changed) as tag,
              (select broker_source from broker) as broker_source,
              (select broker from broker) as broker`,
-  );
+  ).catch(throwIfBrokerIsGone);
   const { found, tag_matches, target, device, tag } = outcome as Outcome;
   if (!found) throw new Problem(deviceNotFound);
   if (!tag_matches) throw new Problem(preconditionFailed);
@@ -120,6 +121,11 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
   }
   const broker = resolvedBroker(outcome as Outcome);
   return { body: { device: formatDevice(device), resolved_broker: formatResolvedBroker(broker) }, tag };
+}
+
+/** The broker was deleted while the statement ran. */
+function throwIfBrokerIsGone(error: unknown): never {
+  throw violates(error, 'foreign-key') ? new Problem(brokerNotFound) : error;
 }
 
 /** Moves a device to a broker, or with null back to the default broker. See {@link updateDevice}. */
