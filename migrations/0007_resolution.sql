@@ -35,6 +35,15 @@ $$;
 comment on function berth_resolve is
   'The steps of a device''s resolution. skip_reason: none (the step names no broker), missing, inactive, draining; NULL: usable';
 
+-- What a client's connection settings are made of (BrokerRow in lib/resolution/broker-row.ts): no password, no private key.
+create or replace function berth_broker_json(broker mqtt_broker_config) returns json language sql stable parallel safe as $$
+  select json_build_object(
+    'id', broker.id, 'name', broker.name, 'protocol', broker.protocol, 'host', broker.host, 'port', broker.port,
+    'use_tls', broker.use_tls, 'verify_certificate', broker.verify_certificate,
+    'client_id_prefix', broker.client_id_prefix, 'keep_alive', broker.keep_alive, 'clean_session', broker.clean_session,
+    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert)
+$$;
+
 -- A uuid as RFC 4122 spells it. The legacy service accepted upper case, braces and no dashes, and kept them in MQTT usernames.
 create or replace function berth_canonical_uuid(spelling text) returns text language sql immutable parallel safe as $$
   select regexp_replace(lower(translate(spelling, '{}-', '')),

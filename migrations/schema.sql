@@ -241,6 +241,17 @@ mqtt_device_users as
   WHERE (COALESCE(u.is_active, true) AND COALESCE(d.is_active, true));
 
 -- functions
+CREATE OR REPLACE FUNCTION public.berth_broker_json(broker mqtt_broker_config)
+ RETURNS json
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select json_build_object(
+    'id', broker.id, 'name', broker.name, 'protocol', broker.protocol, 'host', broker.host, 'port', broker.port,
+    'use_tls', broker.use_tls, 'verify_certificate', broker.verify_certificate,
+    'client_id_prefix', broker.client_id_prefix, 'keep_alive', broker.keep_alive, 'clean_session', broker.clean_session,
+    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert)
+$function$
 CREATE OR REPLACE FUNCTION public.berth_canonical_uuid(spelling text)
  RETURNS text
  LANGUAGE sql

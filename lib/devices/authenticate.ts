@@ -37,10 +37,10 @@ async function findDevice(ctx: Context, uuid: string, lookup: boolean): Promise<
     (sql) => sql`
       with device as (
         select id, uuid::text as uuid, device_name, fleet_id, is_active, device_api_key_hash, mqtt_username,
-               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id
+               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id, false as is_new
         from devices where uuid = berth_uuid(${uuid})
       ), broker as (
-        ${getBrokerConfigForDevice(sql, sql`device`, sql`false`, lookup)}
+        ${getBrokerConfigForDevice(sql, sql`device`, lookup)}
       )
       select device.*, broker.broker_source, broker.broker from device left join broker on true`,
   );

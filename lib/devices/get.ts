@@ -2,7 +2,6 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { explainResolution, type ResolutionStep } from '../resolution/explain.ts';
-import { brokerJson } from '../resolution/resolve.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 
 type Row = { device: DeviceRow; tag: string; steps: ResolutionStep[] };
@@ -19,7 +18,7 @@ export async function getDevice(ctx: Context, uuid: string) {
       with device as (
         select * from devices where uuid = berth_uuid(${uuid})
       ), steps as (
-        select step.*, case when b.id is not null then ${brokerJson(sql)} end as broker
+        select step.*, case when b.id is not null then berth_broker_json(b) end as broker
         from device
         cross join lateral berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, false) step
         left join mqtt_broker_config b on b.id = step.broker_id

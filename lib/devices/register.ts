@@ -190,7 +190,7 @@ async function runStatement(
                coalesce(existing.provisioned_by_key_id, key.id) as provisioned_by_key_id, existing.id is null as is_new
         from (select) one left join existing on true left join key on true
       ), broker as (
-        ${getBrokerConfigForDevice(sql, sql`subject`, sql`device.is_new`, lookup)}
+        ${getBrokerConfigForDevice(sql, sql`subject`, lookup)}
       ), claimable as materialized (
         select id, fleet_id from key
         where is_active and in_time and has_room and not exists (select from existing)

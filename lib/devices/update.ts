@@ -102,7 +102,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
           to_broker_id: sql`case when type = 'moved' then to_broker_id end`,
         })}
       ), broker as (
-        ${getBrokerConfigForDevice(sql, sql`changed`, sql`false`, true)}
+        ${getBrokerConfigForDevice(sql, sql`(select *, false as is_new from changed)`, true)}
       )
       select exists (select from before) as found,
              (select matches from tag) as tag_matches,

@@ -11,29 +11,20 @@ export type BrokerColumns = { broker_source: TableSource | null; broker: BrokerR
  * SQL: the broker that a device resolves to, as at most one row `broker_source, broker`. berth_resolve
  * (migrations/0007_resolution.sql) has the steps and their order; the last step, MQTT_BROKER_URL, is {@link resolvedBroker}'s.
  *
- * @param device SQL for FROM: one row with uuid, mqtt_broker_id and provisioned_by_key_id
- * @param isNew SQL: the device is registering now, so a draining broker is skipped
+ * @param device SQL for FROM: one row with uuid, mqtt_broker_id, provisioned_by_key_id and is_new (whether the device is
+ *   registering now, so that a draining broker is skipped)
  * @param lookup false: look nothing up, because the lookup has failed ({@link withBrokerLookup})
  */
-export function getBrokerConfigForDevice(sql: Sql, device: Fragment, isNew: Fragment, lookup: boolean): Fragment {
+export function getBrokerConfigForDevice(sql: Sql, device: Fragment, lookup: boolean): Fragment {
   if (!lookup) return sql`select null::text as broker_source, null::json as broker where false`;
   return sql`
-    select step.source as broker_source, ${brokerJson(sql)} as broker
+    select step.source as broker_source, berth_broker_json(b) as broker
     from ${device} device
-    cross join lateral berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, ${isNew}) step
+    cross join lateral berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, device.is_new) step
     join mqtt_broker_config b on b.id = step.broker_id
     where step.usable
     order by step.number
     limit 1`;
-}
-
-/** SQL: the row `b` of mqtt_broker_config as a {@link BrokerRow}. */
-export function brokerJson(sql: Sql): Fragment {
-  return sql`json_build_object(
-    'id', b.id, 'name', b.name, 'protocol', b.protocol, 'host', b.host, 'port', b.port, 'use_tls', b.use_tls,
-    'verify_certificate', b.verify_certificate, 'client_id_prefix', b.client_id_prefix, 'keep_alive', b.keep_alive,
-    'clean_session', b.clean_session, 'reconnect_period', b.reconnect_period, 'connect_timeout', b.connect_timeout,
-    'ca_cert', b.ca_cert)`;
 }
 
 /** SQL: the id of the default broker, active or not; a unique index allows one at most. */
