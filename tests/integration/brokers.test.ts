@@ -524,7 +524,11 @@ describe('secrets', () => {
     const login = { username: 'u', password: 'p' };
     expect(await create({ ...newBroker, ...login })).toMatchObject({
       status: 422,
-      body: { success: false, code: 'sealing-not-configured', message: expect.stringContaining('BERTH_SEAL_KEY') },
+      body: {
+        success: false,
+        code: 'sealing-not-configured',
+        message: expect.stringContaining('Send the request without them'),
+      },
     });
     const id = await created({});
     expect(await update(id, login)).toMatchObject({ status: 422 });
