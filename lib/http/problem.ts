@@ -6,8 +6,7 @@ import { SettingsError } from '../settings/settings.ts';
 type PostgresError = { code: string; constraint_name?: string; column_name?: string };
 
 /**
- * The problem that a thrown value stands for. Postgres' errors are told by SQLSTATE and constraint,
- * never by their text.
+ * The problem of a thrown value. Errors of Postgres are recognised by SQLSTATE, never by their text.
  */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
@@ -19,14 +18,12 @@ export function toProblem(error: unknown): Problem {
     return new Problem(invalidRequest, `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
   }
   if (typeof code === 'string' && /^22...$/.test(code)) {
-    return new Problem(invalidRequest, 'A value is too long or of a form that cannot be stored.', { cause: error });
+    return new Problem(invalidRequest, 'A value is too long or cannot be stored.', { cause: error });
   }
-  return new Problem(internal, 'Something failed that should not; it has been logged under the requestId.', {
-    cause: error,
-  });
+  return new Problem(internal, 'An unexpected error occurred. Report the requestId.', { cause: error });
 }
 
-/** The reply of a problem: RFC 9457 plus the legacy service's `error` and `message`. */
+/** The reply of a problem: RFC 9457 plus `error` and `message` of the legacy service. */
 export function renderProblem(
   error: unknown,
   requestId: string,
@@ -62,7 +59,7 @@ export function renderProblem(
   };
 }
 
-/** Name, SQLSTATE and stack, without the values that a database error quotes. */
+/** Logs name, SQLSTATE and stack, but not the message, because messages of Postgres contain values. */
 function logUnexpected(cause: unknown, requestId: string): void {
   if (cause instanceof SettingsError) {
     log.critical('not configured', { requestId, reason: cause.message });
