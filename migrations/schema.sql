@@ -157,7 +157,7 @@ bulk_assign_jobs: bulk_assign_jobs_pkey PRIMARY KEY (id)
 bulk_assign_jobs: bulk_assign_jobs_reverts_job_id_fkey FOREIGN KEY (reverts_job_id) REFERENCES bulk_assign_jobs(id)
 bulk_assign_jobs: bulk_assign_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finished'::text, 'failed'::text, 'cancelled'::text])))
 device_events: device_events_pkey PRIMARY KEY (id)
-device_events: device_events_type_check CHECK ((type = ANY (ARRAY['registered'::text, 'refused'::text, 'moved'::text, 'skipped'::text, 'updated'::text, 'activated'::text, 'deactivated'::text, 'credentials-renewed'::text, 'credentials-revoked'::text, 'deleted'::text]))) NOT VALID
+device_events: device_events_type_check CHECK (berth_is_event_type(type)) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
 devices: devices_pkey PRIMARY KEY (id)
 mqtt_acls: mqtt_acls_access_check CHECK (((access >= 1) AND (access <= 7)))
@@ -271,6 +271,16 @@ begin
   set devices_provisioned = coalesce(devices_provisioned, 0) + 1, last_used_at = now() at time zone 'utc', key_hash = current_hash
   where id = key and is_active and expires_at > now() at time zone 'utc' and coalesce(devices_provisioned, 0) < max_devices;
   return found;
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_is_event_type(type text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+begin
+  return type in (
+    'registered', 'refused', 'moved', 'skipped', 'updated', 'activated', 'deactivated', 'credentials-renewed',
+    'credentials-revoked', 'deleted');
 end $function$
 CREATE OR REPLACE FUNCTION public.berth_now()
  RETURNS timestamp without time zone

@@ -64,16 +64,16 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
         update devices
         set mqtt_broker_id = (select id from target), mqtt_broker_assigned_at = now(), modified_at = berth_now()
         where mqtt_broker_id = ${id} and exists (select from allowed)
-        returning uuid, fleet_id
+        returning id, uuid, fleet_id
       ), event as (
-        ${recordEvents(sql, ctx, sql`moved`, {
-          type: 'moved',
-          device_uuid: sql`uuid::text`,
-          fleet_id: sql`fleet_id`,
-          reason: 'broker deleted',
-          from_broker_id: id,
-          to_broker_id: sql`(select id from target)`,
-        })}
+        ${recordEvents(
+          sql,
+          ctx,
+          sql`
+            select 'moved' as type, uuid::text as device_uuid, id as device_id, fleet_id, 'broker deleted' as reason,
+                   ${id}::integer as from_broker_id, (select id from target) as to_broker_id
+            from moved`,
+        )}
       ), deleted as (
         -- Counting the moved devices makes the deletion wait for them.
         delete from mqtt_broker_config

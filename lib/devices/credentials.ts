@@ -74,7 +74,14 @@ export async function renewCredentials(
         insert into mqtt_acls (username, topic, access, priority, created_at)
         select ${username}, ${deviceTopic(username)}, 7, 0, berth_now() from renewed
       ), event as (
-        ${recordEvents(sql, ctx, sql`renewed`, { type: 'credentials-renewed', device_uuid: device.uuid, fleet_id: sql`fleet_id` })}
+        ${recordEvents(
+          sql,
+          ctx,
+          sql`
+            select 'credentials-renewed' as type, ${device.uuid} as device_uuid, id as device_id, fleet_id, null as reason,
+                   null::integer as from_broker_id, null::integer as to_broker_id
+            from renewed`,
+        )}
       )
       select exists (select from renewed) as renewed`,
   );

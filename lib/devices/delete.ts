@@ -24,13 +24,14 @@ export async function deleteDevice(ctx: Context, uuid: string) {
         update provisioning_keys set devices_provisioned = greatest(devices_provisioned - 1, 0)
         where id in (select provisioned_by_key_id from deleted)
       ), event as (
-        ${recordEvents(sql, ctx, sql`deleted`, {
-          type: 'deleted',
-          device_uuid: uuid,
-          device_id: sql`id`,
-          fleet_id: sql`fleet_id`,
-          from_broker_id: sql`mqtt_broker_id`,
-        })}
+        ${recordEvents(
+          sql,
+          ctx,
+          sql`
+            select 'deleted' as type, ${uuid} as device_uuid, id as device_id, fleet_id, null as reason,
+                   mqtt_broker_id as from_broker_id, null::integer as to_broker_id
+            from deleted`,
+        )}
       )
       select exists (select from deleted) as deleted`,
   );

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { BROKER_SOURCES, type ResolvedBroker } from '../resolution/broker-row.ts';
 import { brokerConfig, buildBrokerUrl, formatBrokerConfigForClient } from '../resolution/client-config.ts';
@@ -61,5 +61,5 @@ export function formatMqtt(username: string, password: string | undefined, broke
 
 /** 96 bits. Why the broker was chosen, and its name, are not in it: a device has nothing to do when only these change. */
 function versionOf(connection: object): string {
-  return createHash('sha256').update(JSON.stringify(connection)).digest('base64url').slice(0, 16);
+  return hash('sha256', JSON.stringify(connection), 'base64url').slice(0, 16);
 }

@@ -34,12 +34,15 @@ export async function refusal(
     ctx,
     (sql) => sql`
       with recent as (${recentRefusals(sql, ctx, problem, device.uuid)}), event as (
-        ${recordEvents(sql, ctx, sql`recent where refusals < ${LIMIT}`, {
-          type: 'refused',
-          device_uuid: device.uuid,
-          fleet_id: device.fleetId ?? null,
-          reason: problem.code,
-        })}
+        ${recordEvents(
+          sql,
+          ctx,
+          sql`
+            select 'refused' as type, ${device.uuid} as device_uuid, null::integer as device_id,
+                   ${device.fleetId ?? null} as fleet_id, ${problem.code} as reason,
+                   null::integer as from_broker_id, null::integer as to_broker_id
+            from recent where refusals < ${LIMIT}`,
+        )}
       )
       select * from recent`,
   );

@@ -224,13 +224,15 @@ async function runStatement(
         insert into mqtt_acls (username, topic, access, priority, created_at)
         select mqtt_username, ${deviceTopic(username)}, 7, 0, created_at from device
       ), event as (
-        ${recordEvents(sql, ctx, sql`device left join broker on true`, {
-          type: 'registered',
-          device_uuid: input.uuid,
-          fleet_id: sql`fleet_id`,
-          reason: sql`coalesce(broker_source, 'environment')`,
-          to_broker_id: sql`(broker ->> 'id')`,
-        })}
+        ${recordEvents(
+          sql,
+          ctx,
+          sql`
+            select 'registered' as type, ${input.uuid} as device_uuid, id as device_id, fleet_id,
+                   coalesce(broker_source, 'environment') as reason,
+                   null::integer as from_broker_id, (broker ->> 'id')::integer as to_broker_id
+            from device left join broker on true`,
+        )}
       ), found as (
         select * from device union all select * from existing
       )

@@ -21,12 +21,19 @@ export async function rotateCredentials(ctx: Context, uuid: string) {
       with rotated as (
         update devices set mqtt_password_salt = ${SALT_PENDING}, modified_at = berth_now()
         where uuid = berth_uuid(${uuid})
-        returning fleet_id, mqtt_username
+        returning id, fleet_id, mqtt_username
       ), mqtt_user as (
         update mqtt_users set password_hash = ${unusable}, updated_at = berth_now()
         where username in (select mqtt_username from rotated)
       ), event as (
-        ${recordEvents(sql, ctx, sql`rotated`, { type: 'credentials-revoked', device_uuid: uuid, fleet_id: sql`fleet_id` })}
+        ${recordEvents(
+          sql,
+          ctx,
+          sql`
+            select 'credentials-revoked' as type, ${uuid} as device_uuid, id as device_id, fleet_id, null as reason,
+                   null::integer as from_broker_id, null::integer as to_broker_id
+            from rotated`,
+        )}
       )
       select exists (select from rotated) as rotated`,
   );

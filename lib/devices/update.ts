@@ -83,7 +83,9 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
         update mqtt_users u set is_active = changed.is_active, updated_at = berth_now()
         from changed where u.username = changed.mqtt_username and u.is_active is distinct from changed.is_active
       ), difference as (
-        select changed.fleet_id, type, before.mqtt_broker_id as from_broker_id, changed.mqtt_broker_id as to_broker_id
+        select type, ${uuid} as device_uuid, changed.id as device_id, changed.fleet_id, ${reason ?? null} as reason,
+               case when type = 'moved' then before.mqtt_broker_id end as from_broker_id,
+               case when type = 'moved' then changed.mqtt_broker_id end as to_broker_id
         from changed, before, unnest(array[
           case when changed.mqtt_broker_id is distinct from before.mqtt_broker_id then 'moved' end,
           case when changed.is_active is distinct from before.is_active
@@ -93,14 +95,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
         ]) type
         where type is not null
       ), event as (
-        ${recordEvents(sql, ctx, sql`difference`, {
-          type: sql`type`,
-          device_uuid: uuid,
-          fleet_id: sql`fleet_id`,
-          reason: reason ?? null,
-          from_broker_id: sql`case when type = 'moved' then from_broker_id end`,
-          to_broker_id: sql`case when type = 'moved' then to_broker_id end`,
-        })}
+        ${recordEvents(sql, ctx, sql`select * from difference`)}
       ), broker as (
         ${getBrokerConfigForDevice(sql, sql`(select *, false as is_new from changed)`, true)}
       )

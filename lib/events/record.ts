@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import type { Fragment, Sql } from '../database/db.ts';
 
-/** What can happen to a device. The constraint device_events_type_check has the same list. */
+/** What can happen to a device. berth_is_event_type in the database has the same list. */
 export const EVENT_TYPES = [
   'registered',
   'refused',
@@ -16,34 +16,31 @@ export const EVENT_TYPES = [
 ] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
-/** One event: values, or SQL over the rows that it is recorded for. */
-type DeviceEvent = {
-  type: EventType | Fragment;
-  device_uuid: string | Fragment;
-  /** Set where the uuid alone does not identify the device: by jobs and on deletion. */
-  device_id?: Fragment;
-  fleet_id: string | null | Fragment;
-  /** Who acted, if it is not the caller. */
-  actor?: Fragment;
-  reason?: string | null | Fragment;
-  from_broker_id?: number | Fragment;
-  to_broker_id?: Fragment;
-  job_id?: Fragment;
-};
-
 /**
- * SQL: records an event for each row of `from`, with actor, address and request of the caller. It is a clause of the
- * statement that changes the device, so neither exists without the other.
+ * SQL: records an event for each row, with the caller's actor, address and request. It is a clause of the statement that
+ * changes the device, so neither exists without the other.
  *
- * @param from SQL for FROM, with WHERE and ORDER BY if needed
+ * @param rows SQL: a query of type ({@link EventType}), device_uuid, device_id, fleet_id, reason, from_broker_id, to_broker_id
  */
-export function recordEvents(sql: Sql, ctx: Context, from: Fragment, event: DeviceEvent): Fragment {
+export function recordEvents(sql: Sql, ctx: Context, rows: Fragment): Fragment {
   return sql`
     insert into device_events (
-      type, device_uuid, device_id, fleet_id, actor, reason, from_broker_id, to_broker_id, job_id, source_ip, request_id)
-    select ${event.type}, ${event.device_uuid}, ${event.device_id ?? null}::integer, ${event.fleet_id},
-           ${event.actor ?? ctx.actor}, ${event.reason ?? null}, ${event.from_broker_id ?? null}::integer,
-           ${event.to_broker_id ?? null}::integer, ${event.job_id ?? null}::integer,
-           ${ctx.sourceIp || null}, ${ctx.requestId}
-    from ${from}`;
+      type, device_uuid, device_id, fleet_id, reason, from_broker_id, to_broker_id, actor, source_ip, request_id)
+    select type, device_uuid, device_id, fleet_id, reason, from_broker_id, to_broker_id,
+           ${ctx.actor}, ${ctx.sourceIp}, ${ctx.requestId}
+    from (${rows}) event`;
+}
+
+/**
+ * SQL: {@link recordEvents} for a job, whose creator is the actor wherever the job runs.
+ * @param rows also actor and job_id; they are recorded in the order of `ordinal`
+ */
+export function recordJobEvents(sql: Sql, ctx: Context, rows: Fragment): Fragment {
+  return sql`
+    insert into device_events (
+      type, device_uuid, device_id, fleet_id, reason, from_broker_id, to_broker_id, actor, job_id, request_id)
+    select type, device_uuid, device_id, fleet_id, reason, from_broker_id, to_broker_id, actor, job_id, ${ctx.requestId}
+    from (${rows}) event
+    order by ordinal
+    returning type`;
 }

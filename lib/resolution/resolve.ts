@@ -18,13 +18,17 @@ export type BrokerColumns = { broker_source: TableSource | null; broker: BrokerR
 export function getBrokerConfigForDevice(sql: Sql, device: Fragment, lookup: boolean): Fragment {
   if (!lookup) return sql`select null::text as broker_source, null::json as broker where false`;
   return sql`
-    select step.source as broker_source, berth_broker_json(b) as broker
-    from ${device} device
-    cross join lateral berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, device.is_new) step
-    join mqtt_broker_config b on b.id = step.broker_id
-    where step.usable
-    order by step.number
-    limit 1`;
+    select resolved.source as broker_source, berth_broker_json(b) as broker
+    from (
+      select step.source, step.broker_id
+      from ${device} device
+      cross join lateral
+        berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, device.is_new) step
+      where step.usable
+      order by step.number
+      limit 1
+    ) resolved
+    join mqtt_broker_config b on b.id = resolved.broker_id`;
 }
 
 /** SQL: the id of the default broker, active or not; a unique index allows one at most. */
