@@ -1,22 +1,14 @@
 import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
-import { brokerNotFound, internal, invalidRequest, Problem } from '../errors.ts';
+import { internal, invalidRequest, Problem } from '../errors.ts';
 import { log } from '../log.ts';
 import { SettingsError } from '../settings/settings.ts';
 
-type PostgresError = { code: string; constraint_name?: string; column_name?: string };
+type PostgresError = { code: string; constraint_name?: string };
 
-/**
- * The problem of a thrown value. Errors of Postgres are recognised by SQLSTATE, never by their text.
- */
-export function toProblem(error: unknown): Problem {
+/** The problem of a thrown value. Errors of Postgres are recognised by SQLSTATE, never by their text. */
+function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  const { code, constraint_name, column_name } = (error ?? {}) as Partial<PostgresError>;
-  if (code === '23503' && constraint_name?.includes('broker_id')) return new Problem(brokerNotFound);
-  // berth_uuid() is NULL where devices.uuid is of type uuid and the identifier is not an RFC 4122 one.
-  if (code === '23502' && column_name === 'uuid') {
-    const message = 'must be an RFC 4122 uuid: the devices table of this installation holds no others';
-    return new Problem(invalidRequest, `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
-  }
+  const { code } = (error ?? {}) as Partial<PostgresError>;
   if (typeof code === 'string' && /^22...$/.test(code)) {
     return new Problem(invalidRequest, 'A value is too long or cannot be stored.', { cause: error });
   }

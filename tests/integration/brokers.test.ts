@@ -6,6 +6,7 @@ import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
 import { type CrowdCall, crowd } from '../support/crowd.ts';
+import { startInstances } from '../support/instances.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const SEAL_KEY = randomBytes(32).toString('base64');
@@ -612,18 +613,25 @@ describe('the default', () => {
     expect(await defaults()).toHaveLength(1);
   });
 
+  const LOCK_WAITERS = `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  const lockWaiters = async () => (await berth.sql(LOCK_WAITERS))[0]?.n;
+
   /** Lets the calls, from one instance each, wait for a lock on the default's row, then releases them simultaneously. */
   async function together(calls: CrowdCall[]): Promise<Answer[]> {
+    const instances = await startInstances(calls.length);
     const gate = new pg.Client({ connectionString: berth.databaseUrl });
-    await gate.connect();
-    await gate.query('begin');
-    await gate.query('select from mqtt_broker_config where is_default for update');
-    const answers = crowd(calls, calls.length);
-    const waiting = `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-    await expect.poll(async () => (await berth.sql(waiting))[0]?.n, { timeout: 4_000 }).toBe(calls.length);
-    await gate.query('commit');
-    await gate.end();
-    return answers;
+    try {
+      await gate.connect();
+      await gate.query('begin');
+      await gate.query('select from mqtt_broker_config where is_default for update');
+      const answers = Promise.all(calls.map(({ target, options }, i) => instances[i]?.call(target, options)));
+      await expect.poll(lockWaiters, { timeout: 4_000 }).toBe(calls.length);
+      await gate.query('commit');
+      return (await answers) as Answer[];
+    } finally {
+      await gate.end();
+      await Promise.all(instances.map((instance) => instance.stop()));
+    }
   }
 
   it('requests that have all read the same default succeed one after the other, and one default remains', async () => {
@@ -691,12 +699,7 @@ describe('the default', () => {
     await other.query('update mqtt_broker_config set is_default = false where id = $1', [former]);
     await other.query('update mqtt_broker_config set is_default = true where id = $1', [id]);
     const removing = remove(id);
-    for (let waiting = false; !waiting; ) {
-      const { rows } = await other.query(
-        `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-      );
-      waiting = rows.length > 0;
-    }
+    await expect.poll(lockWaiters, { timeout: 4_000 }).toBe(1);
     await other.query('commit');
     await other.end();
     expect(await removing).toMatchObject({ status: 409, body: { code: 'broker-needed', devices_count: '1' } });
