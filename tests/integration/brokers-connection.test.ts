@@ -6,7 +6,8 @@ import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
 import { crowd } from '../support/crowd.ts';
-import { type MqttServerOptions, PASSWORD, serve, startMqttServer, USERNAME } from '../support/mqtt-servers.ts';
+import { type MqttServerOptions, PASSWORD, startMqttServer, USERNAME } from '../support/mqtt-servers.ts';
+import { serve } from '../support/serve.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const SEAL_KEY = randomBytes(32).toString('base64');
