@@ -5,7 +5,7 @@ import { log } from '../../lib/log.ts';
 import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
-import { type CrowdCall, crowd } from '../support/crowd.ts';
+import { type ConcurrentCall, callConcurrently } from '../support/concurrent-calls.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const SEAL_KEY = randomBytes(32).toString('base64');
@@ -426,7 +426,7 @@ describe('updating', () => {
   it('concurrent changes of different fields are all kept', async () => {
     const id = await created({});
     const fields = ['port', 'keep_alive', 'reconnect_period', 'connect_timeout', 'allocation_weight'];
-    const answers = await crowd(
+    const answers = await callConcurrently(
       fields.map((field, i) => ({
         target: `PUT ${path}/${id}`,
         options: { headers: admin, body: { [field]: 1_000 - (i === 3 ? 0 : i) } },
@@ -601,7 +601,7 @@ describe('the default', () => {
       while (watching) seen.add((await defaults()).length);
     })();
     const rounds = Array.from({ length: 5 }, () => ids).flat();
-    const answers = await crowd(
+    const answers = await callConcurrently(
       rounds.map((id) => ({ target: `PUT ${path}/${id}`, options: { headers: admin, body: { is_default: true } } })),
       10,
     );
@@ -613,12 +613,12 @@ describe('the default', () => {
   });
 
   /** Lets the calls, from one instance each, wait for a lock on the default's row, then releases them simultaneously. */
-  async function together(calls: CrowdCall[]): Promise<Answer[]> {
+  async function together(calls: ConcurrentCall[]): Promise<Answer[]> {
     const gate = new pg.Client({ connectionString: berth.databaseUrl });
     await gate.connect();
     await gate.query('begin');
     await gate.query('select from mqtt_broker_config where is_default for update');
-    const answers = crowd(calls, calls.length);
+    const answers = callConcurrently(calls, calls.length);
     const waiting = `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
     await expect.poll(async () => (await berth.sql(waiting))[0]?.n, { timeout: 4_000 }).toBe(calls.length);
     await gate.query('commit');
@@ -836,7 +836,7 @@ describe('deleting', () => {
       options: { headers: admin, query: { reassign_to: String(fallback) }, body: {} },
     };
     calls.splice(56, 0, removal as never);
-    const answers = await crowd(calls, 16);
+    const answers = await callConcurrently(calls, 16);
     const statuses = answers.map(({ status, body }) => `${status} ${body.code ?? ''}`);
     expect(new Set(statuses)).toEqual(new Set(['200 ']));
     expect(await row(doomed)).toBeUndefined();

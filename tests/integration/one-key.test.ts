@@ -3,7 +3,7 @@ import pg from 'pg';
 import { beforeEach, expect, it } from 'vitest';
 import type { Answer } from '../support/api.ts';
 import { counts, type Device, issueKey, newDevice, registration, useBerth } from '../support/berth.ts';
-import { crowd } from '../support/crowd.ts';
+import { callConcurrently } from '../support/concurrent-calls.ts';
 
 const berth = useBerth();
 beforeEach(() => berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events'));
@@ -12,7 +12,7 @@ beforeEach(() => berth.sql('truncate devices, mqtt_users, mqtt_acls, provisionin
 async function registerInQueue(maxDevices: number, devices: Device[]): Promise<Answer[]> {
   const { id, key } = await issueKey({ maxDevices });
   const release = await lockKey(id);
-  const answers = crowd(
+  const answers = callConcurrently(
     devices.map((device) => registration(key, device)),
     devices.length,
   );

@@ -6,7 +6,7 @@ import { closeDatabase } from '../../lib/database/db.ts';
 import { migrate } from '../../lib/database/migrate.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';
 import { type Answer, type Call, call } from './api.ts';
-import type { CrowdCall } from './crowd.ts';
+import type { ConcurrentCall } from './concurrent-calls.ts';
 import { createDatabase } from './postgres.ts';
 
 export const ADMIN_TOKEN = 'admin-token-of-the-tests';
@@ -115,8 +115,8 @@ export function newDevice(fields: Record<string, unknown> = {}): Device & Record
   };
 }
 
-/** A call of `POST /device/register`, for `crowd`. */
-export function registration(key: string, body: unknown, options: Call = {}): CrowdCall {
+/** A call of `POST /device/register`, for `callConcurrently`. */
+export function registration(key: string, body: unknown, options: Call = {}): ConcurrentCall {
   return { target: 'POST /api/v1/device/register', options: { headers: bearer(key), body, ...options } };
 }
 
