@@ -1,13 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { databaseToken } from '../../lib/database/token.ts';
-import { PEPPER } from '../support/berth.ts';
+import { newDevice, PEPPER, register, unknownKey } from '../support/berth.ts';
 import { type Authority, createAuthority } from '../support/certificates.ts';
-import { type IamProxy, type LoginTried, startIamProxy } from '../support/iam-proxy.ts';
+import { type IamProxy, type LoginAttempt, startIamProxy } from '../support/iam-proxy.ts';
 import { type Instance, startInstances } from '../support/instances.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
 
-/** It leads to this machine, but is not a spelling that Berth speaks to without TLS. */
+/** Resolves to this machine, but is not a name for which Berth skips TLS. */
 const HOST = 'LOCALHOST';
 const USER = 'berth_app';
 const aws = {
@@ -21,20 +22,24 @@ let postgres: OwnPostgres;
 let authority: Authority;
 let proxy: IamProxy;
 let instance: Instance;
-/** What the proxy says to a login that is right. */
-let lets = true;
+/** Whether the proxy accepts valid logins. */
+let isAccepting = true;
 
 beforeAll(async () => {
   postgres = await startOwnPostgres();
   await postgres.sql(`create role ${USER} login`);
   await postgres.sql(`grant select, insert, update, delete on all tables in schema public to ${USER}`);
-  // Whom the proxy has let in, the server lets in; the server has nobody else's password.
-  await writeHba(`host all ${USER} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256`);
+  // The server trusts this user, because the proxy decides on its logins.
+  await postgres.writeFile(
+    'pg_hba.conf',
+    `host all ${USER} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256`,
+  );
+  await postgres.sql('select pg_reload_conf()');
   authority = await createAuthority('Berth test CA');
   proxy = await startIamProxy(
     postgres.port,
     await authority.issue({ commonName: 'proxy', hosts: ['localhost'] }),
-    (login) => lets && isToken(login),
+    (login) => isAccepting && isToken(login),
   );
 });
 afterAll(async () => {
@@ -42,16 +47,16 @@ afterAll(async () => {
   await postgres.remove();
 });
 afterEach(async () => {
-  lets = true;
+  isAccepting = true;
   await instance.stop();
 });
 
-/** A token for this user at this proxy, signed with these keys within the last 15 minutes. */
-function isToken({ user, password }: LoginTried): boolean {
+/** Whether the password is a token for this user and proxy, signed with these keys less than 15 minutes ago. */
+function isToken({ user, password }: LoginAttempt): boolean {
   const signedAt = new URL(`https://${password}`).searchParams.get('X-Amz-Date') ?? '';
   const date = new Date(signedAt.replace(/(....)(..)(..T..)(..)(..Z)/, '$1-$2-$3:$4:$5'));
-  const isYoung = Math.abs(Date.now() - date.getTime()) < 15 * 60_000;
-  return isYoung && password === databaseToken({ host: HOST, port: String(proxy.port), user, aws }, date);
+  const isValid = Math.abs(Date.now() - date.getTime()) < 15 * 60_000;
+  return isValid && password === databaseToken({ host: HOST, port: String(proxy.port), user, aws }, date);
 }
 
 async function start(env: Record<string, string> = {}): Promise<void> {
@@ -74,17 +79,10 @@ async function start(env: Record<string, string> = {}): Promise<void> {
   })) as [Instance];
 }
 
-/** What a request without a right key gets: 401 when the database has been asked. */
-const status = async (): Promise<number> => {
-  const reply = await instance.call('POST /api/v1/device/register', {
-    headers: { authorization: `Bearer prov_${crypto.randomUUID()}_${'a'.repeat(43)}` },
-    body: { uuid: 'a', deviceName: 'a', deviceType: 'a', deviceApiKey: 'a' },
-    ip: crypto.randomUUID(),
-  });
-  return reply.status;
-};
+/** The status of a registration with an unknown key: 401 if the database was reached. */
+const status = async () => (await register(unknownKey(), newDevice(), { ip: randomUUID() }, instance.call)).status;
 
-it('IAM logs in with a token, over TLS, as the user that is named', async () => {
+it('DATABASE_AUTH=iam logs in over TLS as DATABASE_USER, with a token', async () => {
   await start();
   expect(await status()).toBe(401);
   expect(proxy.logins).toEqual([{ user: USER, password: expect.stringContaining('Action=connect') }]);
@@ -92,7 +90,7 @@ it('IAM logs in with a token, over TLS, as the user that is named', async () => 
   expect(seen).toEqual([{ usename: USER }]);
 });
 
-it('every connection has a token of its own', async () => {
+it('each new connection uses a new token', async () => {
   await start();
   expect(await status()).toBe(401);
   await sleep(1_100);
@@ -101,30 +99,24 @@ it('every connection has a token of its own', async () => {
   expect(new Set(proxy.logins.map(({ password }) => password)).size).toBe(2);
 });
 
-it('a token that is refused is followed by another one, and that is all', async () => {
+it('503 after exactly 2 tokens when the proxy refuses them; 401 from the database once it accepts', async () => {
   await start();
-  lets = false;
+  isAccepting = false;
   expect(await status()).toBe(503);
   expect(proxy.logins).toHaveLength(2);
   setTimeout(() => {
-    lets = true;
+    isAccepting = true;
   }, 0);
   expect(await status()).toBe(401);
 });
 
-it('a token that is not signed with the right key lets nobody in', async () => {
+it('503: a token that is signed with another key', async () => {
   await start({ AWS_SECRET_ACCESS_KEY: 'another' });
   expect(await status()).toBe(503);
 });
 
-it('a proxy whose certificate is not right never sees a token', async () => {
+it('5xx: the proxy’s certificate is not trusted, and it receives no token', async () => {
   await start({ DATABASE_CA: (await createAuthority('another')).cert });
   expect(await status()).toBeGreaterThanOrEqual(500);
   expect(proxy.logins).toEqual([]);
 });
-
-/** Has the server write the file itself, so that it is its own whoever it runs as. */
-async function writeHba(text: string): Promise<void> {
-  await postgres.sql(`copy (select regexp_split_to_table('${text}', '\\n')) to program 'cat > pg_hba.conf'`);
-  await postgres.sql('select pg_reload_conf()');
-}

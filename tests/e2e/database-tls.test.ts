@@ -1,14 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { handler } from '../../functions/migrate.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';
-import { PEPPER } from '../support/berth.ts';
+import { lambdaContext } from '../support/api.ts';
+import { newDevice, PEPPER, register, unknownKey } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
 import { type Instance, startInstances } from '../support/instances.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
 
-/** They lead to this machine, but are not the spellings that Berth speaks to without TLS. */
-const NAMED = 'LOCALHOST';
-const NAMED_OTHERWISE = '127.1';
+/** Both resolve to this machine, but are not names for which Berth skips TLS. The certificate is for the first one. */
+const HOST = 'LOCALHOST';
+const OTHER_HOST = '127.1';
+/** A superuser that the server accepts over TLS only. */
+const TLS_ONLY = 'tls_only';
 
 let postgres: OwnPostgres;
 let authority: Authority;
@@ -19,29 +22,25 @@ beforeAll(async () => {
 });
 afterAll(() => postgres.remove());
 
-it('a database elsewhere is spoken to over TLS, its certificate verified', async () => {
-  expect(await statusWith(NAMED, authority.cert)).toBe(401);
-  const [seen] = await postgres.sql(
-    `select bool_and(ssl) as tls from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'berth'`,
-  );
-  expect(seen).toEqual({ tls: true });
-  await end();
+it('a remote database is reached over TLS with a verified certificate', async () => {
+  expect(await requestWith(HOST, authority.cert)).toEqual({ status: 401, tls: true });
 });
 
 it.each([
-  ['by a CA that is not known', NAMED, async () => (await createAuthority('another')).cert],
-  ['for another host', NAMED_OTHERWISE, async () => authority.cert],
-])('a certificate %s is refused', async (_, host, ca) => {
-  expect(await statusWith(host, await ca())).toBeGreaterThanOrEqual(500);
-  await end();
+  ['from an unknown CA', HOST, async () => (await createAuthority('another')).cert],
+  ['for another host', OTHER_HOST, async () => authority.cert],
+])('5xx: the database’s certificate is %s', async (_, host, ca) => {
+  const { status, tls } = await requestWith(host, await ca());
+  expect(status).toBeGreaterThanOrEqual(500);
+  expect(tls, 'no connection').toBeNull();
 });
 
-describe('migrations at a deployment', () => {
+describe('migrations during a deployment', () => {
   const migrate = (host: string, ca: string) => {
-    const url = Object.assign(new URL(postgres.url), { hostname: host });
+    const url = Object.assign(new URL(postgres.url), { hostname: host, username: TLS_ONLY, password: TLS_ONLY });
     Object.assign(process.env, { DATABASE_URL: url.href, DATABASE_CA: ca });
     reloadSettings();
-    return handler({}, { getRemainingTimeInMillis: () => 25_000 } as never);
+    return handler({}, lambdaContext(25_000));
   };
   afterEach(() => {
     for (const name of ['DATABASE_URL', 'DATABASE_CA']) delete process.env[name];
@@ -49,39 +48,43 @@ describe('migrations at a deployment', () => {
 
   it('are applied over TLS', async () => {
     await postgres.sql(`drop table berth_migrations`);
-    expect(await migrate(NAMED, authority.cert)).toMatchObject({ applied: expect.arrayContaining(['0002_berth']) });
+    expect(await migrate(HOST, authority.cert)).toMatchObject({ applied: expect.arrayContaining(['0002_berth']) });
   });
 
-  it('are not, where the certificate isn’t right', async () => {
-    await expect(migrate(NAMED_OTHERWISE, authority.cert)).rejects.toThrow('does not match certificate');
-    await expect(migrate(NAMED, (await createAuthority('another')).cert)).rejects.toThrow('certificate');
+  it('fail when the certificate is for another host or from an unknown CA', async () => {
+    await expect(migrate(OTHER_HOST, authority.cert)).rejects.toThrow('does not match certificate');
+    await expect(migrate(HOST, (await createAuthority('another')).cert)).rejects.toThrow('certificate');
   });
 });
 
-let instance: Instance | undefined;
-/** What a request without a right key gets, for which the database must have been asked. */
-async function statusWith(host: string, ca: string): Promise<number> {
-  const url = new URL(postgres.url);
-  url.hostname = host;
-  [instance] = await startInstances(1, { DATABASE_URL: url.href, DATABASE_CA: ca, BERTH_PEPPER: PEPPER });
-  const { status } = await (instance as Instance).call('POST /api/v1/device/register', {
-    headers: { authorization: `Bearer prov_${crypto.randomUUID()}_${'a'.repeat(43)}` },
-    body: { uuid: 'a', deviceName: 'a', deviceType: 'a', deviceApiKey: 'a' },
-  });
-  return status;
-}
-
-async function end(): Promise<void> {
-  await instance?.stop();
-}
-
-/** Has the server write the files itself, so that they are its own whoever it runs as. */
-async function serveWith({ cert, key }: Pair): Promise<void> {
-  for (const [file, pem] of [['server.crt', cert] as const, ['server.key', key] as const]) {
-    await postgres.sql(
-      `copy (select regexp_split_to_table('${pem.trim()}', '\\n')) to program 'umask 077; cat > ${file}'`,
+/**
+ * Sends a registration with an unknown key to an instance that uses this host and CA.
+ *
+ * @returns its status (401 if the database was reached), and whether the instance's connection uses TLS (null: it has none)
+ */
+async function requestWith(host: string, ca: string): Promise<{ status: number; tls: boolean | null }> {
+  const url = Object.assign(new URL(postgres.url), { hostname: host });
+  const env = { DATABASE_URL: url.href, DATABASE_CA: ca, BERTH_PEPPER: PEPPER };
+  const [instance] = (await startInstances(1, env)) as [Instance];
+  try {
+    const { status } = await register(unknownKey(), newDevice(), {}, instance.call);
+    const [seen] = await postgres.sql(
+      `select bool_and(ssl) as tls from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'berth'`,
     );
+    return { status, tls: seen?.tls };
+  } finally {
+    await instance.stop();
   }
+}
+
+async function serveWith({ cert, key }: Pair): Promise<void> {
+  await postgres.writeFile('server.crt', cert);
+  await postgres.writeFile('server.key', key);
+  await postgres.sql(`create role ${TLS_ONLY} superuser login password '${TLS_ONLY}'`);
+  await postgres.writeFile(
+    'pg_hba.conf',
+    `hostnossl all ${TLS_ONLY} all reject\nhost all all 127.0.0.1/32 scram-sha-256`,
+  );
   await postgres.sql('alter system set ssl = on');
   await postgres.sql('select pg_reload_conf()');
 }

@@ -5,7 +5,7 @@ import { createAuthority } from '../support/certificates.ts';
 import { expectLike, startShell, stepsOf } from '../support/document.ts';
 import { cloneProject, type Program, startStack } from '../support/stack.ts';
 
-/** Runs docs/operations.md: every `sh` block in one shell, each compared with the `text` block that follows it. */
+/** Runs docs/operations.md: all `sh` blocks in one shell; each output must match the `text` block that follows. */
 const steps = stepsOf('operations.md');
 
 const clone = cloneProject();
@@ -23,7 +23,7 @@ afterAll(async () => {
   clone.remove();
 });
 
-it.each(steps)('$title', async ({ commands, expected }) => {
+it.each(steps)('docs/operations.md: $title', async ({ commands, expected }) => {
   const output = await shell.run(commands);
   if (expected !== undefined) expectLike(output, expected);
 });

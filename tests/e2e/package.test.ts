@@ -2,7 +2,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
+import { bearer, register } from '../support/berth.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
 import { type BareFunction, type PackagedFunction, packageProject, startBare } from '../support/package.ts';
 import { arnOf, startSecretsManager } from '../support/secrets-manager.ts';
@@ -12,7 +14,7 @@ import { startProxy } from '../support/tcp-proxy.ts';
 const PEPPER = 'pepper-of-the-package-0123456789-0123456789';
 const ADMIN_TOKEN = 'admin-token-of-the-package';
 const DOTENV = 'secret-of-the-dotenv-file';
-const admin = { authorization: `Bearer ${ADMIN_TOKEN}` };
+const admin = bearer(ADMIN_TOKEN);
 const secrets = {
   BERTH_PEPPER: PEPPER,
   BERTH_SEAL_KEY: Buffer.alloc(32, 7).toString('base64'),
@@ -50,12 +52,12 @@ async function start(name: string, more: Record<string, string> = {}): Promise<B
 }
 
 const device = (uuid: string) => ({ uuid, deviceName: 'Pump 7', deviceType: 'pump', deviceApiKey: `key-of-${uuid}` });
-const registerAt = (bare: BareFunction, uuid: string) =>
-  bare.call('POST /api/v1/device/register', { headers: { authorization: `Bearer ${key}` }, body: device(uuid) });
+const registerAt = (bare: BareFunction, uuid: string) => register(key, device(uuid), {}, bare.call);
 
-describe('the zips contain', () => {
-  it('one for every function: its bundle with chunks and source maps, RDS’ roots of the region; migrations for migrate', () => {
-    expect(packaged.map(({ name }) => name).sort()).toEqual(functionNames());
+describe('each zip contains', () => {
+  it('exactly its bundle with chunks and source maps, the RDS roots of the region and, for migrate, the migrations; one zip per function', () => {
+    const { functions } = parse(readFileSync(path.join(clone.dir, 'serverless.yml'), 'utf8'));
+    expect(packaged.map(({ name }) => name).sort()).toEqual(Object.keys(functions).sort());
     const migrations = readdirSync(path.join(clone.dir, 'migrations')).filter((name) => /^\d.*\.sql$/.test(name));
     for (const { name, module, files } of packaged) {
       const more = name === 'migrate' ? migrations.map((file) => `migrations/${file}`) : [];
@@ -65,7 +67,7 @@ describe('the zips contain', () => {
     }
   });
 
-  it('the chunks that the function imports, and no others', () => {
+  it('exactly the chunks that the function imports', () => {
     for (const { name, module, files } of packaged) {
       const chunks = chunksOf(module, files);
       const imported = [module, ...chunks].flatMap((file) => {
@@ -83,14 +85,14 @@ describe('the zips contain', () => {
       expect(sources.length, name).toBeGreaterThan(20);
       for (const source of sources) {
         const dependency = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1];
-        // `ws` is a dependency of `mqtt`, too.
+        // `ws` is also a dependency of `mqtt`.
         if (dependency !== 'ws') expect(Object.keys(devDependencies), source).not.toContain(dependency);
         if (!dependency) expect(source).toMatch(/(^|\/)(functions|lib)\/[^/]+/);
       }
     }
   });
 
-  it('no secret of the environment or of a .env file, and source maps without sources', () => {
+  it('no secret from the environment or a .env file, and source maps without sources', () => {
     const forbidden = [...Object.values(secrets), DOTENV, 'secret-of-the-database'];
     for (const { name, module, files } of packaged) {
       for (const [file, content] of Object.entries(files)) {
@@ -104,7 +106,7 @@ describe('the zips contain', () => {
   });
 });
 
-it('every function works without node_modules, from creating a broker to moving a device', async () => {
+it('every function works in plain Node without node_modules: create a broker, register, move a device', async () => {
   const all = Object.fromEntries(await Promise.all(packaged.map(async ({ name }) => [name, await start(name)])));
   const at = (name: string) => all[name] as BareFunction;
   for (const { name, exportName } of packaged) expect(at(name).exports, name).toContain(exportName);
@@ -123,7 +125,7 @@ it('every function works without node_modules, from creating a broker to moving 
   const registered = await registerAt(at('register'), 'packaged-1');
   expect(registered).toMatchObject({ status: 200, body: { mqtt: { broker: 'mqtts://mqtt.example.com:8883' } } });
   expect((await registerAt(at('register'), 'packaged-1')).text).toBe(registered.text);
-  const ownKey = { authorization: `Bearer ${device('packaged-1').deviceApiKey}` };
+  const ownKey = bearer(device('packaged-1').deviceApiKey);
   const exchange = { headers: ownKey, body: { deviceApiKey: device('packaged-1').deviceApiKey } };
   expect(await at('key-exchange').call('POST /api/v1/device/packaged-1/key-exchange', exchange)).toMatchObject({
     status: 200,
@@ -148,7 +150,7 @@ it('every function works without node_modules, from creating a broker to moving 
   expect(listed.body.devices).toMatchObject([{ uuid: 'packaged-1', device_name: 'Pump 8' }]);
 });
 
-it('loads its chunks: bcryptjs for a broker that is set up for bcrypt, jose for an access token', async () => {
+it('a function loads its chunks: bcryptjs for MQTT_PASSWORD_HASH=bcrypt, jose for ADMIN_AUTH=jwt', async () => {
   const withBcrypt = await start('register', { MQTT_PASSWORD_HASH: 'bcrypt' });
   expect(await registerAt(withBcrypt, 'bcrypt-1')).toMatchObject({ status: 200 });
   const withJwt = await start('devices', {
@@ -156,16 +158,18 @@ it('loads its chunks: bcryptjs for a broker that is set up for bcrypt, jose for 
     ADMIN_JWT_ISSUER: 'https://login.example.com/',
     ADMIN_JWT_AUDIENCE: 'berth',
   });
-  const listed = await withJwt.call('GET /api/v1/devices', { headers: { authorization: 'Bearer not.a.jwt' } });
+  const listed = await withJwt.call('GET /api/v1/devices', { headers: bearer('not.a.jwt') });
   expect(listed).toMatchObject({ status: 401, body: { code: 'invalid-admin-credential' } });
 });
 
-it('a missing setting is an internal error to the caller', async () => {
+it('500 internal: BERTH_PEPPER is not set; the reply does not name it', async () => {
   const bare = await start('register', { BERTH_PEPPER: '' });
-  expect(await registerAt(bare, 'unconfigured')).toMatchObject({ status: 500, body: { code: 'internal' } });
+  const reply = await registerAt(bare, 'unconfigured');
+  expect(reply).toMatchObject({ status: 500, body: { code: 'internal' } });
+  expect(reply.text).not.toContain('PEPPER');
 });
 
-it('reads its secrets with Lambda’s own SDK', async () => {
+it('secrets are read with the AWS SDK of the Lambda runtime; 503 settings-unavailable without it', async () => {
   const manager = await startSecretsManager();
   manager.put(arnOf('pepper'), PEPPER);
   const found = packaged.find(({ name }) => name === 'register') as PackagedFunction;
@@ -175,11 +179,11 @@ it('reads its secrets with Lambda’s own SDK', async () => {
   const bare = await startBare(found, named, path.join(clone.dir, 'node_modules'));
   running.push(without, bare);
   expect(await registerAt(bare, 'secrets-1')).toMatchObject({ status: 200 });
-  expect(manager.asked).toEqual([`${arnOf('pepper')} AWSCURRENT`]);
+  expect(manager.requests).toEqual([`${arnOf('pepper')} AWSCURRENT`]);
   await manager.close();
 });
 
-it('finds the RDS certificates of its region in its package', async () => {
+it('the RDS roots of the region are found (503: unknown host); those of another region are not (500)', async () => {
   for (const [region, status] of [
     ['eu-central-1', 503],
     ['eu-west-1', 500],
@@ -189,16 +193,21 @@ it('finds the RDS certificates of its region in its package', async () => {
   }
 });
 
-/** Lambda freezes a process between two requests. Meanwhile its connection dies. */
-describe('a thawed function answers the next request', () => {
-  it('when the server has closed its connection', async () => {
-    const bare = await start('register', { DATABASE_URL: `${postgres.url}?idle_session_timeout=1000` });
+/** Lambda freezes a process between two requests; its database connection can end meanwhile. */
+describe('200 for a repetition and a new registration after Lambda resumed the function', () => {
+  it('the server closed the idle connection', async () => {
+    const url = `${postgres.url}?idle_session_timeout=1000&application_name=thawed-1`;
+    const bare = await start('register', { DATABASE_URL: url });
     expect((await registerAt(bare, 'thawed-1')).status).toBe(200);
-    await freeze(bare, 2_500);
+    await freeze(bare, 500, async () => {
+      await sleep(2_000);
+      const open = await postgres.sql(`select from pg_stat_activity where application_name like 'thawed-1%'`);
+      expect(open).toEqual([]);
+    });
     await expectWorks(bare, 'thawed-1', 2_000);
   });
 
-  it('when its connection was terminated', async () => {
+  it('the connection was terminated', async () => {
     const bare = await start('register', { DATABASE_URL: `${postgres.url}?application_name=thawed-2` });
     expect((await registerAt(bare, 'thawed-2')).status).toBe(200);
     await freeze(bare, 500, async () => {
@@ -210,10 +219,9 @@ describe('a thawed function answers the next request', () => {
     await expectWorks(bare, 'thawed-2', 2_000);
   });
 
-  it('when its connection is half open: after more than 30 s it pings first', async () => {
+  it('the connection was lost without a notice, more than 30 s ago', async () => {
     const proxy = await startProxy(postgres.port);
-    const url = new URL(postgres.url);
-    url.port = String(proxy.port);
+    const url = Object.assign(new URL(postgres.url), { port: proxy.port });
     const bare = await start('register', { DATABASE_URL: url.href });
     expect((await registerAt(bare, 'thawed-3')).status).toBe(200);
     await freeze(bare, 31_000, () => proxy.set('half-open'));
@@ -222,6 +230,7 @@ describe('a thawed function answers the next request', () => {
   });
 });
 
+/** Stops the process for `ms`, like Lambda between two requests; `meanwhile` runs at the start. */
 async function freeze({ child }: BareFunction, ms: number, meanwhile: () => Promise<unknown> = async () => {}) {
   child.kill('SIGSTOP');
   await meanwhile();
@@ -229,19 +238,12 @@ async function freeze({ child }: BareFunction, ms: number, meanwhile: () => Prom
   child.kill('SIGCONT');
 }
 
-/** A repeated registration and a new one, both answered within the time. */
+/** Repeats the registration and registers a new device; both succeed within `withinMs`. */
 async function expectWorks(bare: BareFunction, uuid: string, withinMs: number) {
   const started = Date.now();
   expect(await registerAt(bare, uuid)).toMatchObject({ status: 200, headers: { 'idempotent-replayed': 'true' } });
   expect(await registerAt(bare, `${uuid}-more`)).toMatchObject({ status: 200 });
   expect(Date.now() - started).toBeLessThan(withinMs);
-}
-
-function functionNames(): string[] {
-  const text = readFileSync(path.join(clone.dir, 'serverless.yml'), 'utf8');
-  return [...(text.split(/^functions:$/m)[1] ?? '').matchAll(/^ {2}([a-z-]+):$/gm)]
-    .map(([, name]) => name as string)
-    .sort();
 }
 
 /** The chunks of a function's module in its zip. */

@@ -12,10 +12,10 @@ import { describeInstalled } from '../support/installed.ts';
 import { type RabbitMq, startRabbitMq } from '../support/rabbitmq.ts';
 
 const SECRET = 'secret-of-the-brokers';
-/** CONNACK 4 or 5. */
+/** The error of mqtt.js for CONNACK 4 or 5. */
 const REFUSED = /Bad username or password|Not authorized/i;
 
-/** A Debian RabbitMQ, which nobody here wrote, asking Berth about every user, queue and topic. */
+/** Debian's RabbitMQ, which asks Berth about every user, virtual host, queue and topic. */
 describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], () => {
   let dir: string;
   let berth: Berth;
@@ -45,7 +45,7 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
   });
   beforeEach(() => {
     device = newDevice();
-    gateway.asked.length = 0;
+    gateway.requests.length = 0;
   });
   afterEach(async () => {
     await Promise.all(open.splice(0).map((client) => client.endAsync(true)));
@@ -61,18 +61,18 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
   const closedBy = (client: MqttClient) =>
     new Promise<string>((resolve) => client.once('close', () => resolve('closed')));
 
-  it('registers, connects with what came back, and talks on its own topic', async () => {
+  it('a registered device connects with its settings, publishes and subscribes on its own topic', async () => {
     const settings = await registered();
     expect(settings.broker).toBe(`mqtt://127.0.0.1:${rabbit.port}`);
     const client = await connected(device.uuid, settings);
     expect(await client.subscribeAsync(settings.topics.subscribe, { qos: 1 })).toMatchObject([{ qos: 1 }]);
     await client.publishAsync(own('hello'), 'there', { qos: 1 });
     expect(await client.inbox.arrives(own('hello'))).toBe('there');
-    const answers = new Set(gateway.asked.map((line) => line.replace('/api/v1/mqtt/auth/', '')));
+    const answers = new Set(gateway.requests.map((line) => line.replace('/api/v1/mqtt/auth/', '')));
     expect(answers).toEqual(new Set(['user allow', 'vhost allow', 'resource allow', 'topic allow']));
   });
 
-  it('with a colon in its uuid, which RabbitMQ would take for the end of a virtual host', async () => {
+  it('a uuid with a colon works, although RabbitMQ by default ends a virtual host there', async () => {
     device = newDevice({ uuid: `plant:${device.uuid}` });
     const settings = await registered();
     const client = await connected(device.uuid, settings);
@@ -81,17 +81,17 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     expect(await client.inbox.arrives(own('hello'))).toBe('there');
   });
 
-  it('is refused with another password, another’s name, and another’s client id', async () => {
+  it('refused: wrong password, another username, another device’s client id', async () => {
     const victim = newDevice();
     const [settings] = [await registered(), await registered(victim)];
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
     expect(await refusalOf(device.uuid, { ...settings, password: 'wrong' })).toMatch(REFUSED);
     expect(await refusalOf(device.uuid, { ...settings, username: 'device_other' })).toMatch(REFUSED);
     expect(await refusalOf(victim.uuid, settings)).toMatch(REFUSED);
-    expect(gateway.asked.filter((line) => line.endsWith('user deny'))).toHaveLength(3);
+    expect(gateway.requests.filter((line) => line.endsWith('user deny'))).toHaveLength(3);
   });
 
-  it('is kept off another’s topics: RabbitMQ closes the connection', async () => {
+  it('another device’s topics: publishing closes the connection; subscribing is refused and receives nothing', async () => {
     const victim = newDevice();
     const [mine, theirs] = [await registered(), await registered(victim)];
     const foreign = (rest: string) => `iot/device/${victim.uuid}/${rest}`;
@@ -116,7 +116,7 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     expect(other.inbox.topics()).toEqual([foreign('state')]);
   });
 
-  it('keeps a session over a reconnect, in the device’s own queue', async () => {
+  it('a persistent session receives messages that were sent while it was disconnected', async () => {
     const settings = await registered();
     const lasting = { clean: false };
     const before = await connected(device.uuid, settings, lasting);
@@ -128,7 +128,7 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     expect(await after.inbox.arrives(own('later'))).toBe('kept');
   });
 
-  it('moved to another broker: refused here; moved back: accepted', async () => {
+  it('refused after a move to another broker, accepted after the move back', async () => {
     const settings = await registered();
     const move = (mqtt_broker_id: number | null) =>
       call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { mqtt_broker_id } });
@@ -139,20 +139,22 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
   });
 
-  it('inactive: refused', async () => {
+  it('refused: an inactive device', async () => {
     const settings = await registered();
-    await call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { is_active: false } });
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+    const changed = await call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { is_active: false } });
+    expect(changed.status).toBe(200);
     expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
   });
 
-  it('with a wrong secret, or while Berth cannot answer, nobody gets in', async () => {
+  it('refused: the broker’s secret is wrong (401) or not configured in Berth (403)', async () => {
     const settings = await registered();
     setEnv({ BROKER_AUTH_SECRET_HASH: sha256Hex('another') });
     expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
-    expect(gateway.asked).toContain('/api/v1/mqtt/auth/user 401');
+    expect(gateway.requests).toContain('/api/v1/mqtt/auth/user 401');
     setEnv({});
     expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
-    expect(gateway.asked).toContain('/api/v1/mqtt/auth/user 403');
+    expect(gateway.requests).toContain('/api/v1/mqtt/auth/user 403');
     setEnv({ BROKER_AUTH_SECRET_HASH: sha256Hex(SECRET) });
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
   });

@@ -5,8 +5,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
-import { crowd } from '../support/crowd.ts';
-import { type MqttServerOptions, PASSWORD, serve, startMqttServer, USERNAME } from '../support/mqtt-servers.ts';
+import { callConcurrently } from '../support/concurrent-calls.ts';
+import { type MqttServerOptions, PASSWORD, startMqttServer, USERNAME } from '../support/mqtt-servers.ts';
+import { serve } from '../support/serve.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const SEAL_KEY = randomBytes(32).toString('base64');
@@ -300,7 +301,7 @@ describe('the test cannot be used as a port scanner', () => {
   it('the installation runs one test at a time; the others are 429 with Retry-After', async () => {
     const { port } = await tcpServer((socket) => setTimeout(() => socket.destroy(), 2_000));
     const ids = [await add({ port }), await add({ port }), await add({ port })];
-    const answers = await crowd(
+    const answers = await callConcurrently(
       [...ids, ...ids].map((id) => ({ target: `POST ${path}/${id}/test`, options: { headers: admin } })),
       6,
     );

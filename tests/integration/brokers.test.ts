@@ -5,7 +5,7 @@ import { log } from '../../lib/log.ts';
 import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
-import { type CrowdCall, crowd } from '../support/crowd.ts';
+import { type ConcurrentCall, callConcurrently } from '../support/concurrent-calls.ts';
 import { startInstances } from '../support/instances.ts';
 
 const path = '/api/v1/mqtt/brokers';
@@ -427,7 +427,7 @@ describe('updating', () => {
   it('concurrent changes of different fields are all kept', async () => {
     const id = await created({});
     const fields = ['port', 'keep_alive', 'reconnect_period', 'connect_timeout', 'allocation_weight'];
-    const answers = await crowd(
+    const answers = await callConcurrently(
       fields.map((field, i) => ({
         target: `PUT ${path}/${id}`,
         options: { headers: admin, body: { [field]: 1_000 - (i === 3 ? 0 : i) } },
@@ -602,7 +602,7 @@ describe('the default', () => {
       while (watching) seen.add((await defaults()).length);
     })();
     const rounds = Array.from({ length: 5 }, () => ids).flat();
-    const answers = await crowd(
+    const answers = await callConcurrently(
       rounds.map((id) => ({ target: `PUT ${path}/${id}`, options: { headers: admin, body: { is_default: true } } })),
       10,
     );
@@ -617,7 +617,7 @@ describe('the default', () => {
   const lockWaiters = async () => (await berth.sql(LOCK_WAITERS))[0]?.n;
 
   /** Lets the calls, from one instance each, wait for a lock on the default's row, then releases them simultaneously. */
-  async function together(calls: CrowdCall[]): Promise<Answer[]> {
+  async function together(calls: ConcurrentCall[]): Promise<Answer[]> {
     const instances = await startInstances(calls.length);
     const gate = new pg.Client({ connectionString: berth.databaseUrl });
     try {
@@ -839,7 +839,7 @@ describe('deleting', () => {
       options: { headers: admin, query: { reassign_to: String(fallback) }, body: {} },
     };
     calls.splice(56, 0, removal as never);
-    const answers = await crowd(calls, 16);
+    const answers = await callConcurrently(calls, 16);
     const statuses = answers.map(({ status, body }) => `${status} ${body.code ?? ''}`);
     expect(new Set(statuses)).toEqual(new Set(['200 ']));
     expect(await row(doomed)).toBeUndefined();

@@ -6,7 +6,8 @@ import { log } from '../../lib/log.ts';
 import * as metrics from '../../lib/metrics.ts';
 import { addBroker, type Berth, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Issue } from '../support/certificates.ts';
-import { serve, startMqttServer } from '../support/mqtt-servers.ts';
+import { startMqttServer } from '../support/mqtt-servers.ts';
+import { serve } from '../support/serve.ts';
 
 vi.mock('../../lib/metrics.ts', { spy: true });
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
-import { crowd } from '../support/crowd.ts';
+import { callConcurrently } from '../support/concurrent-calls.ts';
 
 let berth: Berth;
 let standard: number;
@@ -173,7 +173,7 @@ describe('If-Match', () => {
 
   it('of 20 operators who read the same, one gets through', async () => {
     const { etag } = (await get()).headers as { etag: string };
-    const answers = await crowd(
+    const answers = await callConcurrently(
       Array.from({ length: 20 }, (_, i) => ({
         target: `PUT ${path}/${device.uuid}`,
         options: { headers: { ...admin, 'if-match': etag }, body: { device_name: `name ${i}` } },
@@ -330,7 +330,7 @@ describe('DELETE /devices/{uuid}', () => {
             options: { headers: { authorization: `Bearer ${key.key}` }, body: device },
           },
     );
-    const answers = await crowd(calls, 8);
+    const answers = await callConcurrently(calls, 8);
     for (const { status } of answers) expect([200, 404]).toContain(status);
     const [row] = await berth.sql(`
       select (select count(*)::int from devices) as devices, (select count(*)::int from mqtt_users) as users,

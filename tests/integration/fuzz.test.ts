@@ -7,32 +7,33 @@ import {
   addBroker,
   admin,
   type Berth,
+  bearer,
   issueKey,
   newDevice,
   register,
   startBerth,
 } from '../support/berth.ts';
 import { type Operation, operations, replyProblem } from '../support/openapi.ts';
-import { drawRequest, type Request, targetOf, type World } from '../support/requests.ts';
+import { drawRequest, type KnownValues, type Request, targetOf } from '../support/requests.ts';
 
 const REQUESTS = Number(process.env.FUZZ_REQUESTS ?? 20_000);
-/** Every `HASHED` requests the tables are hashed before and after. */
-const HASHED = 50;
-/** Every `TIDIED` requests the rows that requests need are renewed. */
-const TIDIED = 100;
-const READ_TOKEN = 'admin-token-that-reads';
+/** One in so many requests is checked with a hash of all tables before and after it. */
+const HASH_EVERY = 50;
+/** The interval, in requests, at which the rows that other requests need are created again. */
+const REPLENISH_EVERY = 100;
+const READ_TOKEN = 'read-only-admin-token';
 const BROKER_SECRET = 'secret-of-the-brokers';
 
 let berth: Berth;
-let world: World;
+let known: KnownValues;
 let tables: string[];
-/** A provisioning key that is not exhausted. */
+/** A provisioning key with unused places. */
 let openKey: string;
 
 beforeAll(async () => {
   berth = await startBerth({
     env: {
-      // With a fallback there always is a broker. On the local stack connection tests stay on this machine.
+      // Devices always have a broker, and no connection test leaves this machine.
       MQTT_BROKER_URL: 'mqtt://environment.example.com',
       BERTH_STAGE: 'local',
       BERTH_SEAL_KEY: Buffer.alloc(32, 1).toString('base64'),
@@ -40,7 +41,7 @@ beforeAll(async () => {
       BROKER_AUTH_SECRET_HASH: sha256Hex(BROKER_SECRET),
     },
   });
-  world = await populate();
+  known = await populate();
   tables = (await berth.sql(`select tablename as name from pg_tables where schemaname = 'public'`))
     .map(({ name }) => name)
     .filter((name) => name !== 'berth_migrations' && name !== 'broker_test_lease');
@@ -48,7 +49,7 @@ beforeAll(async () => {
 });
 afterAll(() => berth.stop());
 
-it(`${REQUESTS} requests: no 5xx, every reply as documented, no refusal changes anything`, async () => {
+it(`${REQUESTS} random requests: no 5xx, each reply conforms to docs/openapi.json, and no refusal changes a row`, async () => {
   const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
   const outcomes: Record<string, number> = {};
   const note = (seen: string[]) => {
@@ -57,16 +58,16 @@ it(`${REQUESTS} requests: no 5xx, every reply as documented, no refusal changes 
   let count = 0;
   const one = fc.asyncProperty(fc.gen(), async (g) => {
     count++;
-    if (count % TIDIED === 0) await tidy();
-    // Operations take turns; their input is drawn.
-    const request = drawRequest(g, operations[count % operations.length] as Operation, world);
-    note(await check(request, count % HASHED === 0));
+    if (count % REPLENISH_EVERY === 0) await replenish();
+    // Each operation in turn; only the request is random.
+    const request = drawRequest(g, operations[count % operations.length] as Operation, known);
+    note(await check(request, count % HASH_EVERY === 0));
   });
   await fc.assert(one, { numRuns: REQUESTS, seed, endOnFailure: true });
-  // This refusal is drawn so rarely that a run may miss it.
+  // 413 is drawn so rarely that a run may miss it.
   note(await check(tooLarge(), true));
   console.log(`seed ${seed}: ${JSON.stringify(outcomes)}`);
-  // Each operation must have succeeded, and each refusal occurred.
+  // Without success of each operation and each kind of refusal, the checks above would prove little.
   for (const { method, path } of operations)
     expect(Object.keys(outcomes), `${method} ${path}`).toContain(`${method} ${path} done`);
   for (const status of [400, 401, 403, 404, 409, 412, 413, 422, 429])
@@ -79,10 +80,10 @@ function tooLarge(): Request {
   return { operation, params: {}, options: { headers: { authorization: `Bearer ${openKey}` }, body } };
 }
 
-/** Sends the request and checks its reply and its changes. */
+/** Sends the request and checks its reply and effects. @returns the outcomes: status, and code or operation */
 async function check(request: Request, hashed: boolean): Promise<string[]> {
   const target = targetOf(request);
-  // A parameter may turn the path into that of another route: `/devices/bulk-assign`.
+  // A random parameter may lead to the literal path of another operation: `/devices/bulk-assign`.
   const { spec } = (await eventFor(target)).route.endpoint;
   const operation = operations.find(({ method, path }) => spec.method === method && spec.path === path) as Operation;
   const before = hashed ? await hashTables() : undefined;
@@ -93,7 +94,7 @@ async function check(request: Request, hashed: boolean): Promise<string[]> {
   if (wrong) throw new Error(complaint(`not as documented: ${wrong}`));
   const changes = await newChanges();
   if (answer.status < 400) {
-    learn(operation, answer);
+    rememberCreated(operation, answer);
     return [String(answer.status), `${operation.method} ${operation.path} done`];
   }
   if (changes.length > 0) throw new Error(complaint(`a refusal changed ${JSON.stringify(changes)}`));
@@ -105,12 +106,12 @@ function describeRequest(target: string, { options }: Request): string {
   return `${target} ${JSON.stringify(options).slice(0, 2_000)}`;
 }
 
-/** Little time for operations that work until the deadline: a drawn job may take a minute. */
+/** Little time for routes that do long work within the call: a job with a low max_per_minute takes minutes. */
 function remainingMs({ path }: Operation): number {
   return path.includes('bulk-assign') || path.endsWith('/test') ? 3_000 : 10_000;
 }
 
-async function populate(): Promise<World> {
+async function populate(): Promise<KnownValues> {
   const broker = await addBroker(berth, { name: 'broker-a', host: '127.0.0.1', port: 1, is_default: true });
   await addBroker(berth, { name: 'broker-b', host: 'localhost', port: 1 });
   const [open, used, revoked, expired] = await Promise.all([
@@ -125,19 +126,19 @@ async function populate(): Promise<World> {
   await berth.sql(`update provisioning_keys set expires_at = now() - interval '1 day' where id = $1`, [expired.id]);
   const device = newDevice({ uuid: 'device-1' });
   await register(openKey, device);
-  const bearer = (scheme: string, token: string) => ({ scheme, authorization: `Bearer ${token}` });
+  const credential = (scheme: string, token: string) => ({ scheme, ...bearer(token) });
   const credentials = [
-    ...[open, open, open, used, revoked, expired].map(({ key }) => bearer('provisioningKey', key)),
+    ...[open, open, open, used, revoked, expired].map(({ key }) => credential('provisioningKey', key)),
     { scheme: 'provisioningKeyHeader', 'x-provisioning-key': openKey },
-    ...['key-1', 'key-2', device.deviceApiKey].map((key) => bearer('deviceKey', key)),
+    ...['key-1', 'key-2', device.deviceApiKey].map((key) => credential('deviceKey', key)),
     { scheme: 'deviceKeyHeader', 'x-device-api-key': 'key-1' },
-    ...[ADMIN_TOKEN, ADMIN_TOKEN, ADMIN_TOKEN, READ_TOKEN].map((token) => bearer('admin', token)),
-    bearer('brokerSecret', BROKER_SECRET),
+    ...[ADMIN_TOKEN, ADMIN_TOKEN, ADMIN_TOKEN, READ_TOKEN].map((token) => credential('admin', token)),
+    credential('brokerSecret', BROKER_SECRET),
     ...['', 'Basic YTpi', `Bearer ${openKey}, Bearer ${openKey}`, ADMIN_TOKEN, 'bearer', 'Bearer a.b.c'].map(
       (authorization) => ({ scheme: 'none', authorization }),
     ),
     ...['f'.repeat(64), `${openKey.slice(0, -1)}_`, '\0', '\ud800', 'x'.repeat(10_000)].map((key) =>
-      bearer('none', key),
+      credential('none', key),
     ),
     { scheme: 'none' },
   ];
@@ -155,7 +156,7 @@ async function populate(): Promise<World> {
     name: ['broker-a', 'broker-b', 'broker-c', 'broker-d'],
     host: ['127.0.0.1', 'localhost', 'mqtt.invalid', '192.0.2.1:1883'],
     port: [1],
-    // Left out, because random values of these are always refused.
+    // Omitted: random values of these are nearly always refused, which hides what the other members do.
     ...Object.fromEntries(
       ['ca_cert', 'client_cert', 'client_key', 'use_tls', 'password', 'all'].map((name) => [name, [undefined]]),
     ),
@@ -168,14 +169,14 @@ async function populate(): Promise<World> {
   };
 }
 
-/** Later requests may use what this one created. */
-function learn({ method, path }: Operation, { body }: Answer): void {
+/** Adds the id of a created row to the known values. */
+function rememberCreated({ method, path }: Operation, { body }: Answer): void {
   if (method !== 'POST' || !body) return;
   const remember = (name: string, value: unknown) => {
-    const known = world[name] as unknown[];
-    known.unshift(value);
-    // Only a few, because later requests delete some of them.
-    known.splice(20);
+    const values = known[name] as unknown[];
+    values.unshift(value);
+    // Keep the newest: older ones may be deleted meanwhile.
+    values.splice(20);
   };
   if (path === '/api/v1/device/register') remember('uuid', body.uuid);
   if (path === '/api/v1/mqtt/brokers') remember('mqtt/brokers.id', body.data.id);
@@ -183,7 +184,7 @@ function learn({ method, path }: Operation, { body }: Answer): void {
   if (path === '/api/v1/devices/bulk-assign' && body.id) remember('devices/bulk-assign.id', body.id);
 }
 
-/** Records every change of a row, except events of refusals, which a refused request may write. */
+/** Logs each change of a row, except recorded refusals: the only rows that a refusal may write. */
 async function watchChanges(): Promise<void> {
   await berth.sql(`
     create table changes (id bigint generated always as identity, what text);
@@ -218,16 +219,16 @@ async function hashTables(): Promise<string> {
   return row?.hash;
 }
 
-/** Renews what requests need: ends open jobs, adds a usable broker and a device. */
-async function tidy(): Promise<void> {
+/** Cancels open jobs, and adds a usable broker and a device for the next requests. */
+async function replenish(): Promise<void> {
   await berth.sql(`
     update bulk_assign_jobs set state = 'cancelled', ended_at = now()
     where state in ('queued', 'running') or id = (select max(id) from bulk_assign_jobs)`);
-  const brokers = world.broker as unknown[];
+  const brokers = known.broker as unknown[];
   brokers.unshift(await addBroker(berth, { host: '127.0.0.1', port: 1 }));
   brokers.splice(3);
   const device = newDevice({ deviceApiKey: 'key-1' });
   await register(openKey, device);
-  world.uuid?.unshift(device.uuid);
+  known.uuid?.unshift(device.uuid);
   await newChanges();
 }

@@ -1,32 +1,27 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { log } from '../../lib/log.ts';
 import { call } from '../support/api.ts';
 import {
   ADMIN_TOKEN,
-  addBroker,
   admin,
-  type Berth,
+  bearer,
   issueKey,
   newDevice,
   PEPPER,
   register,
-  startBerth,
+  useBerth,
+  withTrigger,
 } from '../support/berth.ts';
 
-let berth: Berth;
+const berth = useBerth();
 let written = '';
-beforeAll(async () => {
-  berth = await startBerth();
-  await addBroker(berth, { is_default: true });
-});
-afterAll(() => berth.stop());
 afterEach(() => {
   log.setLogLevel('SILENT');
   vi.restoreAllMocks();
 });
 
-function listen(): void {
+function captureOutput(): void {
   written = '';
   for (const stream of [process.stdout, process.stderr]) {
     vi.spyOn(stream, 'write').mockImplementation((chunk) => {
@@ -37,12 +32,12 @@ function listen(): void {
   log.setLogLevel('DEBUG');
 }
 
-it('no key, password, token or pepper of a device’s or an operator’s request is in the log, whatever comes of it', async () => {
-  listen();
+it('no key, password, token or pepper appears in the log at level DEBUG, in successful, refused and failed requests', async () => {
+  captureOutput();
   const { key, id } = await issueKey();
   const device = newDevice();
   const { body } = await register(key, device);
-  const headers = { authorization: `Bearer ${device.deviceApiKey}` };
+  const headers = bearer(device.deviceApiKey);
   const route = `/api/v1/device/${device.uuid}`;
   const others = Array.from({ length: 3 }, () => randomBytes(24).toString('base64url'));
   await register(key, device);
@@ -50,16 +45,13 @@ it('no key, password, token or pepper of a device’s or an operator’s request
   await register(`${key.slice(0, -6)}-wrong`, device);
   await register(key, JSON.stringify(device).slice(0, -1));
   await call(`GET ${route}/mqtt`, { headers });
-  await call(`GET ${route}/mqtt`, { headers: { authorization: `Bearer ${others[1]}` } });
+  await call(`GET ${route}/mqtt`, { headers: bearer(others[1] as string) });
   await call(`POST ${route}/key-exchange`, { headers, body: { deviceApiKey: others[2] } });
   await call(`DELETE /api/v1/provisioning-keys/${id}`, { headers: admin });
-  await berth.sql(
-    `create or replace function fail() returns trigger language plpgsql as $$ begin raise exception 'in the middle %', new; end $$`,
-  );
-  await berth.sql('create trigger fail before insert on devices for each row execute function fail()');
   const { key: second } = await issueKey();
-  expect((await register(second, newDevice({ deviceApiKey: others[0] }))).status).toBe(500);
-  await berth.sql('drop trigger fail on devices');
+  await withTrigger(berth, 'before insert on devices', `raise exception 'injected %', new`, async () => {
+    expect((await register(second, newDevice({ deviceApiKey: others[0] }))).status).toBe(500);
+  });
   log.setLogLevel('SILENT');
 
   for (const line of ['POST /api/v1/device/register', 'GET /api/v1/device/{uuid}/mqtt', 'unexpected failure']) {

@@ -1,27 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { handler } from '../../functions/migrate.ts';
 import { closeDatabase } from '../../lib/database/db.ts';
 import { migrate } from '../../lib/database/migrate.ts';
 import { log } from '../../lib/log.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';
-import { call } from '../support/api.ts';
+import { migrationHashes } from '../../tools/release-bundle.ts';
+import { call, lambdaContext } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { arnOf, startSecretsManager } from '../support/secrets-manager.ts';
+import { serve } from '../support/serve.ts';
 
-const MIGRATIONS = readdirSync(new URL('../../migrations', import.meta.url))
-  .filter((name) => /^\d.*\.sql$/.test(name))
-  .map((name) => name.replace('.sql', ''))
-  .sort();
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
+const MIGRATIONS = Object.keys(migrationHashes(fileURLToPath(new URL('../..', import.meta.url))));
+afterEach(() => {
   for (const name of ['DATABASE_APP_USER', 'DATABASE_SECRET_ARN', 'DATABASE_HOST', 'DATABASE_PORT', 'DATABASE_NAME']) {
     delete process.env[name];
   }
@@ -29,12 +25,12 @@ afterEach(async () => {
   vi.restoreAllMocks();
 });
 
-/** An empty database that the handlers of this process know as theirs. */
+/** Creates an empty database and configures the handlers of this process for it. */
 async function emptyDatabase(): Promise<pg.Client> {
   const database = await createDatabase(inject('postgresUrl'));
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
-  closing.push(async () => {
+  onTestFinished(async () => {
     await client.end();
     await database.drop();
   });
@@ -44,15 +40,15 @@ async function emptyDatabase(): Promise<pg.Client> {
 
 type CloudFormation = {
   url: string;
-  /** What was put there, and how. */
+  /** The accepted PUT requests. */
   answers: { body: Record<string, unknown>; contentType: string | undefined; bytes: number }[];
 };
 
-/** Where CloudFormation takes a custom resource's answer. The first `refusals` of them are refused. */
+/** Receives the result of a custom resource, like CloudFormation. The first `refusals` requests get 503. */
 async function startCloudFormation(refusals = 0): Promise<CloudFormation> {
   const answers: CloudFormation['answers'] = [];
   let refused = 0;
-  const server: Server = createServer(async (request, response) => {
+  const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const text = Buffer.concat(chunks).toString();
@@ -60,20 +56,19 @@ async function startCloudFormation(refusals = 0): Promise<CloudFormation> {
     answers.push({ body: JSON.parse(text), contentType: request.headers['content-type'], bytes: text.length });
     response.end();
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  closing.push(() => new Promise<void>((resolve) => server.close(() => resolve())));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/answer?signature=x`, answers };
+  const { port, close } = await serve(server);
+  onTestFinished(close);
+  return { url: `http://127.0.0.1:${port}/answer?signature=x`, answers };
 }
 
-const context = (remainingMs = 60_000) => {
-  const end = Date.now() + remainingMs;
-  return { awsRequestId: 'r', getRemainingTimeInMillis: () => end - Date.now() } as never;
-};
-
-/** What CloudFormation sends, and what it is answered. */
+/** Sends the event of CloudFormation. @returns the result that the function reports */
 async function deploy(
   RequestType: 'Create' | 'Update' | 'Delete',
-  { properties = {}, remainingMs, refusals }: { properties?: object; remainingMs?: number; refusals?: number } = {},
+  {
+    properties = {},
+    remainingMs = 60_000,
+    refusals,
+  }: { properties?: object; remainingMs?: number; refusals?: number } = {},
 ) {
   const { url, answers } = await startCloudFormation(refusals);
   const event = {
@@ -87,10 +82,10 @@ async function deploy(
     ResourceProperties: { ServiceToken: 'arn', Hash: 'x', ...properties },
     ...(RequestType === 'Create' ? {} : { PhysicalResourceId: 'berth-migrations' }),
   };
-  await handler(event as never, context(remainingMs));
+  await handler(event as never, lambdaContext(remainingMs));
   expect(answers).toHaveLength(1);
   const [{ body, contentType, bytes } = { body: {}, contentType: '', bytes: 0 }] = answers;
-  // The address is signed for a request without a type; CloudFormation takes no more.
+  // The URL is signed for a request without content type; CloudFormation accepts at most 4 KB.
   expect(contentType).toBeUndefined();
   expect(bytes).toBeLessThan(4_096);
   expect(body).toMatchObject({
@@ -108,7 +103,7 @@ const tables = async (client: pg.Client): Promise<string[]> =>
   );
 
 describe('as a custom resource', () => {
-  it('applies the migrations, says so in its log, and answers SUCCESS; a second time nothing is left to do', async () => {
+  it('SUCCESS: applies and logs each migration; the next deployment applies none', async () => {
     const client = await emptyDatabase();
     const lines = vi.spyOn(log, 'info');
     expect(await deploy('Create')).toMatchObject({ Status: 'SUCCESS' });
@@ -121,7 +116,7 @@ describe('as a custom resource', () => {
     expect(lines).not.toHaveBeenCalled();
   });
 
-  it('does nothing when a deployment that rolls back means other migrations', async () => {
+  it('SUCCESS without a change: a rollback whose hash is that of other migrations', async () => {
     const client = await emptyDatabase();
     expect(await deploy('Update', { properties: { hash: '0'.repeat(64) } })).toMatchObject({ Status: 'SUCCESS' });
     expect(await tables(client)).toEqual([]);
@@ -130,17 +125,17 @@ describe('as a custom resource', () => {
     expect(await tables(client)).toContain('devices');
   });
 
-  it('answers again when its answer isn’t taken', async () => {
+  it('SUCCESS: reports the result again after two refused attempts', async () => {
     await emptyDatabase();
     expect(await deploy('Create', { refusals: 2 })).toMatchObject({ Status: 'SUCCESS' });
   });
 
-  it('is deleted without a look at the database', async () => {
+  it('SUCCESS: Delete, without a connection to the database', async () => {
     setEnv({ DATABASE_URL: 'postgres://nobody:secret@127.0.0.1:1/berth' });
     expect(await deploy('Delete')).toMatchObject({ Status: 'SUCCESS' });
   });
 
-  it('answers FAILED with what Postgres says, and nothing is applied', async () => {
+  it('FAILED with the message of Postgres, and no migration is applied', async () => {
     const client = await emptyDatabase();
     await client.query('create table bulk_assign_jobs (id integer primary key)');
     expect(await deploy('Create')).toMatchObject({ Status: 'FAILED', Reason: 'column "state" does not exist' });
@@ -148,14 +143,15 @@ describe('as a custom resource', () => {
     expect((await client.query('select from berth_migrations')).rowCount).toBe(0);
   });
 
-  it.each([
-    ['an address where nobody is', { port: '1' }, /ECONNREFUSED/],
-    ['a wrong password', { password: 'pass/word-of-the-owner' }, /password authentication failed/],
-    ['a database that is not there', { pathname: '/elsewhere' }, /database "elsewhere" does not exist/],
-  ])('answers FAILED for %s, without what it logs in with', async (_, part, reason) => {
+  it.each<[string, (url: URL) => Partial<URL>, RegExp]>([
+    ['an unreachable address', () => ({ port: '1' }), /ECONNREFUSED/],
+    ['a wrong password', () => ({ password: 'pass/word-of-the-owner' }), /password authentication failed/],
+    ['a missing database', () => ({ pathname: '/elsewhere' }), /database "elsewhere" does not exist/],
+    ['an error that contains the password', (url) => ({ pathname: `/${url.password}` }), /database "…" does not exist/],
+  ])('FAILED: %s; neither reply nor log contains the password or the URL', async (_, change, reason) => {
     await emptyDatabase();
     const url = new URL(process.env.DATABASE_URL as string);
-    const { password } = Object.assign(url, { password: url.password, ...part });
+    const { password } = Object.assign(url, change(url));
     setEnv({ DATABASE_URL: url.href });
     const logged: string[] = [];
     for (const level of ['info', 'warn', 'error'] as const) {
@@ -169,9 +165,9 @@ describe('as a custom resource', () => {
     }
   });
 
-  it('answers FAILED before its time is over, when somebody else is at it for too long', async () => {
+  it('FAILED before the Lambda times out: another process holds the migration lock', async () => {
     const client = await emptyDatabase();
-    // node-pg-migrate's own lock: a version before this one holds it while it migrates.
+    // The lock of node-pg-migrate, which an earlier version holds while it migrates.
     await client.query('select pg_advisory_lock(7241865325823964)');
     const started = Date.now();
     const body = await deploy('Create', { remainingMs: 22_000 });
@@ -180,7 +176,7 @@ describe('as a custom resource', () => {
     await client.query('select pg_advisory_unlock_all()');
   });
 
-  it('does not queue registrations up behind a table that it can’t have', async () => {
+  it('FAILED within 14 s with a lock timeout, so that requests do not queue behind the migration; SUCCESS once unlocked', async () => {
     const client = await emptyDatabase();
     await deploy('Create');
     await client.query(`delete from berth_migrations where name >= '0003'`);
@@ -196,24 +192,24 @@ describe('as a custom resource', () => {
   });
 });
 
-describe('by hand', () => {
-  it('answers what was applied', async () => {
+describe('invoked by an operator', () => {
+  it('returns the applied migrations', async () => {
     await emptyDatabase();
-    expect(await handler({}, context())).toEqual({ applied: MIGRATIONS });
-    expect(await handler({ allowBreaking: true }, context())).toEqual({ applied: [] });
+    expect(await handler({}, lambdaContext(60_000))).toEqual({ applied: MIGRATIONS });
+    expect(await handler({ allowBreaking: true }, lambdaContext(60_000))).toEqual({ applied: [] });
   });
 
-  it('throws what went wrong', async () => {
+  it('throws the message of Postgres', async () => {
     const client = await emptyDatabase();
     await client.query('create table bulk_assign_jobs (id integer primary key)');
-    await expect(handler({}, context())).rejects.toThrow('column "state" does not exist');
+    await expect(handler({}, lambdaContext(60_000))).rejects.toThrow('column "state" does not exist');
   });
 });
 
-it('logs in as the owner by a secret, also while its password is rotated', async () => {
+it('SUCCESS: logs in with the owner’s secret, and with its pending version while the password is rotated', async () => {
   const client = await emptyDatabase();
   const manager = await startSecretsManager();
-  closing.push(() => manager.close());
+  onTestFinished(() => manager.close());
   const { hostname, port, pathname, username, password } = new URL(process.env.DATABASE_URL as string);
   const secretOf = (password: string) => JSON.stringify({ username, password });
   Object.assign(process.env, manager.env, {
@@ -231,7 +227,7 @@ it('logs in as the owner by a secret, also while its password is rotated', async
   expect(await tables(client)).toContain('devices');
 });
 
-describe('the role that the functions log in as', () => {
+describe('the role of the functions (DATABASE_APP_USER)', () => {
   let owner: Berth;
   let role: string;
   let password: string;
@@ -239,7 +235,7 @@ describe('the role that the functions log in as', () => {
     owner = await startBerth();
     role = `app_${randomBytes(6).toString('hex')}`;
     password = randomBytes(12).toString('hex');
-    closing.push(async () => {
+    onTestFinished(async () => {
       await owner.sql(`drop owned by ${role}`);
       await owner.sql(`drop role ${role}`);
       await owner.stop();
@@ -248,41 +244,41 @@ describe('the role that the functions log in as', () => {
     reloadSettings();
   });
 
-  /** From here on the handlers are that role. */
-  async function become(): Promise<pg.Client> {
+  /** From here on, the handlers log in as that role. @returns a client with the same login */
+  async function logInAsRole(): Promise<pg.Client> {
     await owner.sql(`alter role ${role} password '${password}'`);
     const url = Object.assign(new URL(owner.databaseUrl), { username: role, password });
     setEnv({ DATABASE_URL: url.href });
     await closeDatabase();
     const client = new pg.Client({ connectionString: url.href });
     await client.connect();
-    closing.push(() => client.end());
+    onTestFinished(() => client.end());
     return client;
   }
 
-  it('registers devices and does what operators ask for; tables and history are not its to change', async () => {
+  it('may serve devices and operators; 42501 for DDL, TRUNCATE and changes of the history', async () => {
     expect(await deploy('Create')).toMatchObject({ Status: 'SUCCESS' });
     expect(await deploy('Update')).toMatchObject({ Status: 'SUCCESS' });
-    const client = await become();
+    const client = await logInAsRole();
     const broker = await addBroker(owner, { is_default: true });
     const { key } = await issueKey();
     const device = newDevice();
     const registered = await register(key, device);
     expect(registered.status, registered.text).toBe(200);
     expect((await register(key, device)).text).toBe(registered.text);
-    const asked = [
+    const requests = [
       ['GET /api/v1/devices', {}],
       ['POST /api/v1/devices/bulk-assign', { body: { all: true, target: { mqtt_broker_id: broker } } }],
       ['GET /api/v1/mqtt/brokers/summary', {}],
       [`POST /api/v1/devices/${device.uuid}/rotate-credentials`, {}],
       [`DELETE /api/v1/devices/${device.uuid}`, {}],
     ] as const;
-    for (const [target, options] of asked) {
+    for (const [target, options] of requests) {
       const { status, text } = await call(target, { headers: admin, ...options });
       expect(status, `${target}: ${text}`).toBe(200);
     }
     const [seen] = await owner.sql(`select count(*)::int from pg_stat_activity where usename = $1`, [role]);
-    expect(seen?.count, 'the handlers and this test').toBe(2);
+    expect(seen?.count, 'the connections of the handlers and of this test').toBe(2);
     for (const statement of [
       'drop table devices',
       'alter table devices add column x text',
@@ -297,18 +293,18 @@ describe('the role that the functions log in as', () => {
     }
   });
 
-  it('has its rights on tables that come later', async () => {
+  it('may read and write tables that are created later', async () => {
     await deploy('Create');
     await owner.sql('create table later (id integer generated always as identity primary key, what text)');
-    const client = await become();
+    const client = await logInAsRole();
     await client.query(`insert into later (what) values ('x')`);
     expect((await client.query('select what from later')).rows).toEqual([{ what: 'x' }]);
   });
 
-  it('may see what other sessions do, so that bulk-assign gives way to those only; if the owner may let it', async () => {
+  it('may read other sessions’ activity; an owner who cannot grant that logs it, and the role still works', async () => {
     await deploy('Create');
     const readsStats = async () =>
-      (await owner.sql(`select pg_has_role($1, 'pg_read_all_stats', 'usage') as it_does`, [role]))[0]?.it_does;
+      (await owner.sql(`select pg_has_role($1, 'pg_read_all_stats', 'usage') as may_read`, [role]))[0]?.may_read;
     expect(await readsStats()).toBe(true);
 
     await owner.sql(`drop owned by ${role}`);
@@ -318,7 +314,7 @@ describe('the role that the functions log in as', () => {
     await owner.sql(`create role ${plain} login createrole password '${password}'`);
     await owner.sql(`drop schema public cascade`);
     await owner.sql(`create schema public authorization ${plain}`);
-    closing.push(async () => {
+    onTestFinished(async () => {
       await owner.sql(`drop owned by ${plain} cascade`);
       await owner.sql(`drop role ${plain}`);
     });
@@ -328,13 +324,13 @@ describe('the role that the functions log in as', () => {
     await migrate(url.href, { appUser: role, log: (line) => lines.push(line) });
     expect(lines.join()).toContain(`may not grant pg_read_all_stats to "${role}"`);
     expect(await readsStats()).toBe(false);
-    const client = await become();
+    const client = await logInAsRole();
     expect((await client.query('select count(*)::int as count from devices')).rows).toEqual([{ count: 0 }]);
   });
 
-  it('is one of rds_iam where there is such a role, as on RDS', async () => {
+  it('is a member of rds_iam where that role exists, as on RDS', async () => {
     await owner.sql('create role rds_iam');
-    closing.push(() => owner.sql('drop role rds_iam'));
+    onTestFinished(async () => void (await owner.sql('drop role rds_iam')));
     await deploy('Create');
     const [row] = await owner.sql(`select pg_has_role($1, 'rds_iam', 'member') as is_member`, [role]);
     expect(row?.is_member).toBe(true);

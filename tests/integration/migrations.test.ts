@@ -9,8 +9,9 @@ import { isBcrypt } from '../../lib/crypto/legacy-hash.ts';
 import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { MigrationRefused, migrate } from '../../lib/database/migrate.ts';
 import { EVENT_TYPES } from '../../lib/events/record.ts';
+import { migrationHashes } from '../../tools/release-bundle.ts';
 import { call } from '../support/api.ts';
-import { addBroker, type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
+import { addBroker, type Berth, bearer, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
 import {
   addLegacyRows,
   createLegacyTables,
@@ -28,7 +29,7 @@ describe('on a fresh database', () => {
   });
   afterAll(() => berth.stop());
 
-  it('makes every column of the legacy service, with its type', async () => {
+  it('every column of the legacy service exists with its type; only devices.uuid and MQTT usernames and topics are wider', async () => {
     const rows = await berth.sql(`
       select c.relname as table, a.attname as name, format_type(a.atttypid, a.atttypmod) as type
       from pg_attribute a join pg_class c on c.oid = a.attrelid
@@ -44,7 +45,7 @@ describe('on a fresh database', () => {
     }
   });
 
-  it('is what migrations/schema.sql says, and a second run changes nothing', async () => {
+  it('the schema is migrations/schema.sql, and a second run of the migrations changes nothing', async () => {
     const before = await describeSchema(berth.sql);
     const file = new URL('../../migrations/schema.sql', import.meta.url);
     if (process.env.UPDATE_SCHEMA) writeFileSync(file, before);
@@ -53,7 +54,7 @@ describe('on a fresh database', () => {
     expect(await describeSchema(berth.sql)).toBe(before);
   });
 
-  it('checks the types of events that lib/events/record.ts lists, and no others', async () => {
+  it('device_events accepts exactly the event types of lib/events/record.ts', async () => {
     const [check] = await berth.sql(`select prosrc as definition from pg_proc where proname = 'berth_is_event_type'`);
     const types = [...String(check?.definition).matchAll(/'([a-z-]+)'/g)].map(([, type]) => type);
     expect(types).toEqual([...EVENT_TYPES]);
@@ -62,17 +63,16 @@ describe('on a fresh database', () => {
     );
   });
 
-  it('two runs at once apply each migration once', async () => {
-    const other = await startBerth({ prepare: async () => {} });
-    await other.sql('drop schema public cascade');
-    await other.sql('create schema public');
-    const applied = await Promise.all([migrate(other.databaseUrl), migrate(other.databaseUrl)]);
-    expect(applied.map((names) => names.length === 0).sort()).toEqual([false, true]);
-    await other.stop();
+  it('two concurrent runs: one applies all migrations, the other none', async () => {
+    const { url, drop } = await createDatabase(inject('postgresUrl'));
+    const applied = await Promise.all([migrate(url), migrate(url)]);
+    const all = Object.keys(migrationHashes(fileURLToPath(new URL('../..', import.meta.url))));
+    expect(applied.sort((a, b) => a.length - b.length)).toEqual([[], all]);
+    await drop();
   });
 });
 
-describe('a view mqtt_broker_users that was created by hand', () => {
+describe('migration of a view mqtt_broker_users that was created by hand', () => {
   const reader = `view_reader_${process.pid}`;
   const byHand = (more = '') => `
     create view mqtt_broker_users as
@@ -90,7 +90,7 @@ describe('a view mqtt_broker_users that was created by hand', () => {
     rmSync(dir, { recursive: true });
   };
 
-  it('is replaced, and the roles that could read it still can, and nothing else', async () => {
+  it('replaces the view; roles that could read the old one can read the new one, and no secret column', async () => {
     const berth = await startBerth({
       prepare: async (sql) => {
         await before0007(sql);
@@ -120,7 +120,7 @@ describe('a view mqtt_broker_users that was created by hand', () => {
     await berth.stop();
   });
 
-  it('with other columns stops the migration with what to do', async () => {
+  it('fails with an instruction when the view has columns of its own', async () => {
     const prepare = async (sql: Berth['sql']) => {
       await before0007(sql);
       await sql(byHand(', 1 as mine'));
@@ -131,9 +131,9 @@ describe('a view mqtt_broker_users that was created by hand', () => {
   });
 });
 
-describe('of a later release', () => {
+describe('breaking migrations of a later release', () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'berth-migrations-'));
-  const breaking = '-- breaking: the release before reads it\nalter table devices drop column logs_channel;\n';
+  const breaking = '-- breaking: the previous release reads it\nalter table devices drop column logs_channel;\n';
   let berth: Berth;
   beforeAll(async () => {
     cpSync(new URL('../../migrations', import.meta.url), dir, { recursive: true });
@@ -147,21 +147,23 @@ describe('of a later release', () => {
   });
   const later = async () => (await berth.sql(`select to_regclass('later') is not null as it_is`))[0]?.it_is;
 
-  it('a breaking one is refused with its reason, and with it those before it', async () => {
+  it('are refused with their reason, and no pending migration is applied', async () => {
     const refused = migrate(berth.databaseUrl, { dir });
     await expect(refused).rejects.toThrow(MigrationRefused);
-    await expect(refused).rejects.toThrow('0999_latest is breaking (the release before reads it): nothing was applied');
+    await expect(refused).rejects.toThrow(
+      '0999_latest is breaking (the previous release reads it): nothing was applied',
+    );
     expect(await later()).toBe(false);
   });
 
-  it('one that fails takes those before it back', async () => {
+  it('a failure rolls back the pending migrations before it', async () => {
     writeFileSync(path.join(dir, '0999_latest.sql'), 'alter table devices drop column no_such_column;\n');
     await expect(migrate(berth.databaseUrl, { dir })).rejects.toThrow('no_such_column');
     expect(await later()).toBe(false);
     writeFileSync(path.join(dir, '0999_latest.sql'), breaking);
   });
 
-  it('a breaking one that is allowed is applied, and asked about once', async () => {
+  it('are applied with allowBreaking; later runs do not need it', async () => {
     const lines: string[] = [];
     const log = (line: string) => lines.push(line);
     expect(await migrate(berth.databaseUrl, { dir, allowBreaking: true, log })).toEqual(['0998_later', '0999_latest']);
@@ -169,7 +171,7 @@ describe('of a later release', () => {
     expect(await migrate(berth.databaseUrl, { dir })).toEqual([]);
   });
 
-  it('a breaking one breaks nothing in an empty database', async () => {
+  it('are applied to an empty database without allowBreaking', async () => {
     const empty = await createDatabase(inject('postgresUrl'));
     expect(await migrate(empty.url, { dir })).toContain('0999_latest');
     await empty.drop();
@@ -182,15 +184,18 @@ describe('npm run migrate', () => {
     return spawnSync(process.execPath, [script, ...args], { env: { ...process.env, ...env }, encoding: 'utf8' });
   };
 
-  it('says what it did', async () => {
+  it('exit status 0: prints the applied migrations, then that nothing is left', async () => {
     const { url, drop } = await createDatabase(inject('postgresUrl'));
-    expect(run({ DATABASE_URL: url }).stdout).toMatch(/^applied 0001_legacy-tables\n.*\d applied\.\n$/s);
+    expect(run({ DATABASE_URL: url })).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^applied 0001_legacy-tables\n.*\d applied\.\n$/s),
+    });
     const again = run({ DATABASE_URL: url }, '--allow-breaking');
     expect(again).toMatchObject({ status: 0, stdout: 'Nothing to apply: the database is up to date.\n' });
     await drop();
   });
 
-  it('says what is missing', () => {
+  it('exit status 2: DATABASE_URL is not set', () => {
     expect(run({ DATABASE_URL: '' })).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('DATABASE_URL is not set'),
@@ -198,7 +203,7 @@ describe('npm run migrate', () => {
   });
 });
 
-describe('on the legacy service’s database', () => {
+describe('on a database of the legacy service', () => {
   let berth: Berth;
   let before: Record<string, unknown[]>;
   const TABLES = ['devices', 'provisioning_keys', 'mqtt_users', 'mqtt_acls', 'mqtt_broker_config'];
@@ -216,11 +221,15 @@ describe('on the legacy service’s database', () => {
   });
   afterAll(() => berth.stop());
 
-  it('keeps every row and value, but for the surplus defaults', async () => {
+  it('every row and value is kept, except that only one default broker remains', async () => {
     for (const table of TABLES) {
       const after = await rowsOf(berth.sql, table);
       expect(after).toHaveLength(before[table]?.length ?? -1);
-      if (table !== 'mqtt_broker_config') expect(after).toMatchObject(before[table] as object[]);
+      const kept = (before[table] as object[]).map((row) => {
+        const { is_default: _, ...columns } = row as { is_default?: boolean };
+        return table === 'mqtt_broker_config' ? columns : row;
+      });
+      expect(after).toMatchObject(kept);
     }
     expect(await berth.sql('select name, is_default from mqtt_broker_config order by id')).toEqual([
       { name: 'first', is_default: false },
@@ -228,8 +237,8 @@ describe('on the legacy service’s database', () => {
     ]);
   });
 
-  it('its device keeps its credentials: key exchange and /mqtt work, without a password', async () => {
-    const headers = { authorization: `Bearer ${LEGACY_DEVICE.deviceApiKey}` };
+  it('200 for a legacy device: /mqtt without a password, and key exchange; its MQTT password still works', async () => {
+    const headers = bearer(LEGACY_DEVICE.deviceApiKey);
     const mqtt = await call(`GET /api/v1/device/${LEGACY_DEVICE.uuid}/mqtt`, { headers });
     expect(mqtt).toMatchObject({
       status: 200,
@@ -246,24 +255,21 @@ describe('on the legacy service’s database', () => {
     expect(await call(`POST /api/v1/device/${LEGACY_DEVICE.uuid}/key-exchange`, { headers, body })).toMatchObject({
       status: 200,
     });
-    expect(
-      await verifyMqttPassword(
-        'old-mqtt-password',
-        (await berth.sql('select password_hash from mqtt_users'))[0]?.password_hash,
-      ),
-    ).toBe(true);
+    const [user] = await berth.sql('select password_hash from mqtt_users');
+    expect(await verifyMqttPassword('old-mqtt-password', user?.password_hash)).toBe(true);
   });
 
-  it('its provisioning key works, is upgraded on first use and charged', async () => {
+  it('200 for a legacy provisioning key: its hash is upgraded on first use, and quota is charged once', async () => {
     const device = newDevice();
     const first = await register(LEGACY_PROVISIONING_KEY, device);
     expect(first).toMatchObject({ status: 200, body: { fleetId: 'old-fleet', uuid: device.uuid } });
     const [row] = await berth.sql('select key_hash, devices_provisioned from provisioning_keys');
     expect(row).toMatchObject({ devices_provisioned: 2, key_hash: expect.stringMatching(/^1\$/) });
     expect((await register(LEGACY_PROVISIONING_KEY, device)).text).toBe(first.text);
+    expect(await berth.sql('select key_hash, devices_provisioned from provisioning_keys')).toEqual([row]);
   });
 
-  it('its device gets a password that works when it registers again', async () => {
+  it('200 replay: a legacy device registers again and gets a new password that works', async () => {
     const reply = await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE);
     expect(reply).toMatchObject({ status: 200, headers: { 'idempotent-replayed': 'true' } });
     expect(reply.body.mqtt.username).toBe(`device_${LEGACY_DEVICE.uuid}`);
@@ -278,25 +284,23 @@ describe('on the legacy service’s database', () => {
     expect((await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)).text).toBe(reply.text);
   });
 
-  it('an identifier that its uuid column cannot hold is 400, and uses no place', async () => {
+  it('an identifier that the column of type uuid cannot store: 400 at registration without a charge, 404 at /mqtt', async () => {
     const { key, id } = await issueKey();
     for (const uuid of ['test-123', LEGACY_DEVICE.uuid.replaceAll('-', '')]) {
       const reply = await register(key, newDevice({ uuid }));
       expect(reply).toMatchObject({ status: 400, body: { code: 'invalid-request', errors: [{ path: 'uuid' }] } });
-      const headers = { authorization: 'Bearer x' };
-      expect(await call(`GET /api/v1/device/${uuid}/mqtt`, { headers })).toMatchObject({ status: 404 });
+      expect(await call(`GET /api/v1/device/${uuid}/mqtt`, { headers: bearer('x') })).toMatchObject({ status: 404 });
     }
-    expect(
-      (await berth.sql('select devices_provisioned from provisioning_keys where id = $1', [id]))[0]
-        ?.devices_provisioned,
-    ).toBe(0);
+    const [row] = await berth.sql('select devices_provisioned from provisioning_keys where id = $1', [id]);
+    expect(row?.devices_provisioned).toBe(0);
   });
 
-  it('ten first uses of a legacy device at once end with one set of credentials', async () => {
+  it('10 concurrent first registrations of a legacy device: 10 × 200 with the same credentials', async () => {
     await berth.sql('update devices set mqtt_password_salt = null where uuid = $1', [LEGACY_DEVICE.uuid]);
     const replies = await Promise.all(
       Array.from({ length: 10 }, () => register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)),
     );
+    expect(replies.map(({ status }) => status)).toEqual(Array(10).fill(200));
     expect(new Set(replies.map(({ text }) => text)).size).toBe(1);
   });
 });

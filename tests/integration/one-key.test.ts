@@ -1,44 +1,48 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { addBroker, type Berth, counts, issueKey, newDevice, startBerth } from '../support/berth.ts';
-import { crowd } from '../support/crowd.ts';
+import { beforeEach, expect, it } from 'vitest';
+import type { Answer } from '../support/api.ts';
+import { counts, type Device, issueKey, newDevice, registration, useBerth } from '../support/berth.ts';
+import { callConcurrently } from '../support/concurrent-calls.ts';
 
-let berth: Berth;
-beforeAll(async () => {
-  berth = await startBerth();
-  await addBroker(berth, { is_default: true });
-});
-afterAll(() => berth.stop());
+const berth = useBerth();
+beforeEach(() => berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events'));
 
-const QUEUE = 16;
-const PLACES = 10;
-
-it('16 registrations that have all seen 10 places free: 10 get one, 6 a clean 401', async () => {
-  const { id, key } = await issueKey({ maxDevices: PLACES });
-  const release = await holdKey(id);
-  const calls = Array.from({ length: QUEUE }, () => ({
-    target: 'POST /api/v1/device/register',
-    options: { headers: { authorization: `Bearer ${key}` }, body: newDevice() },
-  }));
-  const answering = crowd(calls, QUEUE);
+/** Sends a registration of each device; all of them find room on the key, then wait for its lock. */
+async function registerInQueue(maxDevices: number, devices: Device[]): Promise<Answer[]> {
+  const { id, key } = await issueKey({ maxDevices });
+  const release = await lockKey(id);
+  const answers = callConcurrently(
+    devices.map((device) => registration(key, device)),
+    devices.length,
+  );
   try {
-    await queued(QUEUE);
+    await waitForLocks(devices.length);
   } finally {
     await release();
   }
+  return answers;
+}
 
-  const outcomes = (await answering).map(({ status, body }) => `${status} ${body.code ?? ''}`).sort();
-  expect(outcomes).toEqual([
-    ...Array(PLACES).fill('200 '),
-    ...Array(QUEUE - PLACES).fill('401 provisioning-key-exhausted'),
-  ]);
-  const each = { devices: PLACES, users: PLACES, acls: PLACES, events: PLACES, used: PLACES };
-  expect(await counts(berth)).toEqual(each);
+it('16 registrations that wait for the lock of a key with 10 places: 10 × 200, 6 × 401 provisioning-key-exhausted', async () => {
+  const answers = await registerInQueue(
+    10,
+    Array.from({ length: 16 }, () => newDevice()),
+  );
+  const outcomes = answers.map(({ status, body }) => `${status} ${body.code ?? ''}`).sort();
+  expect(outcomes).toEqual([...Array(10).fill('200 '), ...Array(6).fill('401 provisioning-key-exhausted')]);
+  expect(await counts(berth)).toEqual({ devices: 10, users: 10, acls: 10, events: 10, used: 10 });
 });
 
-/** Locks the key's row until what it answers is called. */
-async function holdKey(id: string): Promise<() => Promise<void>> {
+it('16 registrations of one device that wait for the lock of a key with 1 place: 16 × 200 with the same credentials', async () => {
+  const answers = await registerInQueue(1, Array(16).fill(newDevice()));
+  expect(answers.map(({ status }) => status)).toEqual(Array(16).fill(200));
+  expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+  expect(await counts(berth)).toEqual({ devices: 1, users: 1, acls: 1, events: 1, used: 1 });
+});
+
+/** Locks the key's row. @returns a function that releases the lock */
+async function lockKey(id: string): Promise<() => Promise<void>> {
   const holder = new pg.Client({ connectionString: berth.databaseUrl });
   await holder.connect();
   await holder.query('begin');
@@ -46,8 +50,8 @@ async function holdKey(id: string): Promise<() => Promise<void>> {
   return () => holder.end();
 }
 
-/** Waits until so many statements wait for a lock. */
-async function queued(count: number): Promise<void> {
+/** Waits until `count` statements wait for a lock. */
+async function waitForLocks(count: number): Promise<void> {
   for (const end = Date.now() + 30_000; ; await sleep(10)) {
     const [row] = await berth.sql(
       `select count(*)::int as waiting from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,

@@ -2,14 +2,25 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workOnOpenJobs } from '../../lib/bulk-assign/worker.ts';
 import { MAX_INTEGER } from '../../lib/fields.ts';
-import { type Answer, type Call, call } from '../support/api.ts';
-import { addBroker, admin, type Berth, issueKey, setEnv, startBerth } from '../support/berth.ts';
+import { type Answer, call } from '../support/api.ts';
+import {
+  addBroker,
+  admin,
+  type Berth,
+  bearer,
+  counts,
+  issueKey,
+  type Make,
+  register as registerWith,
+  setEnv,
+  startBerth,
+} from '../support/berth.ts';
 import { contextFor, JOBS } from '../support/bulk.ts';
-import { type Instance, startInstances } from '../support/instances.ts';
+import { type Instance, startInstances, stopInstances } from '../support/instances.ts';
 
 /**
- * Commands in random order: one after the other they do what a model in a few lines does; interleaved, from
- * several instances, they keep what must always hold. A failure prints its seed and the shortest such order.
+ * Random sequences of commands. Run one after the other, they must behave like a small model. Run concurrently at
+ * several instances, they must keep the invariants. A failure prints its seed and the shortest failing sequence.
  */
 let berth: Berth;
 let instances: Instance[];
@@ -18,22 +29,26 @@ beforeAll(async () => {
   instances = await startInstances(4);
 });
 afterAll(async () => {
-  await Promise.all(instances.map((instance) => instance.stop()));
+  await stopInstances(instances);
   await berth.stop();
 });
 beforeEach(() => setEnv({}));
 
-/** Up to 20 of them: fast-check would rather draw short lists. */
+/** Up to 20 commands. `size: 'max'`: by default, fast-check prefers short lists. */
 const sequence = <T>(command: fc.Arbitrary<T>) => fc.array(command, { maxLength: 20, size: 'max' });
 
-type Make = (target: string, options?: Call) => Promise<Answer>;
-
-const empty = () =>
+const emptyTables = () =>
   berth.sql(
     'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, bulk_assign_jobs, mqtt_broker_config restart identity cascade',
   );
+const registrationOf = (device: number, deviceApiKey: string) => ({
+  uuid: `device-${device}`,
+  deviceName: 'a',
+  deviceType: 'b',
+  deviceApiKey,
+});
 const codeOf = ({ status, body }: Answer) => (status < 400 ? status : body.code);
-const atOnce = <T>(commands: T[], run: (command: T, make: Make) => Promise<Answer>) =>
+const concurrently = <T>(commands: T[], run: (command: T, make: Make) => Promise<Answer>) =>
   Promise.all(commands.map((command, n) => run(command, (instances[n % instances.length] as Instance).call)));
 
 describe('the quota of a provisioning key', () => {
@@ -59,22 +74,12 @@ describe('the quota of a provisioning key', () => {
       await berth.sql(`update provisioning_keys set expires_at = now() - interval '1 day' where id = $1`, [key.id]);
       return { status: 200, headers: {}, text: '', body: undefined };
     }
-    return make('POST /api/v1/device/register', {
-      headers: { authorization: `Bearer ${key.key}` },
-      body: { uuid: `device-${one.device}`, deviceName: 'a', deviceType: 'b', deviceApiKey: `key-${one.deviceKey}` },
-    });
+    return registerWith(key.key, registrationOf(one.device, `key-${one.deviceKey}`), {}, make);
   }
 
-  async function usage(): Promise<{ used: number; rows: number; users: number }> {
-    const [row] = await berth.sql(`
-      select (select sum(devices_provisioned)::int from provisioning_keys) as used,
-             (select count(*)::int from devices) as rows, (select count(*)::int from mqtt_users) as users`);
-    return row as never;
-  }
-
-  it('is charged once for a new device, given back with a deleted one, and never exceeded', async () => {
+  it('registration charges it once per device, deletion refunds it, and it is never exceeded', async () => {
     const property = fc.asyncProperty(maxDevices, sequence(command), async (max, commands) => {
-      await empty();
+      await emptyTables();
       await addBroker(berth, { is_default: true });
       const key = await issueKey({ maxDevices: max });
       const model = { devices: new Map<number, number>(), isRevoked: false, isExpired: false };
@@ -82,7 +87,7 @@ describe('the quota of a provisioning key', () => {
         const expected = step(model, max, one);
         expect(codeOf(await run(key, one, call)), JSON.stringify(one)).toBe(expected);
         const { size } = model.devices;
-        expect(await usage()).toEqual({ used: size, rows: size, users: size });
+        expect(await counts(berth)).toMatchObject({ used: size, devices: size, users: size });
       }
     });
     await fc.assert(property, { numRuns: 60 });
@@ -104,35 +109,35 @@ describe('the quota of a provisioning key', () => {
     return 200;
   }
 
-  it('holds when the commands are interleaved, and whoever was let in is in', async () => {
+  it('concurrent commands never exceed it, and every device that got 200 is registered', async () => {
     const batches = fc.array(fc.array(fc.oneof(register, register, remove), { minLength: 2, maxLength: 12 }), {
       maxLength: 5,
     });
     const property = fc.asyncProperty(maxDevices, batches, async (max, all) => {
-      await empty();
+      await emptyTables();
       await addBroker(berth, { is_default: true });
       const key = await issueKey({ maxDevices: max });
       for (const batch of all) {
-        const answers = await atOnce(batch, (one, make) => run(key, one, make));
+        const answers = await concurrently(batch, (one, make) => run(key, one, make));
         for (const answer of answers) {
           expect([200, 'device-not-found', 'device-already-registered', 'provisioning-key-exhausted']).toContain(
             codeOf(answer),
           );
         }
-        const { used, rows, users } = await usage();
-        expect({ used, users }).toEqual({ used: rows, users: rows });
+        const { used, devices, users } = await counts(berth);
+        expect({ used, users }).toEqual({ used: devices, users: devices });
         expect(used).toBeLessThanOrEqual(max);
         const removed = new Set(batch.filter((one) => one.do === 'delete').map((one) => one.device));
-        const letIn = batch.filter((one, n) => one.do === 'register' && answers[n]?.status === 200);
+        const accepted = batch.filter((one, n) => one.do === 'register' && answers[n]?.status === 200);
         const present = (await berth.sql('select uuid from devices')).map(({ uuid }) => uuid);
-        for (const one of letIn) if (!removed.has(one.device)) expect(present).toContain(`device-${one.device}`);
+        for (const one of accepted) if (!removed.has(one.device)) expect(present).toContain(`device-${one.device}`);
       }
     });
     await fc.assert(property, { numRuns: 40 });
   });
 });
 
-describe('the resolution of a broker, and the default', () => {
+describe('broker resolution and the default broker', () => {
   type Command =
     | {
         do: 'change';
@@ -162,7 +167,7 @@ describe('the resolution of a broker, and the default', () => {
   type BrokerModel = { isActive: boolean; isOpen: boolean };
   type Model = {
     brokers: Map<number, BrokerModel>;
-    standard: number | undefined;
+    defaultBroker: number | undefined;
     keyBroker: number | undefined;
     devices: Map<number, { assigned: number | null; withKeyBroker: boolean }>;
     hasEnvironment: boolean;
@@ -171,14 +176,14 @@ describe('the resolution of a broker, and the default', () => {
 
   async function arrange(): Promise<{ model: Model; ids: number[]; keys: Keys }> {
     setEnv({});
-    await empty();
+    await emptyTables();
     const ids: number[] = [];
     for (const n of [0, 1, 2]) ids.push(await addBroker(berth, { name: `b${n}`, is_default: n === 0 }));
     const { key: plain } = await issueKey();
     const { key: withBroker } = await issueKey({ default_broker_id: ids[KEY_BROKER] });
     const model: Model = {
       brokers: new Map(ids.map((_, n) => [n, { isActive: true, isOpen: true }])),
-      standard: 0,
+      defaultBroker: 0,
       keyBroker: KEY_BROKER,
       devices: new Map(),
       hasEnvironment: false,
@@ -205,17 +210,19 @@ describe('the resolution of a broker, and the default', () => {
           body: { mqtt_broker_id: one.broker === null ? null : ids[one.broker] },
         });
       case 'register':
-        return make('POST /api/v1/device/register', {
-          headers: { authorization: `Bearer ${one.withKeyBroker ? keys.withBroker : keys.plain}` },
-          body: { uuid: `device-${one.device}`, deviceName: 'a', deviceType: 'b', deviceApiKey: 'key' },
-        });
+        return registerWith(
+          one.withKeyBroker ? keys.withBroker : keys.plain,
+          registrationOf(one.device, 'key'),
+          {},
+          make,
+        );
       default:
         setEnv(one.isSet ? { MQTT_BROKER_URL: 'mqtt://environment.example.com' } : {});
         return undefined;
     }
   }
 
-  /** What the model does and answers. */
+  /** Applies the command to the model. @returns the expected status or code; undefined: no request is made */
   function step(model: Model, one: Command): number | string | undefined {
     switch (one.do) {
       case 'change': {
@@ -224,13 +231,13 @@ describe('the resolution of a broker, and the default', () => {
         const { is_active = found.isActive, accepts_new_devices = found.isOpen, is_default } = one.body;
         if (is_default && !is_active) return 'default-broker-inactive';
         model.brokers.set(one.broker, { isActive: is_active, isOpen: accepts_new_devices });
-        if (is_default) model.standard = one.broker;
-        if (is_default === false && model.standard === one.broker) model.standard = undefined;
+        if (is_default) model.defaultBroker = one.broker;
+        if (is_default === false && model.defaultBroker === one.broker) model.defaultBroker = undefined;
         return 200;
       }
       case 'delete':
         if (!model.brokers.delete(one.broker)) return 'broker-config-not-found';
-        if (model.standard === one.broker) model.standard = undefined;
+        if (model.defaultBroker === one.broker) model.defaultBroker = undefined;
         if (model.keyBroker === one.broker) model.keyBroker = undefined;
         for (const known of model.devices.values()) if (known.assigned === one.broker) known.assigned = null;
         return 200;
@@ -263,12 +270,12 @@ describe('the resolution of a broker, and the default', () => {
     }
   }
 
-  type Wanted = { assigned: number | null; keyBroker: number | undefined; isNew: boolean };
-  function resolve(model: Model, { assigned, keyBroker, isNew }: Wanted) {
+  type Resolvable = { assigned: number | null; keyBroker: number | undefined; isNew: boolean };
+  function resolve(model: Model, { assigned, keyBroker, isNew }: Resolvable) {
     const steps = [
       { source: 'device', broker: assigned ?? undefined },
       { source: 'provisioning_key', broker: keyBroker },
-      { source: 'default', broker: model.standard },
+      { source: 'default', broker: model.defaultBroker },
     ];
     const usable = steps.find(({ broker: n }) => {
       const found = n === undefined ? undefined : model.brokers.get(n);
@@ -287,18 +294,18 @@ describe('the resolution of a broker, and the default', () => {
     return rows.map(({ name }) => name);
   }
 
-  it('is what the model says for every device after every command', async () => {
+  it('after each command, every device is resolved like in the model', async () => {
     const property = fc.asyncProperty(sequence(command), async (commands) => {
       const { model, ids, keys } = await arrange();
       for (const one of commands) {
         const expected = step(model, one);
         const answer = await run(one, ids, keys, call);
         if (answer) expect(codeOf(answer), JSON.stringify(one)).toBe(expected);
-        expect(await defaults()).toEqual(model.standard === undefined ? [] : [`b${model.standard}`]);
+        expect(await defaults()).toEqual(model.defaultBroker === undefined ? [] : [`b${model.defaultBroker}`]);
         for (const n of model.devices.keys()) {
           const found = resolveKnown(model, n);
           const { status, body } = await call(`GET /api/v1/device/device-${n}/mqtt`, {
-            headers: { authorization: 'Bearer key' },
+            headers: bearer('key'),
           });
           const brokerId = found?.broker === undefined ? null : ids[found.broker];
           expect(status === 200 ? body.assignment : body.code, JSON.stringify(one)).toEqual(
@@ -312,14 +319,14 @@ describe('the resolution of a broker, and the default', () => {
     await fc.assert(property, { numRuns: 60 });
   });
 
-  it('leaves one default at most when brokers are changed at once, and one when nobody takes it away', async () => {
+  it('concurrent changes of brokers leave at most one default, and exactly one if no change removes it', async () => {
     const takeover = fc.record({ do: fc.constant('change' as const), broker, body: fc.constant({ is_default: true }) });
     const batch = fc.array(fc.oneof(takeover, takeover, change, remove), { minLength: 2, maxLength: 8, size: 'max' });
     const property = fc.asyncProperty(fc.array(batch, { maxLength: 4 }), async (batches) => {
       const { ids, keys } = await arrange();
       for (const commands of batches) {
         const before = await defaults();
-        const answers = await atOnce(commands, (one, make) => run(one, ids, keys, make) as Promise<Answer>);
+        const answers = await concurrently(commands, (one, make) => run(one, ids, keys, make) as Promise<Answer>);
         const after = await defaults();
         for (const answer of answers) {
           expect([200, 'broker-config-not-found', 'default-broker-inactive', 'broker-changing']).toContain(
@@ -328,11 +335,13 @@ describe('the resolution of a broker, and the default', () => {
         }
         expect(after.length).toBeLessThanOrEqual(1);
         const done = commands.filter((_, n) => answers[n]?.status === 200);
-        const isTaken = done.some((one) => one.do === 'change' && one.body.is_default);
-        const mayBe = (n: number) =>
+        const isSet = done.some((one) => one.do === 'change' && one.body.is_default);
+        const couldBeDefault = (n: number) =>
           before[0] === `b${n}` || done.some((one) => one.do === 'change' && one.body.is_default && one.broker === n);
-        const isGiven = done.some((one) => mayBe(one.broker) && (one.do === 'delete' || one.body.is_default === false));
-        if ((isTaken || before.length === 1) && !isGiven) expect(after).toHaveLength(1);
+        const isRemoved = done.some(
+          (one) => couldBeDefault(one.broker) && (one.do === 'delete' || one.body.is_default === false),
+        );
+        if ((isSet || before.length === 1) && !isRemoved) expect(after).toHaveLength(1);
       }
     });
     await fc.assert(property, { numRuns: 100 });
@@ -377,7 +386,7 @@ describe('bulk-assign jobs', () => {
   const idOf = (n: number | null) => (n === null ? null : n + 1);
 
   async function arrange(): Promise<void> {
-    await empty();
+    await emptyTables();
     for (const n of [0, 1, 2]) await addBroker(berth, { name: `b${n}`, is_default: n === 0 });
     await berth.sql(
       `insert into devices (uuid, fleet_id, device_type, mqtt_broker_id)
@@ -387,8 +396,8 @@ describe('bulk-assign jobs', () => {
     );
   }
 
-  /** `made`: the ids of the jobs made so far. They have gaps: a revert that is refused draws one too. */
-  function run(one: Command, make: Make, made?: number[]): Promise<Answer> {
+  /** `created`: the ids of the jobs so far. They have gaps, because a refused revert consumes an id too. */
+  function run(one: Command, make: Make, created?: number[]): Promise<Answer> {
     const options = { headers: admin, remainingMs: 29_000 };
     switch (one.do) {
       case 'assign': {
@@ -396,7 +405,7 @@ describe('bulk-assign jobs', () => {
         return make(`POST ${JOBS}`, { ...options, body: { ...all, target: { mqtt_broker_id: idOf(one.target) } } });
       }
       case 'revert':
-        return make(`POST ${JOBS}/${made ? (made[one.job - 1] ?? MAX_INTEGER) : one.job}/revert`, options);
+        return make(`POST ${JOBS}/${created ? (created[one.job - 1] ?? MAX_INTEGER) : one.job}/revert`, options);
       case 'move':
         return make(`PUT /api/v1/devices/device-${one.device}`, {
           ...options,
@@ -464,8 +473,8 @@ describe('bulk-assign jobs', () => {
     return { code: 200, moved: moves.length };
   }
 
-  function matches(wanted: Record<string, unknown>, n: number, from: number | null): boolean {
-    const { unassigned, broker_id, fleet_id, device_type, uuids } = wanted;
+  function matches(filter: Record<string, unknown>, n: number, from: number | null): boolean {
+    const { unassigned, broker_id, fleet_id, device_type, uuids } = filter;
     return (
       (unassigned === undefined || from === null) &&
       (broker_id === undefined || idOf(from) === broker_id) &&
@@ -475,19 +484,20 @@ describe('bulk-assign jobs', () => {
     );
   }
 
-  it('move, and put back, what the model moves', async () => {
+  it('jobs and reverts move the same devices as the model', async () => {
     const property = fc.asyncProperty(sequence(command), async (commands) => {
       await arrange();
       const start = Array.from({ length: DEVICES }, (_, n) => [n, n % 4 === 0 ? null : (n % 4) - 1] as const);
       const model: Model = { devices: new Map(start), active: [true, true, true], jobs: [] };
-      const made: number[] = [];
+      const created: number[] = [];
       for (const one of commands) {
         const expected = step(model, one);
-        const answer = await run(one, call, made);
+        const answer = await run(one, call, created);
         expect(codeOf(answer), JSON.stringify(one)).toBe(expected.code);
-        if (expected.moved !== undefined) made.push(answer.body.id);
-        if (expected.moved !== undefined)
+        if (expected.moved !== undefined) {
+          created.push(answer.body.id);
           expect(answer.body).toMatchObject({ state: 'finished', moved: expected.moved });
+        }
         expect(await assignments(), JSON.stringify(one)).toEqual(
           Object.fromEntries([...model.devices].map(([n, at]) => [`device-${n}`, idOf(at)])),
         );
@@ -496,13 +506,13 @@ describe('bulk-assign jobs', () => {
     await fc.assert(property, { numRuns: 80 });
   });
 
-  it('interleaved with each other and with moves by hand, tell for every device a history without a gap', async () => {
+  it('run concurrently with each other and with single moves, they record a gapless history of each device', async () => {
     const batch = fc.array(fc.oneof(assign, assign, revert, move, move, activate), { minLength: 3, maxLength: 8 });
     const property = fc.asyncProperty(fc.array(batch, { minLength: 1, maxLength: 3 }), async (batches) => {
       await arrange();
       const at = await assignments();
       for (const commands of batches) {
-        const answers = await atOnce(commands, run);
+        const answers = await concurrently(commands, run);
         for (const answer of answers) expect(answer.status, answer.text).toBeLessThan(500);
       }
       await workOnOpenJobs(contextFor(20_000));

@@ -1,41 +1,34 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { grantToApp } from '../../lib/database/app-role.ts';
 import { scheduled } from '../../lib/http/scheduled.ts';
 import { settings } from '../../lib/settings/settings.ts';
-import type { Answer, Call } from '../support/api.ts';
-import { addBroker, type Berth, newDevice, setEnv, startBerth } from '../support/berth.ts';
-import { type Instance, startInstances } from '../support/instances.ts';
+import { type Call, lambdaContext } from '../support/api.ts';
+import { bearer, issueKey, newDevice, registration, setEnv, useBerth } from '../support/berth.ts';
+import { type Instance, startInstances, stopInstances, type TimedAnswer } from '../support/instances.ts';
 import { PASSWORD, startMqttServer, USERNAME } from '../support/mqtt-servers.ts';
 import { arnOf, type SecretsManager, startSecretsManager } from '../support/secrets-manager.ts';
 
 const TTL_MS = 1_000;
-/** After that every instance has looked again, and what it was doing with the value before is done. */
+/** By then every instance has refreshed its secrets and finished the requests with the old value. */
 const SETTLED_MS = TTL_MS + 700;
 const hex = () => randomBytes(32).toString('hex');
-const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const NAMES = ['BERTH_PEPPER', 'BERTH_SEAL_KEY', 'ADMIN_TOKEN_HASH', 'BROKER_AUTH_SECRET_HASH'];
 const PEPPER = hex();
 const SEAL_KEY = hex();
 
-let berth: Berth;
+const berth = useBerth();
 let manager: SecretsManager;
 let adminToken: string;
 let brokerSecret: string;
-const closing: (() => Promise<unknown>)[] = [];
 
-beforeAll(async () => {
-  berth = await startBerth();
-  await addBroker(berth, { is_default: true });
-});
-afterAll(() => berth.stop());
 beforeEach(async () => {
   setEnv({});
   manager = await startSecretsManager();
-  closing.push(() => manager.close());
+  onTestFinished(() => manager.close());
   adminToken = hex();
   brokerSecret = hex();
   manager.put(arnOf('BERTH_PEPPER'), PEPPER);
@@ -43,11 +36,8 @@ beforeEach(async () => {
   manager.put(arnOf('ADMIN_TOKEN_HASH'), sha256Hex(adminToken));
   manager.put(arnOf('BROKER_AUTH_SECRET_HASH'), sha256Hex(brokerSecret));
 });
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
-/** Instances that have no secret in their environment, only the names of them. */
+/** Starts instances whose environment contains the ARNs of the secrets, not the secrets. */
 async function start(count: number, env: Record<string, string> = {}): Promise<Instance[]> {
   const arns = NAMES.flatMap((name) => [[name, ''] as const, [`${name}_ARN`, arnOf(name)] as const]);
   const instances = await startInstances(count, {
@@ -57,90 +47,99 @@ async function start(count: number, env: Record<string, string> = {}): Promise<I
     BERTH_STAGE: 'local',
     ...env,
   });
-  closing.push(() => Promise.all(instances.map((instance) => instance.stop())));
+  onTestFinished(() => stopInstances(instances));
   return instances;
 }
 
-/** A call that has to be answered with this status. */
-async function expectCall(instance: Instance, status: number, target: string, options: Call = {}): Promise<Answer> {
+/** Makes a call and expects this status. */
+async function expectCall(
+  instance: Instance,
+  status: number,
+  target: string,
+  options: Call = {},
+): Promise<TimedAnswer> {
   const answer = await instance.call(target, options);
   expect(answer.status, `${target}: ${answer.text}`).toBe(status);
   return answer;
 }
 
-const issue = async (instance: Instance): Promise<string> => {
-  const options = { headers: bearer(adminToken), body: { fleetId: 'fleet-a', maxDevices: 10_000 } };
-  return (await expectCall(instance, 201, 'POST /api/v1/provisioning-keys', options)).body.key;
+const issue = async ({ call: make }: Instance): Promise<string> =>
+  (await issueKey({ maxDevices: 10_000 }, { make, token: adminToken })).key;
+const register = (instance: Instance, key: string, device: object, status = 200, options: Call = {}) => {
+  const { target, options: all } = registration(key, device, options);
+  return expectCall(instance, status, target, all);
 };
-const register = (instance: Instance, key: string, device: object) =>
-  expectCall(instance, 200, 'POST /api/v1/device/register', { headers: bearer(key), body: device });
 
-describe('settings that stand in Secrets Manager', () => {
-  it('are looked up once in a while, not with every request', async () => {
+describe('settings in Secrets Manager', () => {
+  it('are read once per secret, not once per request', async () => {
     const [instance] = (await start(1, { SECRETS_TTL_SECONDS: '60' })) as [Instance];
     const key = await issue(instance);
     for (let n = 0; n < 20; n++) await register(instance, key, newDevice());
-    expect(manager.asked.sort()).toEqual(NAMES.map((name) => `${arnOf(name)} AWSCURRENT`).sort());
+    expect(manager.requests.sort()).toEqual(NAMES.map((name) => `${arnOf(name)} AWSCURRENT`).sort());
   });
 
-  it('are not asked for where none is named', async () => {
+  it('are not read when no ARN is set', async () => {
     const none = Object.fromEntries(NAMES.map((name) => [`${name}_ARN`, '']));
     const [instance] = (await start(1, { ...none, BERTH_PEPPER: PEPPER })) as [Instance];
-    await expectCall(instance, 401, 'POST /api/v1/device/register', { headers: bearer('prov_x'), body: newDevice() });
-    expect(manager.asked).toEqual([]);
+    await register(instance, 'prov_x', newDevice(), 401);
+    expect(manager.requests).toEqual([]);
   });
 
   it.each(['fails', 'denies', 'hangs', 'refuses'] as const)(
-    'are used as they were while Secrets Manager %s, which isn’t asked with every request then',
+    '200 within 3 s with the last known values: Secrets Manager %s, and is not asked by each request',
     async (mode) => {
       const [instance] = (await start(1)) as [Instance];
       const key = await issue(instance);
       await manager.set(mode);
       await sleep(TTL_MS);
-      const first = await instance.call('POST /api/v1/device/register', { headers: bearer(key), body: newDevice() });
-      expect(first.status, first.text).toBe(200);
-      expect(first.ms).toBeLessThan(3_000);
-      const asked = manager.asked.length;
-      for (let n = 0; n < 5; n++) expect((await register(instance, key, newDevice())).status).toBe(200);
-      expect(manager.asked.length).toBe(asked);
+      const before = manager.requests.length;
+      const { ms } = await register(instance, key, newDevice());
+      expect(ms).toBeLessThan(3_000);
+      const after = manager.requests.length;
+      if (mode !== 'refuses') expect(after).toBeGreaterThan(before);
+      for (let n = 0; n < 5; n++) await register(instance, key, newDevice());
+      expect(manager.requests.length).toBe(after);
       await manager.set('answers');
     },
   );
 
   it.each(['fails', 'denies', 'hangs', 'refuses'] as const)(
-    'are missed when they were never there: 503 with Retry-After while Secrets Manager %s',
+    '503 settings-unavailable with Retry-After: never read, because Secrets Manager %s; 200 once it answers',
     async (mode) => {
       const [instance] = (await start(1)) as [Instance];
       await manager.set(mode);
-      const answer = await instance.call('POST /api/v1/device/register', {
-        headers: bearer('prov_x'),
-        body: newDevice(),
-        remainingMs: 4_000,
-      });
-      expect(answer).toMatchObject({ status: 503, body: { code: 'settings-unavailable' } });
-      expect(Number(answer.headers['retry-after'])).toBeGreaterThanOrEqual(1);
-      expect(answer.ms).toBeLessThan(3_500);
+      const { ms, headers, body } = await register(instance, 'prov_x', newDevice(), 503, { remainingMs: 4_000 });
+      expect(body.code).toBe('settings-unavailable');
+      expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(1);
+      expect(ms).toBeLessThan(3_500);
       await manager.set('answers');
       await register(instance, await issue(instance), newDevice());
     },
   );
 
-  it('that are put there wrongly are not taken', async () => {
+  it('200 with the previous value: the new value of a secret is invalid; the next valid value is used', async () => {
     const [instance] = (await start(1)) as [Instance];
     const key = await issue(instance);
-    for (const wrong of ['short', `1:${PEPPER},1:${hex()}`, '']) {
-      manager.put(arnOf('BERTH_PEPPER'), wrong);
+    // The empty one is last: after a failed read, an instance waits 10 s before the next one.
+    for (const [value, generation] of [
+      ['short', '1'],
+      [`1:${PEPPER},1:${hex()}`, '1'],
+      [`2:${hex()},1:${PEPPER}`, '2'],
+      ['', '2'],
+    ] as const) {
+      const reads = manager.requests.length;
+      manager.put(arnOf('BERTH_PEPPER'), value);
       await sleep(SETTLED_MS);
-      await register(instance, key, newDevice());
+      const { body } = await register(instance, key, newDevice());
+      expect(manager.requests.slice(reads)).toContain(`${arnOf('BERTH_PEPPER')} AWSCURRENT`);
+      const [device] = await berth.sql('select mqtt_password_salt as salt from devices where uuid = $1', [body.uuid]);
+      expect(device?.salt).toMatch(new RegExp(`^${generation}\\$`));
     }
-    manager.put(arnOf('BERTH_PEPPER'), `1:${PEPPER},2:${hex()}`);
-    await sleep(SETTLED_MS);
-    await register(instance, key, newDevice());
   });
 
-  it('are there for scheduled runs, too', async () => {
+  it('are available in scheduled runs', async () => {
     Object.assign(process.env, manager.env, { BERTH_SEAL_KEY_ARN: arnOf('scheduled') });
-    closing.push(async () => {
+    onTestFinished(async () => {
       for (const name of [...Object.keys(manager.env), 'BERTH_SEAL_KEY_ARN']) delete process.env[name];
     });
     manager.put(arnOf('scheduled'), SEAL_KEY);
@@ -148,21 +147,21 @@ describe('settings that stand in Secrets Manager', () => {
     const run = scheduled(async () => {
       seen = settings().sealKeys;
     });
-    await run({ time: '2026-01-01T00:00:00Z' }, { getRemainingTimeInMillis: () => 70_000 } as never);
+    await run({ time: '2026-01-01T00:00:00Z' }, lambdaContext(70_000));
     expect(seen).toEqual([{ generation: '1', key: Buffer.from(SEAL_KEY, 'hex') }]);
   });
 
-  it('that were wrong from the start are an error, said in the log alone', async () => {
-    manager.put(arnOf('BERTH_PEPPER'), 'short');
+  it('500 internal: the first value of a secret is invalid; the reply does not contain it', async () => {
+    manager.put(arnOf('BERTH_PEPPER'), 'too-short');
     const [instance] = (await start(1)) as [Instance];
-    const options = { headers: bearer('prov_x'), body: newDevice() };
-    const { body } = await expectCall(instance, 500, 'POST /api/v1/device/register', options);
+    const { body, text } = await register(instance, 'prov_x', newDevice(), 500);
     expect(body.code).toBe('internal');
+    expect(text).not.toMatch(/too-short|BERTH_PEPPER/);
   });
 });
 
-describe('rotated under load, with no request refused:', () => {
-  /** Works on all instances at once, over and over, while `change` goes on. Answers how often. */
+describe('rotation under load, without a failed request:', () => {
+  /** Repeats `work` concurrently on all instances until `change` has finished. @returns the number of repetitions */
   async function underLoad(
     instances: Instance[],
     work: (at: Instance, next: Instance) => Promise<void>,
@@ -179,7 +178,7 @@ describe('rotated under load, with no request refused:', () => {
     return count;
   }
 
-  /** Puts a secret's values there one after the other, as an operator does who waits in between. */
+  /** Writes a secret's values one after the other, and waits in between like an operator. */
   async function rotate(name: string, values: string[]) {
     await sleep(500);
     for (const value of values) {
@@ -188,7 +187,7 @@ describe('rotated under load, with no request refused:', () => {
     }
   }
 
-  it('the pepper', async () => {
+  it('pepper', async () => {
     const instances = await start(4);
     const key = await issue(instances[0] as Instance);
     const old = newDevice();
@@ -196,7 +195,7 @@ describe('rotated under load, with no request refused:', () => {
     const work = async (at: Instance, next: Instance) => {
       const device = newDevice();
       const { text, body } = await register(at, key, device);
-      // At once, from an instance that may have seen the change already, or not yet.
+      // Immediately after, at an instance that may have read another generation.
       expect((await register(next, key, device)).text).toBe(text);
       const headers = bearer(device.deviceApiKey);
       const own = { deviceApiKey: device.deviceApiKey };
@@ -218,7 +217,7 @@ describe('rotated under load, with no request refused:', () => {
     console.log(`pepper: ${rounds} rounds of 5 requests, ${JSON.stringify(made)}`);
   });
 
-  it('the operators’ token', async () => {
+  it('admin token', async () => {
     const instances = await start(4);
     const before = adminToken;
     const after = hex();
@@ -237,7 +236,7 @@ describe('rotated under load, with no request refused:', () => {
     expect(rounds).toBeGreaterThan(100);
   });
 
-  it('the brokers’ secret', async () => {
+  it('broker auth secret', async () => {
     const instances = await start(4);
     const before = brokerSecret;
     const after = hex();
@@ -259,9 +258,9 @@ describe('rotated under load, with no request refused:', () => {
     expect(rounds).toBeGreaterThan(100);
   });
 
-  it('the seal key', async () => {
+  it('seal key', async () => {
     const broker = await startMqttServer({ protocol: 'mqtt' });
-    closing.push(() => broker.close());
+    onTestFinished(() => broker.close());
     const instances = await start(3);
     const path = '/api/v1/mqtt/brokers';
     const headers = bearer(adminToken);
@@ -269,7 +268,7 @@ describe('rotated under load, with no request refused:', () => {
     const create = async (at: Instance) =>
       (await expectCall(at, 201, `POST ${path}`, { headers, body: { name: randomUUID(), ...settings } })).body.data.id;
     const old = await create(instances[0] as Instance);
-    // One broker is tested at a time: sealed here, opened there.
+    // One broker test at a time. `at` seals the password, `other` unseals it.
     const test = async (at: Instance, id: number) => {
       const { body } = await expectCall(at, 200, `POST ${path}/${id}/test`, { headers });
       expect(body.data).toMatchObject({ reachable: true });
@@ -292,11 +291,11 @@ describe('rotated under load, with no request refused:', () => {
     console.log(`seal key: ${rounds} rounds of ${3 * instances.length} requests`);
   });
 
-  it('the database’s password, which Secrets Manager calls current only after the database has it', async () => {
+  it('database password, current in Secrets Manager only after the database was changed', async () => {
     const role = `app_${randomBytes(6).toString('hex')}`;
     const owner = new pg.Client({ connectionString: berth.databaseUrl });
     await owner.connect();
-    closing.push(async () => {
+    onTestFinished(async () => {
       await owner.query(`drop owned by ${role}; drop role ${role}`);
       await owner.end();
     });
@@ -320,7 +319,7 @@ describe('rotated under load, with no request refused:', () => {
     const work = async (at: Instance) => {
       await register(at, key, newDevice());
     };
-    /** Every instance has to log in again: the proxy, the server or an end of a connection's life makes them. */
+    /** Forces each instance to log in again, as a proxy, a restart or `max_lifetime` does. */
     const disconnect = () =>
       owner.query(`select pg_terminate_backend(pid) from pg_stat_activity where usename = $1`, [role]);
     const rounds = await underLoad(instances, work, async () => {
@@ -337,7 +336,7 @@ describe('rotated under load, with no request refused:', () => {
         await disconnect();
       }
     });
-    expect(manager.asked).toContain(`${arn} AWSPENDING`);
+    expect(manager.requests).toContain(`${arn} AWSPENDING`);
     console.log(`database password: ${rounds} registrations through 3 rotations`);
     expect(rounds).toBeGreaterThan(100);
   });

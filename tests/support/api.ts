@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import type { APIGatewayProxyEventV2, Context as LambdaContext } from 'aws-lambda';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context as LambdaContext } from 'aws-lambda';
 import { loadRoutes, type Route } from '../../docs/endpoints.ts';
 
 export type Call = {
   headers?: Record<string, string>;
-  /** An object is sent as JSON; a string as it is. */
+  /** An object is sent as JSON; a string is sent unchanged. */
   body?: unknown;
   query?: Record<string, string>;
   ip?: string;
   base64?: boolean;
   remainingMs?: number;
-  /** What the gateway's authoriser found out. */
+  /** The context that the gateway's authorizer returned. */
   authorizer?: object;
 };
 
@@ -19,7 +19,7 @@ export type Answer = { status: number; headers: Record<string, string>; body: an
 
 let routes: Promise<Route[]> | undefined;
 
-/** Loads every function, so that the first call takes no longer than the next. */
+/** Loads every function, so that the first call is not slower than the next. */
 export function loadAll(): Promise<Route[]> {
   routes ??= loadRoutes();
   return routes;
@@ -28,7 +28,11 @@ export function loadAll(): Promise<Route[]> {
 /** Calls the handler behind `POST /api/v1/…` as API Gateway would (HTTP API, payload 2.0). */
 export async function call(target: string, options: Call = {}): Promise<Answer> {
   const { route, event } = await eventFor(target, options);
-  const reply = await route.handler(event, lambdaContext(options.remainingMs));
+  return answerOf(await route.handler(event, lambdaContext(options.remainingMs)));
+}
+
+/** A handler's result as a client sees it; `body` is the parsed JSON. */
+export function answerOf(reply: APIGatewayProxyStructuredResultV2): Answer {
   const text = reply.body ?? '';
   return {
     status: reply.statusCode ?? 200,
@@ -38,7 +42,7 @@ export async function call(target: string, options: Call = {}): Promise<Answer> 
   };
 }
 
-/** The event that API Gateway would make of the call, and the route that it goes to. */
+/** The event that API Gateway would create for the call, and its route. */
 export async function eventFor(
   target: string,
   options: Call = {},
@@ -53,7 +57,7 @@ type Match = { route: Route; params: Record<string, string> };
 
 function findRoute(all: Route[], method: string, path: string): Match | undefined {
   const candidates = all.filter(({ endpoint }) => endpoint.spec.method === method);
-  // A literal path wins over one with parameters, as it does at the gateway.
+  // As at the gateway, a literal path wins over one with parameters.
   candidates.sort((a, b) => a.endpoint.spec.path.split('{').length - b.endpoint.spec.path.split('{').length);
   for (const route of candidates) {
     const pattern = route.endpoint.spec.path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)');
@@ -89,7 +93,7 @@ function eventOf(method: string, path: string, { route, params }: Match, options
   } as unknown as APIGatewayProxyEventV2;
 }
 
-function lambdaContext(remainingMs = 10_000): LambdaContext {
+export function lambdaContext(remainingMs = 10_000): LambdaContext {
   const end = Date.now() + remainingMs;
   return { awsRequestId: randomUUID(), getRemainingTimeInMillis: () => end - Date.now() } as unknown as LambdaContext;
 }

@@ -1,20 +1,25 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { inject } from 'vitest';
+import { afterAll, beforeAll, inject } from 'vitest';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { closeDatabase } from '../../lib/database/db.ts';
 import { migrate } from '../../lib/database/migrate.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';
-import { type Answer, call } from './api.ts';
+import { type Answer, type Call, call } from './api.ts';
+import type { ConcurrentCall } from './concurrent-calls.ts';
 import { createDatabase } from './postgres.ts';
 
 export const ADMIN_TOKEN = 'admin-token-of-the-tests';
-export const admin = { authorization: `Bearer ${ADMIN_TOKEN}` };
+export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+export const admin = bearer(ADMIN_TOKEN);
 export const PEPPER = 'pepper-of-the-tests-0123456789-0123456789';
+
+/** Calls a handler: `call` in this process, or an instance's `call`. */
+export type Make = (target: string, options?: Call) => Promise<Answer>;
 
 export type Berth = {
   databaseUrl: string;
-  /** For looking and for arranging, beside the handlers' own connection. */
+  /** The test's own access to the database, besides the handlers' connection. */
   // biome-ignore lint/suspicious/noExplicitAny: rows are checked member by member
   sql: (text: string, values?: unknown[]) => Promise<Record<string, any>[]>;
   stop: () => Promise<void>;
@@ -30,7 +35,7 @@ export async function startBerth({
 } = {}): Promise<Berth> {
   const database = await createDatabase(inject('postgresUrl'));
   const pool = new pg.Pool({ connectionString: database.url, max: 4 });
-  pool.on('error', () => {}); // an idle connection that a test has ended
+  pool.on('error', () => {}); // a test may terminate idle connections
   const sql: Berth['sql'] = async (text, values) => (await pool.query(text, values)).rows;
   await prepare?.(sql);
   await migrate(database.url);
@@ -46,7 +51,18 @@ export async function startBerth({
   };
 }
 
-/** Sets the handlers' environment anew; what isn't named goes back to the tests' default. */
+/** Starts Berth with a default broker before the tests of this file, and stops it after them. */
+export function useBerth(): Berth {
+  const berth = {} as Berth;
+  beforeAll(async () => {
+    Object.assign(berth, await startBerth());
+    await addBroker(berth, { is_default: true });
+  });
+  afterAll(() => berth.stop());
+  return berth;
+}
+
+/** Replaces the handlers' environment; a variable that is not named gets the tests' default. */
 export function setEnv(env: Record<string, string>): void {
   const previous = process.env.DATABASE_URL;
   for (const name of [
@@ -72,19 +88,23 @@ export function setEnv(env: Record<string, string>): void {
   reloadSettings();
 }
 
-/** Issues a provisioning key through the API. */
-export async function issueKey(options: Record<string, unknown> = {}): Promise<{ id: string; key: string }> {
-  const { status, body } = await call('POST /api/v1/provisioning-keys', {
-    headers: admin,
-    body: { fleetId: 'fleet-a', ...options },
-  });
-  if (status !== 201) throw new Error(`issuing a key: ${status} ${JSON.stringify(body)}`);
-  return body;
+/** Issues a provisioning key through the API. `make`: calls the handlers (default: in this process). */
+export async function issueKey(
+  fields: Record<string, unknown> = {},
+  { make = call, token = ADMIN_TOKEN }: { make?: Make; token?: string } = {},
+): Promise<{ id: string; key: string }> {
+  const body = { fleetId: 'fleet-a', ...fields };
+  const reply = await make('POST /api/v1/provisioning-keys', { headers: bearer(token), body });
+  if (reply.status !== 201) throw new Error(`issuing a key: ${reply.status} ${reply.text}`);
+  return reply.body;
 }
+
+/** A key in Berth's format that was never issued: its check needs the database, but no slow comparison. */
+export const unknownKey = () => `prov_${randomUUID()}_${randomBytes(32).toString('base64url')}`;
 
 export type Device = { uuid: string; deviceName: string; deviceType: string; deviceApiKey: string };
 
-/** A device that nobody knows yet. */
+/** The registration body of a new device. */
 export function newDevice(fields: Record<string, unknown> = {}): Device & Record<string, unknown> {
   return {
     uuid: randomUUID(),
@@ -95,11 +115,38 @@ export function newDevice(fields: Record<string, unknown> = {}): Device & Record
   };
 }
 
-export function register(key: string, body: unknown, options: Record<string, unknown> = {}): Promise<Answer> {
-  return call('POST /api/v1/device/register', { headers: { authorization: `Bearer ${key}` }, body, ...options });
+/** A call of `POST /device/register`, for `callConcurrently`. */
+export function registration(key: string, body: unknown, options: Call = {}): ConcurrentCall {
+  return { target: 'POST /api/v1/device/register', options: { headers: bearer(key), body, ...options } };
 }
 
-/** Adds a broker's row and answers its id. */
+export function register(key: string, body: unknown, options: Call = {}, make: Make = call): Promise<Answer> {
+  const { target, options: all } = registration(key, body, options);
+  return make(target, all);
+}
+
+/** The SQL that ends the handlers' connections to this database. */
+export const TERMINATE_CONNECTIONS = `select pg_terminate_backend(pid) from pg_stat_activity
+  where datname = current_database() and application_name = 'berth'`;
+
+/**
+ * Runs `test` while a trigger fires for each row.
+ *
+ * @param event as in CREATE TRIGGER: `before insert on devices`
+ * @param body one PL/pgSQL statement, run before the row is returned
+ */
+export async function withTrigger<T>(berth: Berth, event: string, body: string, test: () => Promise<T>): Promise<T> {
+  await berth.sql(`
+    create or replace function run_test_trigger() returns trigger language plpgsql as $$ begin ${body}; return new; end $$;
+    create trigger test_trigger ${event} for each row execute function run_test_trigger()`);
+  try {
+    return await test();
+  } finally {
+    await berth.sql('drop function run_test_trigger cascade');
+  }
+}
+
+/** Inserts a broker row. @returns its id */
 export async function addBroker(berth: Berth, columns: Record<string, unknown> = {}): Promise<number> {
   const row = { name: `broker-${randomBytes(4).toString('hex')}`, host: 'mqtt.example.com', port: 1883, ...columns };
   const names = Object.keys(row);
@@ -110,7 +157,7 @@ export async function addBroker(berth: Berth, columns: Record<string, unknown> =
   return inserted?.id;
 }
 
-/** Row counts of what a registration writes. */
+/** Counts the rows that registrations write; `used`: the places used of all provisioning keys. */
 export async function counts(
   berth: Berth,
 ): Promise<{ devices: number; users: number; acls: number; events: number; used: number }> {

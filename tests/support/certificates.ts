@@ -9,14 +9,14 @@ const DAY_MS = 86_400_000;
 export type Pair = { cert: string; key: string };
 export type Issue = {
   commonName: string;
-  /** Host names and IP addresses that it is for. */
+  /** Host names and IP addresses (subjectAltName). */
   hosts?: string[];
-  /** Days from now; negative: expired. */
+  /** Validity in days from now; negative: already expired. */
   days?: number;
 };
 export type Authority = Pair & { issue(options: Issue): Promise<Pair> };
 
-/** A certificate authority of its own, for as long as the test runs. */
+/** Creates a certificate authority for one test. */
 export async function createAuthority(commonName: string): Promise<Authority> {
   const keys = await newKeys();
   const root = await x509.X509CertificateGenerator.createSelfSigned({

@@ -16,17 +16,17 @@ export type Settings = {
 };
 
 export type Inbox = {
-  /** Those that something has arrived on. */
+  /** The topics of all received messages. */
   topics: () => string[];
-  /** The payload of the last message on a topic, once there is one. */
+  /** Waits for a message on the topic; returns the payload of the last one. */
   arrives: (topic: string) => Promise<string>;
 };
 export type DeviceClient = MqttClient & { inbox: Inbox };
 
 /**
- * Connects as a device does: by what came back.
+ * Connects like a device, with the settings that it received.
  *
- * @param options what only the device has (its own certificate), and where a test goes astray
+ * @param options what only the device knows (its own certificate), and deliberate mistakes of a test
  * @returns rejects at the first refusal
  */
 export function connectDevice(uuid: string, settings: Settings, options: IClientOptions = {}): Promise<DeviceClient> {
@@ -43,7 +43,7 @@ export function connectDevice(uuid: string, settings: Settings, options: IClient
     reconnectPeriod: 0,
     ...options,
   });
-  // Before it is connected: a session that is taken up again brings messages at once.
+  // Listen before the connection is open: a resumed session delivers its messages immediately.
   const inbox = inboxOf(client);
   return new Promise((resolve, reject) => {
     client.once('connect', () => resolve(Object.assign(client, { inbox })));
@@ -52,7 +52,7 @@ export function connectDevice(uuid: string, settings: Settings, options: IClient
   });
 }
 
-/** Why a device does not get in; `connected` when it does. */
+/** The message of the refusal; `connected` if the broker accepts the device. */
 export async function refusalOf(uuid: string, settings: Settings, options?: IClientOptions): Promise<string> {
   try {
     const client = await connectDevice(uuid, settings, options);

@@ -1,16 +1,17 @@
 import { createServer } from 'node:http';
 import { call } from './api.ts';
+import { serve } from './serve.ts';
 
 export type Gateway = {
   url: string;
-  /** The paths that were asked for, with their answers: `/api/v1/mqtt/auth/user allow`. */
-  asked: string[];
+  /** Each request's path, with its body (200) or its status: `/api/v1/mqtt/auth/user allow`. */
+  requests: string[];
   close: () => Promise<void>;
 };
 
-/** The handlers behind HTTP, for programs that speak nothing else: an HTTP API's part, and no more of it. */
+/** Serves the handlers over HTTP, for programs that cannot call them: the part of an HTTP API that they need. */
 export async function startGateway(): Promise<Gateway> {
-  const asked: string[] = [];
+  const requests: string[] = [];
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
@@ -21,17 +22,9 @@ export async function startGateway(): Promise<Gateway> {
       body: Buffer.concat(chunks).toString('utf8'),
       base64: true,
     });
-    asked.push(`${url.pathname} ${reply.status === 200 ? reply.text : reply.status}`);
+    requests.push(`${url.pathname} ${reply.status === 200 ? reply.text : reply.status}`);
     response.writeHead(reply.status, reply.headers).end(reply.text);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  return {
-    url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
-    asked,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  const { port, close } = await serve(server);
+  return { url: `http://127.0.0.1:${port}`, requests, close };
 }

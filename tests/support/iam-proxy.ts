@@ -1,32 +1,30 @@
 import { connect, createServer, type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { Pair } from './certificates.ts';
+import { serve } from './serve.ts';
 
-/** What a client logs in with: the user it names, and its password. */
-export type LoginTried = { user: string; password: string };
+export type LoginAttempt = { user: string; password: string };
 
-/** RDS Proxy as far as logging in goes: speaks TLS alone, takes the password in clear, and lets in whom it likes. */
+/** Imitates the login of RDS Proxy: TLS only, a cleartext password, and its own decision on each login. */
 export type IamProxy = {
   port: number;
-  logins: LoginTried[];
+  logins: LoginAttempt[];
   close(): Promise<void>;
 };
 
 const SSL_REQUEST = 80_877_103;
 
 /**
- * @param upstream port of a Postgres on 127.0.0.1 that trusts whomever this one has let in
+ * @param upstreamPort port of a Postgres on 127.0.0.1 that trusts every login that this proxy forwards
  * @param accepts decides on a login
  */
 export async function startIamProxy(
-  upstream: number,
+  upstreamPort: number,
   { cert, key }: Pair,
-  accepts: (login: LoginTried) => boolean,
+  accepts: (login: LoginAttempt) => boolean,
 ): Promise<IamProxy> {
-  const logins: LoginTried[] = [];
-  const open = new Set<Socket>();
+  const logins: LoginAttempt[] = [];
   const server = createServer(async (plain) => {
-    open.add(plain.on('error', () => {}));
     try {
       const request = await read(plain, 8);
       if (request.readUInt32BE(4) !== SSL_REQUEST) return void plain.destroy();
@@ -38,27 +36,19 @@ export async function startIamProxy(
       const login = { user: userOf(startup), password: answer.toString('utf8', 5, answer.length - 1) };
       logins.push(login);
       if (!accepts(login)) return void client.end(refusal());
-      const server = connect(upstream, '127.0.0.1').on('error', () => client.destroy());
-      open.add(server);
-      server.write(startup);
-      client.pipe(server).pipe(client);
+      const upstream = connect(upstreamPort, '127.0.0.1').on('error', () => client.destroy());
+      client.on('close', () => upstream.destroy());
+      upstream.write(startup);
+      client.pipe(upstream).pipe(client);
     } catch {
       plain.destroy();
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  return {
-    port: (server.address() as { port: number }).port,
-    logins,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of open) socket.destroy();
-      }),
-  };
+  const { port, close } = await serve(server);
+  return { port, logins, close };
 }
 
-/** `bytes` of the stream, no more. */
+/** Reads exactly `bytes` bytes. */
 async function read(socket: Socket, bytes: number): Promise<Buffer> {
   for (;;) {
     const chunk: Buffer | null = socket.read(bytes);
@@ -67,7 +57,7 @@ async function read(socket: Socket, bytes: number): Promise<Buffer> {
   }
 }
 
-/** A message of the protocol; `tagBytes` is 0 for the first one, which has no tag. */
+/** Reads one protocol message. `tagBytes`: 0 for the first one, which has no tag; otherwise 1. */
 async function message(socket: Socket, tagBytes: number): Promise<Buffer> {
   const head = await read(socket, tagBytes + 4);
   return Buffer.concat([head, await read(socket, head.readUInt32BE(tagBytes) - 4)]);
@@ -78,7 +68,7 @@ function userOf(startup: Buffer): string {
   return words[words.indexOf('user') + 1] ?? '';
 }
 
-/** ErrorResponse: 28P01, as RDS Proxy answers a token that it doesn't accept. */
+/** ErrorResponse 28P01: the reply of RDS Proxy to a token that it does not accept. */
 function refusal(): Buffer {
   const fields = Buffer.from('SFATAL\0VFATAL\0C28P01\0MThis token is not accepted.\0\0');
   const length = Buffer.alloc(4);

@@ -2,18 +2,18 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'vitest';
 
-/** Where daemons are, which is not in everybody's PATH. */
+/** Includes the directories of daemons, which are not in every user's PATH. */
 const DIRS = [...(process.env.PATH ?? '').split(path.delimiter), '/usr/sbin', '/usr/local/sbin'];
 
-/** The path of a program; undefined: it is not installed. */
+/** The path of a program; undefined if it is not installed. */
 export function programPath(name: string): string | undefined {
   return DIRS.map((dir) => path.join(dir, name)).find((file) => existsSync(file));
 }
 
 /**
- * Tests that need programs of others. Where one is missing they are reported as not run, and in CI they fail.
+ * Tests that need other programs. If one is missing, the tests are reported as skipped; in CI they fail.
  *
- * @param packages Debian's packages, for the message
+ * @param packages the Debian packages, for the message
  */
 export function describeInstalled(title: string, programs: string[], packages: string[], tests: () => void): void {
   const missing = programs.filter((name) => !programPath(name));
@@ -28,5 +28,5 @@ export function describeInstalled(title: string, programs: string[], packages: s
   describe.runIf(missing.length === 0)(title, tests);
 }
 
-/** Whether this process may do as it likes: some daemons change their user then. */
+/** As root, some daemons switch to another user. */
 export const isRoot = process.getuid?.() === 0;

@@ -4,18 +4,18 @@ import type { Answer, Call } from './api.ts';
 
 const STOP_MS = 10_000;
 
-/** `ms`: how long the handler took, without the wait for the calls before it. */
+/** `ms`: duration of the handler, without the time in the instance's queue. */
 export type TimedAnswer = Answer & { ms: number };
 
 /** An instance of the handlers: a thread with modules, settings and a database connection of its own. */
 export type Instance = {
-  /** Answers one call after the other, as a Lambda does. */
+  /** Handles one call at a time, like a Lambda instance. */
   call(target: string, options?: Call): Promise<TimedAnswer>;
   stop(): Promise<void>;
 };
 
 /**
- * Starts `count` instances with this process' environment, `env` on top.
+ * Starts `count` instances with the environment of this process, overridden by `env`.
  *
  * @returns instances whose calls reject when their thread ends
  */
@@ -23,6 +23,10 @@ export async function startInstances(count: number, env: Record<string, string> 
   const instances = Array.from({ length: count }, () => startInstance(env));
   await Promise.all(instances.map(({ ready }) => ready));
   return instances;
+}
+
+export async function stopInstances(instances: Instance[]): Promise<void> {
+  await Promise.all(instances.map((instance) => instance.stop()));
 }
 
 type Waiting = { resolve: (answer: TimedAnswer) => void; reject: (error: Error) => void };
@@ -56,7 +60,7 @@ function startInstance(env: Record<string, string>): Instance & { ready: Promise
       const isStuck = await Promise.race([ended, sleep(STOP_MS, true, { ref: false })]);
       if (!isStuck) return;
       await worker.terminate();
-      throw new Error('an instance did not end: something keeps it busy');
+      throw new Error('an instance did not end: something keeps its event loop busy');
     },
   };
 }

@@ -1,30 +1,25 @@
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import tls, { type TlsOptions } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client } from 'aedes';
 import { createWebSocketStream, WebSocketServer } from 'ws';
+import { type Served, serve } from './serve.ts';
 
 export const USERNAME = 'berth';
 export const PASSWORD = 'right-password-of-the-broker';
 
-export type MqttServer = {
-  port: number;
-  /** The client ids that were let in. */
-  clients: string[];
-  /** Connections that are open. */
-  open(): number;
-  close(): Promise<void>;
-};
+/** `clients`: the client ids that were accepted. */
+export type MqttServer = Served & { clients: string[] };
 
 export type MqttServerOptions = {
   protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss';
   tls?: TlsOptions;
-  /** Refuses everybody with this return code. */
+  /** Refuses every client with this return code. */
   refuseWith?: 1 | 2 | 3 | 4 | 5;
 };
 
-/** A real MQTT broker on a free port of 127.0.0.1 that lets USERNAME in with PASSWORD and nobody else. */
+/** A real MQTT broker on a free port of 127.0.0.1 that accepts USERNAME with PASSWORD only. */
 export async function startMqttServer({
   protocol,
   tls: tlsOptions = {},
@@ -42,8 +37,7 @@ export async function startMqttServer({
       done(Object.assign(new Error('refused'), { returnCode }) as AuthenticateError, false);
     },
   });
-  const server = listenerOf(protocol, tlsOptions, aedes);
-  const served = await serve(server);
+  const served = await serve(listenerOf(protocol, tlsOptions, aedes));
   return {
     ...served,
     clients,
@@ -64,24 +58,4 @@ function listenerOf(protocol: MqttServerOptions['protocol'], options: TlsOptions
     (socket, request) => aedes.handle(createWebSocketStream(socket) as never, request) as Client,
   );
   return server as Server;
-}
-
-/** Listens on a free port of 127.0.0.1. */
-export async function serve(server: Server): Promise<Pick<MqttServer, 'port' | 'open' | 'close'>> {
-  const open = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    open.add(socket);
-    socket.on('error', () => {}).on('close', () => open.delete(socket));
-  });
-  server.on('tlsClientError', () => {});
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  return {
-    port: (server.address() as { port: number }).port,
-    open: () => open.size,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of open) socket.destroy();
-      }),
-  };
 }

@@ -8,7 +8,7 @@ type Content = Record<string, { schema: JsonSchema }>;
 export type Parameter = { name: string; in: 'path' | 'query' | 'header'; required: boolean; schema: JsonSchema };
 type Response = { description: string; content?: Content; headers?: Record<string, unknown> };
 
-/** A route as docs/openapi.json has it. */
+/** A route of docs/openapi.json. */
 export type Operation = {
   method: string;
   path: string;
@@ -35,7 +35,7 @@ export const operations: Operation[] = Object.entries(document.paths as Record<s
     })),
 );
 
-/** What is wrong with a reply by the document: status, content type, body, code; undefined when nothing is. */
+/** How a reply (status, content type, body, code) deviates from the document; undefined if it does not. */
 export function replyProblem(operation: Operation, { status, headers, text, body }: Answer): string | undefined {
   const response = operation.responses[status];
   if (!response) return `status ${status} is not documented`;

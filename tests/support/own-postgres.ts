@@ -9,31 +9,33 @@ import { type Postgres, startPostgres } from '../../local/postgres.ts';
 
 const DATABASE = 'postgres';
 
-/** A server of the test's own, which may be stopped, killed and started again. Its port stays. */
+/** A server for one test, which can be stopped, killed and started again. Its port does not change. */
 export type OwnPostgres = {
   port: number;
   url: string;
   // biome-ignore lint/suspicious/noExplicitAny: rows are checked member by member
   sql: (text: string, values?: unknown[]) => Promise<Record<string, any>[]>;
-  /** Ends the server politely: open transactions roll back. */
+  /** Fast shutdown: open transactions are rolled back. */
   stop(): Promise<void>;
-  /** Ends the server as a crash does: whatever is not yet written to its log is lost. */
+  /** Kills the server: what is not yet in the WAL is lost. */
   kill(): Promise<void>;
   start(): Promise<void>;
-  /** A second server that follows this one's log. This one must have been stopped; it is started. */
+  /** Adds a streaming standby. This server must be stopped; it is started again. */
   addStandby(): Promise<OwnPostgres>;
-  /** Ends the server and removes its data. */
+  /** Writes a file of the data directory (and sets its mode to 600). The server writes it, so that it owns it. */
+  writeFile(name: string, text: string): Promise<void>;
+  /** Stops the server and deletes its data. */
   remove(): Promise<void>;
 };
 
-/** A migrated server on a free port, its data in a temporary directory. */
+/** Starts a migrated server on a free port, with its data in a temporary directory. */
 export async function startOwnPostgres(settings: Record<string, string> = {}): Promise<OwnPostgres> {
   const dir = mkdtempSync(path.join(tmpdir(), 'berth-own-'));
-  // When root runs the tests another user runs the server, and must be able to enter.
+  // If root runs the tests, another user runs the server and needs access.
   chmodSync(dir, 0o711);
   const own = await startIn(dir, settings);
   await migrate(own.url);
-  // Its connection ends a moment later, and would break if the server ended first.
+  // The connection of `migrate` ends a moment later; wait, so that a test can stop the server.
   for (
     const others = `select from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`;
     ;
@@ -46,7 +48,7 @@ export async function startOwnPostgres(settings: Record<string, string> = {}): P
 async function startIn(dir: string, settings: Record<string, string>): Promise<OwnPostgres> {
   const port = await freePort();
   const dataDir = path.join(dir, 'data');
-  // The processes are killed, not the machine: what the operating system has been given is kept.
+  // Tests kill processes, not the machine: data that the operating system has received survives.
   const options = { dataDir, port, settings: { fsync: 'off', ...settings } };
   let server: Postgres = await startPostgres(options);
   let pool = newPool(server);
@@ -55,10 +57,11 @@ async function startIn(dir: string, settings: Record<string, string>): Promise<O
     if (!pool.ended) await pool.end();
   };
   const stop = () => end(() => server.stop());
+  const sql: OwnPostgres['sql'] = async (text, values) => (await pool.query(text, values)).rows;
   return {
     port,
     url: server.url(DATABASE),
-    sql: async (text, values) => (await pool.query(text, values)).rows,
+    sql,
     stop,
     kill: () =>
       end(() => {
@@ -81,6 +84,10 @@ async function startIn(dir: string, settings: Record<string, string>): Promise<O
       const primary = `host=127.0.0.1 port=${port} user=${username} password=${password} application_name=standby`;
       return startIn(path.join(dir, 'standby'), { ...settings, primary_conninfo: primary });
     },
+    writeFile: async (name, text) => {
+      const lines = pg.escapeLiteral(text.trim());
+      await sql(`copy (select regexp_split_to_table(${lines}, '\\n')) to program 'umask 077; cat > ${name}'`);
+    },
     remove: async () => {
       await stop();
       rmSync(dir, { recursive: true, force: true });
@@ -90,12 +97,12 @@ async function startIn(dir: string, settings: Record<string, string>): Promise<O
 
 function newPool(server: Postgres): pg.Pool {
   const pool = new pg.Pool({ connectionString: server.url(DATABASE), max: 2 });
-  // A server that is killed breaks idle connections; whoever asks next is told.
+  // A killed server breaks idle connections; the next query reports the error.
   pool.on('error', () => {});
   return pool;
 }
 
-/** The killed server's children hold its shared memory for a moment; a new one refuses to start until then. */
+/** Retries: the children of a killed server hold its shared memory for a moment, and a new one cannot start. */
 async function startAgain(options: Parameters<typeof startPostgres>[0]): Promise<Postgres> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -18,11 +18,11 @@ declare module 'vitest' {
 
 const PREFIX = 'berth-tests-';
 
-/** Vitest's global setup: one Postgres for the run, in a temporary directory, on a free port. */
+/** Vitest's global setup: one Postgres per run, in a temporary directory, on a free port. */
 export default async function setup(project: TestProject) {
-  sweep();
+  removeLeftovers();
   const dir = mkdtempSync(path.join(tmpdir(), `${PREFIX}${process.pid}-`));
-  // When root runs the tests another user runs the server, and must be able to enter.
+  // If root runs the tests, another user runs the server and needs access.
   chmodSync(dir, 0o711);
   const postgres = await startPostgres({
     dataDir: path.join(dir, 'data'),
@@ -38,11 +38,11 @@ export default async function setup(project: TestProject) {
 }
 
 /**
- * A database of its own for a test file, under a random name.
+ * Creates a database with a random name for one test file.
  *
  * @param adminUrl the provided `postgresUrl`
- * @param template a database to copy, which nobody may be connected to
- * @returns its URL, and what removes it along with whoever is still connected
+ * @param template a database to copy; it must have no connections
+ * @returns its URL, and a function that drops it and its connections
  */
 export async function createDatabase(
   adminUrl: string,
@@ -60,7 +60,7 @@ async function createFrom(adminUrl: string, name: string, template: string): Pro
     try {
       return await execute(adminUrl, `create database ${name} template ${pg.escapeIdentifier(template)}`);
     } catch (error) {
-      // 55006: somebody is still connected to the template, usually one who is just leaving.
+      // 55006: the template still has a connection, usually one that is closing.
       if ((error as { code?: string }).code !== '55006' || attempt === 20) throw error;
       await sleep(100);
     }
@@ -73,8 +73,8 @@ async function execute(url: string, sql: string): Promise<void> {
   await client.query(sql).finally(() => client.end());
 }
 
-/** Removes what runs that were killed have left behind. */
-function sweep(): void {
+/** Deletes the directories of earlier runs that were killed. */
+function removeLeftovers(): void {
   for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
     const pid = Number(name.slice(PREFIX.length).split('-')[0]);
     if (pid && !isAlive(pid)) rmSync(path.join(tmpdir(), name), { recursive: true, force: true });

@@ -11,15 +11,15 @@ export type RabbitMq = {
   stop: () => Promise<void>;
 };
 
-/** Debian's own start script wants to be another user and writes below /var: this is what it calls. */
+/** The script behind Debian's start script, which would switch the user and write below /var. */
 export const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
 
 /**
- * Starts a RabbitMQ with its MQTT plugin, which asks `authUrl` about everything. Its name, its directory
- * and all of its ports are its own, epmd's too.
+ * Starts a RabbitMQ with its MQTT plugin and the HTTP auth backend. Its node name, directory and ports
+ * (including epmd's) are not shared with another RabbitMQ.
  *
- * @param authUrl as `auth_http.*_path` have it but for the last segment
- * @param query of each of them
+ * @param authUrl the `auth_http.*_path` settings without their last segment
+ * @param query the query string of each of these URLs
  */
 export async function startRabbitMq(dir: string, authUrl: string, query: string): Promise<RabbitMq> {
   mkdirSync(dir, { recursive: true });
@@ -30,7 +30,7 @@ export async function startRabbitMq(dir: string, authUrl: string, query: string)
     return path.join(dir, name);
   };
   const local = { HOME: dir, ERL_EPMD_PORT: epmdPort, ERL_EPMD_ADDRESS: '127.0.0.1' };
-  // In the foreground: one that RabbitMQ starts by itself would outlive it.
+  // Start epmd here: one that RabbitMQ starts would outlive it.
   const epmd = run(programPath('epmd') as string, ['-port', epmdPort, '-address', '127.0.0.1'], {
     cwd: dir,
     env: local,
@@ -40,7 +40,7 @@ export async function startRabbitMq(dir: string, authUrl: string, query: string)
     cwd: dir,
     env: {
       ...local,
-      // Makes the script become the server, instead of standing between us and it.
+      // Makes the script exec the server, so that our signals reach it.
       RUNNING_UNDER_SYSTEMD: 'true',
       RABBITMQ_NODENAME: `berth-${port}@localhost`,
       RABBITMQ_DIST_PORT: String(await freePort()),

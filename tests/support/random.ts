@@ -1,13 +1,12 @@
-/** Random numbers that a seed repeats (mulberry32). */
+/** Random numbers that are reproducible by their seed (mulberry32). */
 export type Random = {
   seed: number;
-  /** From 0 up to, not including, `n`. */
-  below(n: number): number;
   between(min: number, max: number): number;
   pick<T>(list: readonly T[]): T;
+  shuffled<T>(list: readonly T[]): T[];
 };
 
-/** @param seed of this run, unless the environment has another: `SEED=123 npx vitest …` */
+/** @param seed default: the environment's (`SEED=123 npx vitest …`), or one from the clock */
 export function seeded(seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)): Random {
   let state = seed >>> 0;
   const next = () => {
@@ -18,8 +17,12 @@ export function seeded(seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)):
   };
   return {
     seed,
-    below: (n) => Math.floor(next() * n),
     between: (min, max) => Math.round(min + next() * (max - min)),
     pick: (list) => list[Math.floor(next() * list.length)] as never,
+    shuffled: (list) =>
+      list
+        .map((item) => ({ item, order: next() }))
+        .sort((a, b) => a.order - b.order)
+        .map(({ item }) => item),
   };
 }

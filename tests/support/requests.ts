@@ -2,39 +2,39 @@ import fc from 'fast-check';
 import type { Call } from './api.ts';
 import type { JsonSchema, Operation, Parameter } from './openapi.ts';
 
-/** Values that exist, so that generated requests find something: by the name of the member or parameter. */
-export type World = Record<string, unknown[]> & { credentials: Record<string, string>[] };
+/** Existing values by member or parameter name, so that generated requests hit existing rows. */
+export type KnownValues = Record<string, unknown[]> & { credentials: Record<string, string>[] };
 
-/** Draws a value; `fc.gen()` makes it. */
+/** Draws a value; created by `fc.gen()`. */
 export type Draw = fc.GeneratorValue;
 
 export type Request = { operation: Operation; params: Record<string, string>; options: Call };
 
-/** `POST /api/v1/…` with the parameters in their places. */
+/** `POST /api/v1/…` with the path parameters filled in. */
 export function targetOf({ operation: { method, path }, params }: Request): string {
   return `${method} ${path.replace(/\{(\w+)\}/g, (_, name) => encode(params[name] ?? ''))}`;
 }
 
-/** A request for the operation: half of them as the document wants them, half of them spoilt somewhere. */
-export function drawRequest(g: Draw, operation: Operation, world: World): Request {
-  const request = drawValid(g, operation, world);
-  return g(fc.boolean) ? spoil(g, request) : request;
+/** Draws a request for the operation: half are valid by the document, half have one to three mutations. */
+export function drawRequest(g: Draw, operation: Operation, known: KnownValues): Request {
+  const request = drawValid(g, operation, known);
+  return g(fc.boolean) ? mutate(g, request) : request;
 }
 
-function drawValid(g: Draw, operation: Operation, world: World): Request {
-  const value = ({ name, schema }: Parameter) => String(enliven(g, name, g(valuesOf, schema), world));
+function drawValid(g: Draw, operation: Operation, known: KnownValues): Request {
+  const value = ({ name, schema }: Parameter) => String(useKnown(g, name, g(valuesOf, schema), known));
   const params = operation.parameters
     .filter((one) => one.in === 'path')
     .map((one) => [one.name, value({ ...one, name: idName(operation.path, one.name) })] as const);
   const query = operation.parameters
     .filter((one) => one.in === 'query' && (one.required || g(fc.boolean)))
     .map((one) => [one.name, value(one)] as const);
-  const body = operation.body && enliven(g, '', g(valuesOf, operation.body), world);
+  const body = operation.body && useKnown(g, '', g(valuesOf, operation.body), known);
   return {
     operation,
     params: Object.fromEntries(params),
     options: {
-      headers: drawHeaders(g, operation, world),
+      headers: drawHeaders(g, operation, known),
       ...(query.length > 0 ? { query: Object.fromEntries(query) } : {}),
       ...(body === undefined ? {} : { body }),
       base64: g(fc.boolean),
@@ -43,16 +43,16 @@ function drawValid(g: Draw, operation: Operation, world: World): Request {
   };
 }
 
-/** `/mqtt/brokers/{id}` → `mqtt/brokers.id`: an id means another thing in every collection. */
+/** `/mqtt/brokers/{id}` → `mqtt/brokers.id`: each collection has its own ids. */
 function idName(path: string, name: string): string {
   return name === 'id' ? `${path.replace(/^\/api\/v1\/|\/\{.*$/g, '')}.id` : name;
 }
 
-function drawHeaders(g: Draw, { security }: Operation, world: World): Record<string, string> {
-  const fitting = world.credentials.filter(({ scheme }) => security.includes(scheme as string));
+function drawHeaders(g: Draw, { security }: Operation, known: KnownValues): Record<string, string> {
+  const fitting = known.credentials.filter(({ scheme }) => security.includes(scheme as string));
   const { scheme: _, ...credential } = g(
     fc.constantFrom<Record<string, string>[]>,
-    ...(g(oneIn, 5) ? world.credentials : fitting),
+    ...(g(oneIn, 5) ? known.credentials : fitting),
   );
   const ifMatch = g(oneIn, 4) ? { 'if-match': g(fc.constantFrom, '*', '"x"', 'W/"x"', '', ',,', '"a", "b"') } : {};
   const accept = g(oneIn, 4) ? { accept: g(fc.constantFrom, 'text/csv', '*/*', 'application/json', '') } : {};
@@ -60,7 +60,7 @@ function drawHeaders(g: Draw, { security }: Operation, world: World): Record<str
   return { ...credential, ...ifMatch, ...accept, ...once };
 }
 
-/** One address for most of them, which is soon answered 429 for what is limited, and others for the rest. */
+/** Most requests share one address, which soon reaches the limits (429); the others have random addresses. */
 function drawAddress(g: Draw): string {
   const [a = 0, b = 0, c = 0] = g(fc.tuple<number[]>, byte, byte, byte);
   return g(oneIn, 5) ? `10.${a}.${b}.${c}` : '198.51.100.7';
@@ -69,13 +69,13 @@ function drawAddress(g: Draw): string {
 const byte = fc.nat(255);
 const oneIn = (n: number) => fc.nat(n - 1).map((drawn) => drawn === 0);
 
-/** Puts values that exist in the place of most of those that could. */
-function enliven(g: Draw, name: string, value: unknown, world: World): unknown {
-  const known = world[name];
-  if (known && known.length > 0 && !g(oneIn, 5)) return known[g(fc.nat, known.length - 1)];
-  if (Array.isArray(value)) return value.map((item) => enliven(g, name.replace(/s$/, ''), item, world));
+/** Replaces most values for which known ones exist. */
+function useKnown(g: Draw, name: string, value: unknown, known: KnownValues): unknown {
+  const values = known[name];
+  if (values && values.length > 0 && !g(oneIn, 5)) return values[g(fc.nat, values.length - 1)];
+  if (Array.isArray(value)) return value.map((item) => useKnown(g, name.replace(/s$/, ''), item, known));
   if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, enliven(g, key, member, world)]));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, useKnown(g, key, member, known)]));
 }
 
 const TEXTS = [
@@ -93,7 +93,7 @@ const ODD = fc.oneof(
   fc.constant(JSON.parse('{"__proto__":{"a":1},"constructor":1}')),
 );
 const odd = () => ODD;
-const SPOILED_BODIES = [
+const MALFORMED_BODIES = [
   '{',
   '[1',
   '"',
@@ -107,22 +107,23 @@ const SPOILED_BODIES = [
   '{"a":1e999}',
 ];
 
-/** Makes one to three things wrong, or odd, with a request. */
-function spoil(g: Draw, request: Request): Request {
+/** Applies one to three random mutations to a request. */
+function mutate(g: Draw, request: Request): Request {
   const times = g(fc.integer, { min: 1, max: 3 });
-  let spoiled = request;
-  for (let n = 0; n < times; n++) spoiled = g(fc.constantFrom, ...SPOILERS)(g, spoiled);
-  return spoiled;
+  let mutated = request;
+  for (let n = 0; n < times; n++) mutated = g(fc.constantFrom, ...MUTATIONS)(g, mutated);
+  return mutated;
 }
 
-type Spoiler = (g: Draw, request: Request) => Request;
+type Mutation = (g: Draw, request: Request) => Request;
 
-const oddMember: Spoiler = (g, request) =>
+const HEADERS = ['content-type', 'if-none-match', 'x-provisioning-key'];
+const oddMember: Mutation = (g, request) =>
   withBody(
     request,
     replaceMember(g, request.options.body, () => g(odd)),
   );
-const SPOILERS: Spoiler[] = [
+const MUTATIONS: Mutation[] = [
   oddMember,
   oddMember,
   (g, request) =>
@@ -130,45 +131,35 @@ const SPOILERS: Spoiler[] = [
       request,
       replaceMember(g, request.options.body, () => undefined),
     ),
-  (g, request) =>
-    isObject(request.options.body)
-      ? withBody(request, { ...request.options.body, [g(fc.constantFrom, ...TEXTS)]: g(odd) })
-      : request,
-  (g, request) => withBody(request, g(fc.constantFrom, ...SPOILED_BODIES)),
+  (g, request) => withBody(request, { ...asObject(request.options.body), [g(fc.constantFrom, ...TEXTS)]: g(odd) }),
+  (g, request) => withBody(request, g(fc.constantFrom, ...MALFORMED_BODIES)),
   (g, request) => withBody(request, JSON.stringify(request.options.body ?? {}).slice(0, g(fc.nat, 60))),
   (g, request) => withBody(request, JSON.stringify(g(odd))),
-  (_, request) => withBody(request, deep(2_000)),
-  (g, request) => ({
-    ...request,
-    params: mapValues(request.params, () => oddText(g)),
-  }),
+  (_, request) => withBody(request, nestedArrays(2_000)),
+  (g, request) => ({ ...request, params: mapValues(request.params, () => oddText(g)) }),
+  (g, request) => withOptions(request, { query: withOddText(g, request.options.query, TEXTS.slice(1)) }),
+  (g, request) => withOptions(request, { headers: withOddText(g, request.options.headers, HEADERS) }),
   (g, request) => {
-    const { options } = request;
-    const names = [...Object.keys(options.query ?? {}), ...TEXTS.slice(1)];
-    return {
-      ...request,
-      options: { ...options, query: { ...options.query, [g(fc.constantFrom, ...names)]: oddText(g) } },
-    };
-  },
-  (g, request) => {
-    const { options } = request;
-    const names = [...Object.keys(options.headers ?? {}), 'content-type', 'if-none-match', 'x-provisioning-key'];
-    return {
-      ...request,
-      options: { ...options, headers: { ...options.headers, [g(fc.constantFrom, ...names)]: oddText(g) } },
-    };
-  },
-  (g, request) => {
-    const { options } = request;
-    const headers = { ...options.headers, 'content-type': 'application/x-www-form-urlencoded' };
-    const form = isObject(options.body) ? options.body : {};
-    const text = new URLSearchParams(mapValues(form, asText));
-    return { ...request, options: { ...options, headers, body: g(fc.boolean) ? text.toString() : options.body } };
+    const { headers, body } = request.options;
+    const form = new URLSearchParams(mapValues(asObject(body), asText)).toString();
+    return withOptions(request, {
+      headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
+      body: g(fc.boolean) ? form : body,
+    });
   },
 ];
 
+function withOptions(request: Request, options: Call): Request {
+  return { ...request, options: { ...request.options, ...options } };
+}
+
 function withBody(request: Request, body: unknown): Request {
-  return { ...request, options: { ...request.options, body } };
+  return withOptions(request, { body });
+}
+
+/** Sets one of the existing values, or of `names`, to an odd text. */
+function withOddText(g: Draw, values: Record<string, string> = {}, names: string[]): Record<string, string> {
+  return { ...values, [g(fc.constantFrom, ...Object.keys(values), ...names)]: oddText(g) };
 }
 
 function oddText(g: Draw): string {
@@ -179,12 +170,12 @@ function asText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** As a client writes it into a path: a gateway hands over nothing that isn't valid UTF-8, and no empty segment. */
+/** Encodes a path segment. A gateway passes on valid UTF-8 only, and no empty segment. */
 function encode(text: string): string {
   return encodeURIComponent(text.toWellFormed()) || '%20';
 }
 
-/** Replaces one member somewhere; undefined takes it out. */
+/** Replaces one member at any depth; a replacement of undefined removes it. */
 function replaceMember(g: Draw, value: unknown, replacement: () => unknown): unknown {
   if (!isObject(value) || Object.keys(value).length === 0) return replacement();
   const key = g(fc.constantFrom, ...Object.keys(value));
@@ -193,8 +184,12 @@ function replaceMember(g: Draw, value: unknown, replacement: () => unknown): unk
   return member === undefined ? rest : { ...rest, [key]: member };
 }
 
-function deep(levels: number): string {
+function nestedArrays(levels: number): string {
   return `${'['.repeat(levels)}${']'.repeat(levels)}`;
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return isObject(value) ? value : {};
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -203,7 +198,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 const arbitraries = new WeakMap<JsonSchema, fc.Arbitrary<unknown>>();
 
-/** Values that a JSON schema allows, as far as one made by zod goes. */
+/** Values that a JSON schema allows; covers the keywords that zod generates. */
 export function valuesOf(schema: JsonSchema): fc.Arbitrary<unknown> {
   const known = arbitraries.get(schema);
   if (known) return known;
@@ -256,7 +251,7 @@ function makeArbitrary(schema: {
   }
 }
 
-/** fast-check knows no lookahead; what one excludes is hardly ever drawn. */
+/** fast-check does not support lookaheads; the values that ours exclude are very rarely drawn. */
 function matching(pattern: string): fc.Arbitrary<string> {
   return fc.stringMatching(new RegExp(pattern.replace(/^\^\(\?!.*?\$\)/, '^')), { maxLength: 40 });
 }

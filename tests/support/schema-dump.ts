@@ -23,7 +23,7 @@ const VIEWS = `select format('%s as%s', viewname, E'\\n' || definition) as line 
 const FUNCTIONS = `
   select pg_get_functiondef(oid) as line from pg_proc where pronamespace = 'public'::regnamespace order by proname`;
 
-/** What the migrations come to on a fresh database, for people and for diffs; not meant to be run. */
+/** The schema that the migrations create on a fresh database, as text for reading and diffs; not executable. */
 export async function describeSchema(sql: Berth['sql']): Promise<string> {
   const section = async (title: string, query: string) => {
     const rows = (await sql(query)) as Line[];

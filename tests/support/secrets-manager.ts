@@ -1,19 +1,19 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
+import { serve } from './serve.ts';
 
 type Stage = 'AWSCURRENT' | 'AWSPENDING';
 
-/** `answers`; `fails`: 500; `denies`: the role may not read it; `hangs`: says nothing; `refuses`: nobody listens. */
+/** `fails`: 500. `denies`: AccessDeniedException. `hangs`: never replies. `refuses`: the port is closed. */
 type Mode = 'answers' | 'fails' | 'denies' | 'hangs' | 'refuses';
 
-/** Secrets Manager's GetSecretValue (AWS JSON 1.1) on this machine, for AWS' own SDK to ask. */
+/** Secrets Manager's GetSecretValue (AWS JSON 1.1) on 127.0.0.1, for the AWS SDK. */
 export type SecretsManager = {
-  /** What the SDK finds it by. */
+  /** The environment that points the SDK to it. */
   env: Record<string, string>;
-  /** The secrets that were asked for, in their order: `arn AWSCURRENT`. */
-  asked: string[];
+  /** The requests in order, each as ARN and stage: `arn AWSCURRENT`. */
+  requests: string[];
   put(arn: string, value: string, stage?: Stage): void;
-  /** Ends a rotation: the pending version is the current one. */
+  /** Ends a rotation: the pending version becomes the current one. */
   promote(arn: string): void;
   set(mode: Mode): Promise<void>;
   close(): Promise<void>;
@@ -25,13 +25,13 @@ export function arnOf(name: string): string {
 
 export async function startSecretsManager(): Promise<SecretsManager> {
   const versions = new Map<string, string>();
-  const asked: string[] = [];
+  const requests: string[] = [];
   let mode: Mode = 'answers';
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const { SecretId, VersionStage = 'AWSCURRENT' } = JSON.parse(Buffer.concat(chunks).toString());
-    asked.push(`${SecretId} ${VersionStage}`);
+    requests.push(`${SecretId} ${VersionStage}`);
     if (mode === 'hangs') return;
     const send = (status: number, body: object) =>
       response.writeHead(status, { 'content-type': 'application/x-amz-json-1.1' }).end(JSON.stringify(body));
@@ -47,8 +47,8 @@ export async function startSecretsManager(): Promise<SecretsManager> {
     if (SecretString === undefined) return send(400, { __type: 'ResourceNotFoundException' });
     send(200, { ARN: SecretId, Name: SecretId, SecretString, VersionStages: [VersionStage] });
   });
-  await listen(server, 0);
-  const { port } = server.address() as AddressInfo;
+  let served = await serve(server);
+  const { port } = served;
   return {
     env: {
       AWS_ENDPOINT_URL_SECRETS_MANAGER: `http://127.0.0.1:${port}`,
@@ -57,7 +57,7 @@ export async function startSecretsManager(): Promise<SecretsManager> {
       AWS_SECRET_ACCESS_KEY: 'secret-access-key-of-the-tests',
       AWS_SESSION_TOKEN: 'session/token+of=the==tests',
     },
-    asked,
+    requests,
     put: (arn, value, stage = 'AWSCURRENT') => versions.set(`${arn} ${stage}`, value),
     promote: (arn) => {
       versions.set(`${arn} AWSCURRENT`, versions.get(`${arn} AWSPENDING`) as string);
@@ -67,20 +67,9 @@ export async function startSecretsManager(): Promise<SecretsManager> {
       const wasRefusing = mode === 'refuses';
       mode = next;
       server.closeAllConnections();
-      if (next === 'refuses' && !wasRefusing) await close(server);
-      if (next !== 'refuses' && wasRefusing) await listen(server, port);
+      if (next === 'refuses' && !wasRefusing) await served.close();
+      if (next !== 'refuses' && wasRefusing) served = await serve(server, port);
     },
-    close: () => close(server),
+    close: () => served.close(),
   };
-}
-
-function listen(server: Server, port: number): Promise<void> {
-  return new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve()));
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
 }

@@ -2,35 +2,35 @@ import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * `pass`: forwards. `delay`: forwards each packet late. `stall`: keeps connections and forwards nothing, in
- * neither direction. `half-open`: the server has lost the connections there are, their clients don't know; new
- * ones pass. `hang-up`: ends every connection politely as soon as it is there. `reset`: answers every packet
- * and connection with a reset. `refuse`: nobody listens.
+ * `pass`: forwards. `delay`: forwards each packet with a delay. `stall`: keeps connections and forwards nothing
+ * in either direction. `half-open`: drops the server's end of all existing connections without closing the
+ * client's end; new connections pass. `hang-up`: resets existing connections and closes each new one immediately.
+ * `reset`: resets every connection, existing or new. `refuse`: does not listen.
  */
 export type Mode = 'pass' | 'delay' | 'stall' | 'half-open' | 'hang-up' | 'reset' | 'refuse';
 
 export type TcpProxy = {
   port: number;
-  /** How many connections there have been. */
+  /** How many connections were accepted so far. */
   accepted(): number;
-  /** @param delayMs how late packets are while in `delay` */
+  /** @param delayMs the delay of each packet in mode `delay` */
   set(mode: Mode, delayMs?: number): Promise<void>;
-  /** Sends new connections to another port. */
-  aim(target: number): void;
+  /** Forwards new connections to another port. */
+  retarget(target: number): void;
   close(): Promise<void>;
 };
 
 /** The two ends of a connection through the proxy. */
-type Line = { client: Socket; upstream: Socket; isHalfOpen: boolean };
+type Link = { client: Socket; upstream: Socket; isHalfOpen: boolean };
 
-/** A TCP proxy to `target` on 127.0.0.1 whose line can be made bad. */
+/** Starts a TCP proxy to port `target` of 127.0.0.1 that can simulate network faults. */
 export async function startProxy(target: number): Promise<TcpProxy> {
   let mode: Mode = 'pass';
-  let late = 0;
+  let latencyMs = 0;
   let accepted = 0;
-  const lines = new Set<Line>();
+  const links = new Set<Link>();
   const resetAll = () => {
-    for (const { client, upstream } of lines) for (const end of [client, upstream]) end.resetAndDestroy();
+    for (const { client, upstream } of links) for (const end of [client, upstream]) end.resetAndDestroy();
   };
   const server = createServer((client) => {
     accepted++;
@@ -39,37 +39,37 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     if (mode === 'reset') return void client.resetAndDestroy();
     const upstream = connect(target, '127.0.0.1');
     upstream.on('error', () => {});
-    const line: Line = { client, upstream, isHalfOpen: false };
-    lines.add(line);
-    const forget = () => client.destroyed && upstream.destroyed && lines.delete(line);
+    const link: Link = { client, upstream, isHalfOpen: false };
+    links.add(link);
+    const forget = () => client.destroyed && upstream.destroyed && links.delete(link);
     client.on('close', forget);
     upstream.on('close', forget);
-    forward(line, client, upstream);
-    forward(line, upstream, client);
+    forward(link, client, upstream);
+    forward(link, upstream, client);
   });
-  const forward = (line: Line, from: Socket, to: Socket) => {
-    // One packet after the other, so that a late one isn't overtaken.
+  const forward = (link: Link, from: Socket, to: Socket) => {
+    // A queue, so that delayed packets stay in order.
     let queue = Promise.resolve();
     from.on('data', (data) => {
       if (mode === 'reset') return void from.resetAndDestroy();
       queue = queue.then(async () => {
-        if (mode === 'delay') await sleep(late);
-        if (mode !== 'stall' && !line.isHalfOpen) to.write(data);
+        if (mode === 'delay') await sleep(latencyMs);
+        if (mode !== 'stall' && !link.isHalfOpen) to.write(data);
       });
     });
-    // A bad line tells nobody that the other end has gone.
-    from.on('close', () => queue.then(() => mode !== 'stall' && !line.isHalfOpen && to.destroy()));
+    // Stalled and half-open: the other end must not notice the close.
+    from.on('close', () => queue.then(() => mode !== 'stall' && !link.isHalfOpen && to.destroy()));
   };
   const hangUp = () => {
-    for (const { client, upstream, isHalfOpen } of lines) {
+    for (const { client, upstream, isHalfOpen } of links) {
       if (client.destroyed) upstream.destroy();
       if (upstream.destroyed && !isHalfOpen) client.destroy();
     }
   };
   const halve = () => {
-    for (const line of lines) {
-      line.isHalfOpen = true;
-      line.upstream.destroy();
+    for (const link of links) {
+      link.isHalfOpen = true;
+      link.upstream.destroy();
     }
   };
   const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()));
@@ -86,14 +86,14 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     set: async (next, delayMs = 0) => {
       const [wasRefusing, wasStalled] = [mode === 'refuse', mode === 'stall'];
       mode = next;
-      late = delayMs;
+      latencyMs = delayMs;
       if (next === 'refuse') await stopListening();
       else if (wasRefusing) await listen(port);
       if (wasStalled && next !== 'stall') hangUp();
       if (next === 'half-open') halve();
       if (next === 'reset' || next === 'hang-up') resetAll();
     },
-    aim: (next) => {
+    retarget: (next) => {
       target = next;
     },
     close: stopListening,

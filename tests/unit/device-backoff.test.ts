@@ -1,24 +1,24 @@
 import { expect, it } from 'vitest';
 import { type Failure, retryDelay } from '../../examples/device/backoff.ts';
 
-/** The least and the most of many draws, in whole seconds. */
+/** The minimum and maximum of 20,000 delays, in whole seconds. */
 function range(attempt: number, failure: Failure): [number, number] {
-  const draws = Array.from({ length: 20_000 }, () => retryDelay(attempt, failure) / 1_000);
-  return [Math.round(Math.min(...draws)), Math.round(Math.max(...draws))];
+  const delays = Array.from({ length: 20_000 }, () => retryDelay(attempt, failure) / 1_000);
+  return [Math.round(Math.min(...delays)), Math.round(Math.max(...delays))];
 }
 
 it.each<[string, number, Failure, [number, number]]>([
-  ['no answer: within a second', 0, undefined, [0, 1]],
-  ['no answer for the fourth time: within 8 s', 3, undefined, [0, 8]],
-  ['no answer for the twentieth time: within a minute', 19, undefined, [0, 60]],
-  ['500: the same', 3, { status: 500, retryAfter: null }, [0, 8]],
-  ['500 with Retry-After: not before', 0, { status: 500, retryAfter: '7' }, [7, 8]],
-  ['503: after 30 to 60 s', 0, { status: 503, retryAfter: null }, [30, 60]],
-  ['503 once more: the same', 9, { status: 503, retryAfter: null }, [30, 60]],
-  ['503 with a short Retry-After: the same', 0, { status: 503, retryAfter: '2' }, [30, 60]],
-  ['503 with a long one: not before', 0, { status: 503, retryAfter: '90' }, [90, 120]],
-  ['429 from a gateway: after 30 to 60 s', 0, { status: 429, retryAfter: null }, [30, 60]],
-  ['429 with a very long Retry-After: at most an hour', 0, { status: 429, retryAfter: '100000' }, [3600, 3630]],
+  ['no reply: 0 to 1 s', 0, undefined, [0, 1]],
+  ['no reply, 4th attempt: 0 to 8 s', 3, undefined, [0, 8]],
+  ['no reply, 20th attempt: 0 to 60 s', 19, undefined, [0, 60]],
+  ['500, 4th attempt: 0 to 8 s', 3, { status: 500, retryAfter: null }, [0, 8]],
+  ['500 with Retry-After 7: 7 to 8 s', 0, { status: 500, retryAfter: '7' }, [7, 8]],
+  ['503: 30 to 60 s', 0, { status: 503, retryAfter: null }, [30, 60]],
+  ['503, 10th attempt: 30 to 60 s', 9, { status: 503, retryAfter: null }, [30, 60]],
+  ['503 with Retry-After 2: 30 to 60 s', 0, { status: 503, retryAfter: '2' }, [30, 60]],
+  ['503 with Retry-After 90: 90 to 120 s', 0, { status: 503, retryAfter: '90' }, [90, 120]],
+  ['429 without Retry-After, as from a gateway: 30 to 60 s', 0, { status: 429, retryAfter: null }, [30, 60]],
+  ['429 with Retry-After 100000: 3600 to 3630 s', 0, { status: 429, retryAfter: '100000' }, [3600, 3630]],
 ])('%s', (_, attempt, failure, expected) => {
   expect(range(attempt, failure)).toEqual(expected);
 });

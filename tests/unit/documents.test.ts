@@ -14,7 +14,7 @@ const documents = ['.', 'docs', 'examples', 'migrations'].flatMap((dir) =>
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
 const text = (file: string) => read(file).replace(/^```.*?^```/gms, '');
 
-/** As GitHub makes anchors of headings. */
+/** The anchors that GitHub creates for the headings. */
 function anchorsOf(file: string): string[] {
   return [...text(file).matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
     title
@@ -24,17 +24,17 @@ function anchorsOf(file: string): string[] {
   );
 }
 
-it.each(documents)('%s: its links lead somewhere', (file) => {
+it.each(documents)('%s: the targets of its links exist', (file) => {
   for (const [, link = ''] of text(file).matchAll(/\]\(([^)\s]+)\)/g)) {
     if (/^(https?|mailto):/.test(link)) continue;
     const [target, anchor] = link.split('#') as [string, string | undefined];
-    const led = target ? path.join(path.dirname(file), target) : file;
-    expect(existsSync(path.join(ROOT, led)), `${file}: ${link}`).toBe(true);
-    if (anchor !== undefined) expect(anchorsOf(led), `${file}: ${link}`).toContain(anchor);
+    const linked = target ? path.join(path.dirname(file), target) : file;
+    expect(existsSync(path.join(ROOT, linked)), `${file}: ${link}`).toBe(true);
+    if (anchor !== undefined) expect(anchorsOf(linked), `${file}: ${link}`).toContain(anchor);
   }
 });
 
-it.each(documents)('%s: the files and scripts that it names are there', (file) => {
+it.each(documents)('%s: the files and npm scripts that it names exist', (file) => {
   for (const [, named = ''] of text(file).matchAll(
     /`((?:lib|functions|tests|local|tools|migrations|docs|infra|bench|examples|\.github|\.ci)\/[\w./-]+\.\w+)`/g,
   )) {
@@ -47,19 +47,19 @@ it.each(documents)('%s: the files and scripts that it names are there', (file) =
 
 const serverless = parse(read('serverless.yml'));
 
-it.each(documents)('%s: the parameters and outputs of the stack that it names are there', (file) => {
+it.each(documents)('%s: the stack parameters and outputs that it names exist', (file) => {
   for (const [, name = ''] of read(file).matchAll(/--param "(\w+)=/g)) {
     expect([...Object.keys(serverless.params.default), 'environment'], `${file}: ${name}`).toContain(name);
   }
-  const made = readdirSync(path.join(ROOT, 'infra')).map((name) => read(`infra/${name}`));
+  const resources = readdirSync(path.join(ROOT, 'infra')).map((name) => read(`infra/${name}`));
   for (const [, name = ''] of read(file).matchAll(/\$\((?:output|resource) (\w+)\)/g)) {
-    // These two come from the framework.
+    // The framework adds these two.
     if (!['HttpApiUrl', 'HttpApiId'].includes(name))
-      expect(made.join('\n'), `${file}: ${name}`).toMatch(new RegExp(`^ +${name}:( \\{|$)`, 'm'));
+      expect(resources.join('\n'), `${file}: ${name}`).toMatch(new RegExp(`^ +${name}:( \\{|$)`, 'm'));
   }
 });
 
-it('docs/deploy.md: the concurrency that it has you ask for is what the functions reserve', () => {
+it('docs/deploy.md states the reserved concurrency of serverless.yml', () => {
   const functions = Object.values(serverless.functions) as { reservedConcurrency: number | string }[];
   const [inProd, inDev] = [serverless.params.prod, {}].map((own) => {
     const params = { ...serverless.params.default, ...own };
@@ -68,9 +68,9 @@ it('docs/deploy.md: the concurrency that it has you ask for is what the function
       return sum + Number(name ? params[name] : one);
     }, 0);
   }) as [number, number];
-  const said = text('docs/deploy.md').replace(/\s+/g, ' ');
-  expect(said).toContain(`${inProd} together in \`prod\` and ${inDev} in \`dev\``);
-  expect(said).toContain(`less than ${inProd + 100} (\`dev\`: ${inDev + 100})`);
+  const guide = text('docs/deploy.md').replace(/\s+/g, ' ');
+  expect(guide).toContain(`${inProd} together in \`prod\` and ${inDev} in \`dev\``);
+  expect(guide).toContain(`less than ${inProd + 100} (\`dev\`: ${inDev + 100})`);
 });
 
 it('CONTRIBUTING explains every folder of the project and of lib', () => {
@@ -88,7 +88,7 @@ it('README links to every document', () => {
   for (const file of documents.filter((one) => one.startsWith('docs/'))) expect(linked).toContain(file);
 });
 
-it('the workflow runs .ci/run on Node 24, with leave to read alone, and keeps the package', () => {
+it('the CI workflow runs .ci/run on the Node of .nvmrc with read-only permissions, and uploads the package', () => {
   const { permissions, jobs } = parse(read('.github/workflows/ci.yml'));
   const { container, steps } = jobs.test as { container: string; steps: { run?: string; uses?: string }[] };
   expect(permissions).toEqual({ contents: 'read' });
@@ -97,5 +97,6 @@ it('the workflow runs .ci/run on Node 24, with leave to read alone, and keeps th
   for (const command of ['.ci/run', 'npm audit', 'package -- --stage prod', 'npm run -s sbom'])
     expect(runs).toContain(command);
   expect(steps.at(-1)?.uses).toMatch(/^actions\/upload-artifact@/);
-  for (const { uses } of steps) if (uses) expect(uses, 'of GitHub’s own, pinned').toMatch(/^actions\/[\w-]+@v\d+$/);
+  for (const { uses } of steps)
+    if (uses) expect(uses, 'an action of GitHub with a fixed major version').toMatch(/^actions\/[\w-]+@v\d+$/);
 });

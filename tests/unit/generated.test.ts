@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { loadRoutes } from '../../docs/endpoints.ts';
 import { generated } from '../../docs/generate.ts';
 import { problemsOf } from '../../docs/openapi.ts';
 
-it.each(await generated())('$url.pathname is what the specs and the problem table make of it', ({ url, text }) => {
+const files = (await generated()).map((file) => ({ ...file, name: path.basename(file.url.pathname) }));
+
+it.each(files)('docs/$name is up to date', ({ url, text }) => {
   expect(readFileSync(url, 'utf8'), 'run `npm run generate`').toBe(text);
 });
 
@@ -14,7 +17,7 @@ type Functions = Record<
   { handler: string; events?: { httpApi?: string | { method: string; path: string } }[] }
 >;
 
-it('serverless.yml routes exactly what the specs declare, each to its function file', async () => {
+it('serverless.yml has exactly the routes of the specs, each with its function file', async () => {
   const { functions } = parse(readFileSync(new URL('../../serverless.yml', import.meta.url), 'utf8')) as {
     functions: Functions;
   };
@@ -31,7 +34,7 @@ it('serverless.yml routes exactly what the specs declare, each to its function f
   expect(wired.sort()).toEqual(declared.sort());
 });
 
-it('no route lists a problem twice, or one that follows from its spec', async () => {
+it('no spec lists a problem twice, or one that its auth or input already implies', async () => {
   for (const { endpoint } of await loadRoutes()) {
     const codes = problemsOf(endpoint.spec).map(({ code }) => code);
     expect(codes, endpoint.spec.path).toEqual([...new Set(codes)]);

@@ -8,11 +8,11 @@ import { sbom } from '../../tools/sbom.ts';
 const { lock } = runtimeManifest();
 const names = licencesOf(lock).map(({ name }) => name);
 
-it('every package at run time has a licence that is allowed', () => {
+it('every runtime package has an allowed licence', () => {
   expect(licencesOf(lock).filter(({ isAllowed }) => !isAllowed)).toEqual([]);
 });
 
-it('they are the dependencies and what those need, and nothing of development', () => {
+it('runtime packages are the dependencies with their transitive ones, without development dependencies', () => {
   expect(names).toEqual(expect.arrayContaining(Object.keys(pkg.dependencies)));
   expect(names).toEqual(expect.arrayContaining(['pg-protocol', 'mqtt-packet', 'debug']));
   for (const name of Object.keys(pkg.devDependencies).filter((one) => !one.startsWith('@types/') && one !== 'ws')) {
@@ -20,7 +20,7 @@ it('they are the dependencies and what those need, and nothing of development', 
   }
 });
 
-it('a package for both development and run time stays, one without a licence is found', () => {
+it('development packages are removed; a package without a licence is reported', () => {
   const packages = {
     '': {},
     'node_modules/a': { version: '1.0.0', license: 'MIT' },
@@ -33,19 +33,19 @@ it('a package for both development and run time stays, one without a licence is 
   ]);
 });
 
-describe('expressions', () => {
+describe('licence expressions', () => {
   it.each(['MIT', '(MIT OR GPL-3.0-only)', 'MIT AND ISC', '(MIT OR Apache-2.0)'])('%s is allowed', (licence) => {
     expect(isAllowed(licence)).toBe(true);
   });
   it.each(['GPL-3.0-only', 'MIT AND GPL-3.0-only', '(MIT OR ISC) AND GPL-3.0-only', 'UNLICENSED', ''])(
-    '%j is not',
+    '%j is not allowed',
     (licence) => {
       expect(isAllowed(licence)).toBe(false);
     },
   );
 });
 
-it('the SBOM names each of them, and this project in its version', () => {
+it('the SBOM lists every runtime package, and this project with its version', () => {
   const { metadata, components } = JSON.parse(sbom());
   expect(metadata.component).toMatchObject({ name: 'berth', version: pkg.version, type: 'application' });
   const listed = components.map(({ group, name }: { group?: string; name: string }) =>
@@ -54,8 +54,10 @@ it('the SBOM names each of them, and this project in its version', () => {
   expect([...new Set(listed)].sort()).toEqual([...new Set(names)].sort());
 });
 
-it('the version stands in package.json alone; what repeats it is made from there', () => {
-  const repeated = ['package-lock.json', 'docs/openapi.json'].map((file) => JSON.parse(readFileSync(file, 'utf8')));
-  expect(repeated[0]).toMatchObject({ version: pkg.version, packages: { '': { version: pkg.version } } });
-  expect(repeated[1]).toMatchObject({ info: { version: pkg.version } });
+it('package-lock.json and docs/openapi.json have the version of package.json', () => {
+  const [lockFile, openapi] = ['package-lock.json', 'docs/openapi.json'].map((file) =>
+    JSON.parse(readFileSync(file, 'utf8')),
+  );
+  expect(lockFile).toMatchObject({ version: pkg.version, packages: { '': { version: pkg.version } } });
+  expect(openapi).toMatchObject({ info: { version: pkg.version } });
 });

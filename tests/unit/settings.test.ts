@@ -39,7 +39,7 @@ it('reads the environment, and the result is frozen', () => {
   expect(Object.isFrozen(settings)).toBe(true);
 });
 
-it('reads several generations of the pepper, the current one first', () => {
+it('BERTH_PEPPER may list several generations, the current one first', () => {
   const { peppers } = readSettings({ ...good, BERTH_PEPPER: `2:${'n'.repeat(32)}, 1:${'o'.repeat(32)}` });
   expect(texts(peppers)).toEqual([
     ['2', 'n'.repeat(32)],
