@@ -1,8 +1,7 @@
 import type { Fragment, Sql } from '../database/db.ts';
 import type { Filter } from './input.ts';
 
-// A condition for each member that is there, and none on the job's jsonb: `filter is null or …` hides an index from the planner,
-// and named devices must be found by theirs.
+// One condition per member that is present, instead of `member is null or …` on the job's jsonb, which no index serves.
 
 /** SQL for "the device `d` matches the filter". An empty filter matches every device. */
 export function matchesFilter(sql: Sql, filter: Filter): Fragment {
@@ -19,6 +18,9 @@ export function matchesAssignment(sql: Sql, { unassigned, broker_id }: Filter): 
 export function matchesDevice(sql: Sql, { fleet_id, device_type, uuids }: Filter): Fragment {
   const fleet = fleet_id === undefined ? sql`true` : sql`d.fleet_id = ${fleet_id}`;
   const type = device_type === undefined ? sql`true` : sql`d.device_type = ${device_type}`;
-  const named = uuids ? sql`d.uuid in (select berth_uuid(uuid) from unnest(${uuids}::text[]) as uuid)` : sql`true`;
+  // An array, not a subquery: for a subquery, the planner can choose to compare every device with every uuid.
+  const named = uuids
+    ? sql`d.uuid = any(array(select berth_uuid(uuid) from unnest(${uuids}::text[]) uuid))`
+    : sql`true`;
   return sql`${fleet} and ${type} and ${named}`;
 }

@@ -2,23 +2,22 @@ import type { Fragment, Sql } from '../database/db.ts';
 import { matchesAssignment, matchesDevice } from './filter-sql.ts';
 import type { Filter } from './input.ts';
 
-// The devices of a batch, of the one row `job`: cursor_id (the job's cursor after this row), device_id, device_uuid, fleet_id,
-// from_broker_id, to_broker_id, job_created_at, skip_reason (NULL: may be moved). LATERAL, so that the index on id delivers the
-// rows in order and the limit ends the scan.
+// The devices of a batch, for the one row of `job`. cursor_id: the job's cursor after this device. skip_reason NULL: may be moved.
+// LATERAL, so that the index on id delivers the devices in order and the limit ends the scan.
 
 /** SQL for the next devices that match the filter and are not at the target. */
 export function devicesToMove(sql: Sql, filter: Filter, limit: number): Fragment {
   return sql`
-    select d.id::bigint as cursor_id, d.id as device_id, d.uuid::text as device_uuid, d.fleet_id,
-           d.mqtt_broker_id as from_broker_id, job.target_broker_id as to_broker_id, job.created_at as job_created_at,
-           case when d.mqtt_broker_assigned_at > job.created_at then 'changed-since' end as skip_reason
-    from job cross join lateral (
-      select d.* from devices d
+    select device.* from job cross join lateral (
+      select d.id::bigint as cursor_id, d.id as device_id, d.uuid::text as device_uuid, d.fleet_id,
+             d.mqtt_broker_id as from_broker_id, job.target_broker_id as to_broker_id, job.created_at as job_created_at,
+             case when d.mqtt_broker_assigned_at > job.created_at then 'changed-since' end as skip_reason
+      from devices d
       where d.id > job.cursor_id and d.id <= job.window_end
         and d.mqtt_broker_id is distinct from job.target_broker_id
         and ${matchesDevice(sql, filter)} and (${matchesAssignment(sql, filter)} or ${wasMovedAway(sql, filter)})
       order by d.id
-      limit ${limit}) d
+      limit ${limit}) device
     where job.failure is null`;
 }
 
@@ -44,7 +43,7 @@ export function devicesToMoveBack(sql: Sql, limit: number): Fragment {
                 when e.from_broker_id is not null and previous.id is null then 'broker-deleted'
                 when previous.refusal = 'inactive' then 'broker-inactive' end as skip_reason
     from job cross join lateral (
-      select e.* from device_events e
+      select id, device_id, device_uuid, from_broker_id, to_broker_id from device_events e
       where e.job_id = job.reverts_job_id and e.type = 'moved' and e.id > job.cursor_id and e.id <= job.window_end
       order by e.id
       limit ${limit}) e

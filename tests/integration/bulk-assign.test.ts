@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { matchesDevice } from '../../lib/bulk-assign/filter-sql.ts';
+import { query } from '../../lib/database/db.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
-import { addDevices, assign, JOBS, leaveOpen, onJob, outcomes, perBroker } from '../support/bulk.ts';
+import { addDevices, assign, contextFor, JOBS, leaveOpen, onJob, outcomes, perBroker } from '../support/bulk.ts';
 
 let berth: Berth;
 let one: number;
@@ -80,7 +82,19 @@ describe('a job', () => {
     expect(await perBroker(berth)).toEqual({ [one]: 4 });
   });
 
-  it('finds devices that lie far apart', async () => {
+  it('by 1,000 uuids finds the devices by the index on uuid', async () => {
+    await addDevices(berth, 20_000);
+    await berth.sql('analyze devices');
+    const uuids = Array.from({ length: 1_000 }, (_, n) => `dev-${n * 20 + 1}`);
+    const plan = await query(
+      contextFor(5_000),
+      (sql) => sql`explain select from devices d where d.id > 0 and ${matchesDevice(sql, { uuids })}`,
+    );
+    expect(JSON.stringify(plan)).toContain('devices_uuid_key');
+    expect((await assign(two, { filter: { uuids } })).body).toMatchObject({ state: 'finished', moved: 1_000 });
+  });
+
+  it('finds devices whose ids are far apart', async () => {
     await addDevices(berth, 50_000, { fleet_id: "case when n % 10000 = 1 then 'rare' else 'fleet-a' end" });
     expect((await assign(two, { filter: { fleet_id: 'rare' } })).body.moved).toBe(5);
   });
