@@ -30,7 +30,7 @@ type Make = (target: string, options?: Call) => Promise<Answer>;
 
 const empty = () =>
   berth.sql(
-    'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, bulk_assign_jobs, mqtt_broker_config restart identity cascade',
+    'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
   );
 const codeOf = ({ status, body }: Answer) => (status < 400 ? status : body.code);
 const atOnce = <T>(commands: T[], run: (command: T, make: Make) => Promise<Answer>) =>
