@@ -8,3 +8,7 @@ create table if not exists leases (
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 comment on table leases is
   'epoch rises with every holder, so rows are never removed: an old holder must not get its epoch again. One small row per name, read by its key';
+
+comment on table broker_test_lease is 'Used by the release before leases';
+comment on column bulk_assign_jobs.worker is 'Used by the release before leases';
+comment on column bulk_assign_jobs.leased_until is 'Used by the release before leases';
