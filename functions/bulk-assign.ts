@@ -1,16 +1,17 @@
 import * as z from 'zod/mini';
-import { assignUnassigned as makeStandingJob } from '../lib/bulk-assign/assign-unassigned.ts';
+import { assignUnassigned as createScheduledJob } from '../lib/bulk-assign/assign-unassigned.ts';
 import { cancelJob } from '../lib/bulk-assign/cancel-job.ts';
 import { createJob } from '../lib/bulk-assign/create-job.ts';
 import { findJob } from '../lib/bulk-assign/find-job.ts';
 import { idempotencyKey } from '../lib/bulk-assign/idempotency-key.ts';
-import { formatJob, isOpen, type Job, jobParams, jobReply, jobsQuery, newJobBody } from '../lib/bulk-assign/input.ts';
+import { jobParams, jobsQuery, newJobBody } from '../lib/bulk-assign/input.ts';
 import { JOB_DEVICE_COLUMNS, jobDevice, jobDevicesQuery, listJobDevices } from '../lib/bulk-assign/list-job-devices.ts';
 import { listJobs } from '../lib/bulk-assign/list-jobs.ts';
 import { preview, previewReply } from '../lib/bulk-assign/preview.ts';
 import { reportStuckJobs } from '../lib/bulk-assign/report-stuck-jobs.ts';
 import { resumeJob } from '../lib/bulk-assign/resume-job.ts';
 import { revertJob } from '../lib/bulk-assign/revert-job.ts';
+import { formatJob, isOpen, type Job, jobReply } from '../lib/bulk-assign/row.ts';
 import { workOn, workOnOpenJobs } from '../lib/bulk-assign/worker.ts';
 import {
   brokerDraining,
@@ -30,14 +31,14 @@ import { nextLink } from '../lib/http/page.ts';
 import { scheduled } from '../lib/http/scheduled.ts';
 
 const path = '/api/v1/devices/bulk-assign';
-/** Routes that work on the job within the call have this long. */
+/** Time of the routes that work on the job within the request. */
 const budgetMs = 20_000;
-const working = {
+const workReplies = {
   200: { description: 'The job has ended', body: jobReply },
   202: {
-    description: 'The job is open; the schedule goes on with it',
+    description: 'The job is open; the schedule continues it',
     body: jobReply,
-    headers: { Location: 'Where to follow it' },
+    headers: { Location: 'The job' },
   },
 };
 const reply = (job: Job) => ({
@@ -51,14 +52,14 @@ const create = endpoint({
   path,
   summary: 'Move many devices to a broker',
   description:
-    'Makes a job and works on it for up to 20 s. With `Idempotency-Key` a repeated request answers the same job. With `dry_run` it only says what would move.',
+    'Creates a job and works on it for up to 20 s. A request that is repeated with the same `Idempotency-Key` returns the same job. `dry_run` only returns what would move.',
   auth: admin,
   body: newJobBody,
   maxBodyBytes: 300 * 1024,
   budgetMs,
   replies: {
-    ...working,
-    200: { description: 'The job has ended, or the dry run', body: z.union([jobReply, previewReply]) },
+    ...workReplies,
+    200: { description: 'The job has ended, or the result of the dry run', body: z.union([jobReply, previewReply]) },
   },
   problems: [brokerNotFound, brokerInactive, brokerDraining, noDefaultBroker, idempotencyKeyReused],
   run: async (ctx, { body, headers }) => {
@@ -89,7 +90,7 @@ const list = endpoint({
 const get = endpoint({
   method: 'GET',
   path: `${path}/{id}`,
-  summary: 'One bulk-assign job: how far it is',
+  summary: 'Get a bulk-assign job and its progress',
   auth: admin,
   params: jobParams,
   replies: { 200: { description: 'The job', body: jobReply } },
@@ -100,17 +101,17 @@ const get = endpoint({
 const devices = endpoint({
   method: 'GET',
   path: `${path}/{id}/devices`,
-  summary: 'What a job did with each device',
-  description: 'JSON, or with `Accept: text/csv` CSV, whose link to the next page is in the header `Link`.',
+  summary: 'List what a job did with each device',
+  description: 'JSON, or CSV with `Accept: text/csv`. The link to the next page of CSV is in the header `Link`.',
   auth: admin,
   params: jobParams,
   query: jobDevicesQuery,
   replies: {
     200: {
-      description: 'In the order of the job',
+      description: 'Devices in the order of the job',
       body: z.object({ count: z.int(), devices: z.array(jobDevice), next: z.optional(z.string()) }),
       text: 'text/csv',
-      headers: { Link: 'The next page, `rel="next"`, of the CSV form' },
+      headers: { Link: 'The next page of CSV, `rel="next"`' },
     },
   },
   problems: [bulkAssignJobNotFound],
@@ -129,10 +130,10 @@ const cancel = endpoint({
   method: 'POST',
   path: `${path}/{id}/cancel`,
   summary: 'Stop a job',
-  description: 'What it has moved stays moved; resume it or revert it.',
+  description: 'Devices that it has moved stay where they are. The job can be resumed or reverted.',
   auth: admin,
   params: jobParams,
-  replies: { 200: { description: 'Cancelled, now or before', body: jobReply } },
+  replies: { 200: { description: 'The cancelled job', body: jobReply } },
   problems: [bulkAssignJobNotFound, bulkAssignJobEnded],
   run: async (ctx, { params }) => ({ body: formatJob(await cancelJob(ctx, params.id)) }),
 });
@@ -140,11 +141,11 @@ const cancel = endpoint({
 const resume = endpoint({
   method: 'POST',
   path: `${path}/{id}/resume`,
-  summary: 'Go on with a failed or cancelled job',
+  summary: 'Resume a failed or cancelled job',
   auth: admin,
   params: jobParams,
   budgetMs,
-  replies: working,
+  replies: workReplies,
   problems: [bulkAssignJobNotFound, bulkAssignJobEnded],
   run: async (ctx, { params }) => {
     await resumeJob(ctx, params.id);
@@ -156,25 +157,26 @@ const revert = endpoint({
   method: 'POST',
   path: `${path}/{id}/revert`,
   summary: 'Undo a job',
-  description: 'Makes a job that puts back each device that still is where the job put it, and skips the rest.',
+  description:
+    'Creates a job that returns each device that is still where the job put it to its previous broker, and skips the rest.',
   auth: admin,
   params: jobParams,
   budgetMs,
-  replies: working,
+  replies: workReplies,
   problems: [bulkAssignJobNotFound, bulkAssignJobOpen, bulkAssignJobReverted],
   run: async (ctx, { params }) => reply(await workOn(ctx, await revertJob(ctx, params.id))),
 });
 
 export const handler = routes(create, list, get, devices, cancel, resume, revert);
 
-/** The schedule that goes on with whatever job is open. */
+/** Scheduled: continues open jobs. */
 export const work = scheduled(async (ctx) => {
   await reportStuckJobs(ctx);
   await workOnOpenJobs(ctx);
 });
 
-/** The standing job, off by default: every unassigned device gets the default broker. */
+/** Scheduled, off by default: assigns every unassigned device to the default broker. */
 export const assignUnassigned = scheduled(async (ctx, time) => {
-  await makeStandingJob(ctx, time);
+  await createScheduledJob(ctx, time);
   await workOnOpenJobs(ctx);
 });

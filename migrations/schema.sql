@@ -84,6 +84,10 @@ devices.mqtt_client_id character varying(255)
 devices.mqtt_broker_id integer
 devices.mqtt_password_salt text
 devices.mqtt_broker_assigned_at timestamp with time zone
+leases.name text not null
+leases.holder text not null
+leases.epoch bigint not null default 0
+leases.until timestamp with time zone not null
 mqtt_acls.id integer not null default nextval('mqtt_acls_id_seq'::regclass)
 mqtt_acls.username character varying(300)
 mqtt_acls.clientid character varying(255)
@@ -160,6 +164,7 @@ device_events: device_events_pkey PRIMARY KEY (id)
 device_events: device_events_type_check CHECK (berth_is_event_type(type)) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
 devices: devices_pkey PRIMARY KEY (id)
+leases: leases_pkey PRIMARY KEY (name)
 mqtt_acls: mqtt_acls_access_check CHECK (((access >= 1) AND (access <= 7)))
 mqtt_acls: mqtt_acls_pkey PRIMARY KEY (id)
 mqtt_broker_config: mqtt_broker_config_allocation_weight_check CHECK (((allocation_weight >= 1) AND (allocation_weight <= 1000)))
@@ -185,6 +190,7 @@ CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
+CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
 CREATE UNIQUE INDEX mqtt_acls_pkey ON public.mqtt_acls USING btree (id)
 CREATE INDEX mqtt_acls_username_idx ON public.mqtt_acls USING btree (username)
 CREATE UNIQUE INDEX mqtt_broker_config_name_key ON public.mqtt_broker_config USING btree (name)

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
+import { releaseLease, takeLease } from '../database/leases.ts';
 import { brokerConfigNotFound, brokerTestRunning, Problem } from '../errors.ts';
 import { log } from '../log.ts';
 import { mqttConnect } from '../mqtt/connect.ts';
@@ -55,9 +56,9 @@ export const testResult = z.object({
 });
 type TestResult = z.output<typeof testResult>;
 
-/** Kept of the request's time for the statements after the test. */
+/** Kept free of the request's time for the statements after the test. */
 const RESERVE_MS = 1_000;
-/** Longer than any test takes: what a test that died still blocks. */
+/** Longer than any test takes. A test that died blocks others for this long. */
 const LEASE_SECONDS = 15;
 
 /**
@@ -69,40 +70,29 @@ const LEASE_SECONDS = 15;
  * @throws Problem `broker-config-not-found`, `broker-test-running`, `unsealing-failed`
  */
 export async function testBrokerConnection(ctx: Context, id: number) {
-  const broker = await takeLease(ctx, id);
+  const broker = await findBroker(ctx, id);
+  const lease = await takeLease(ctx, 'broker-test', ctx.requestId, LEASE_SECONDS);
+  if (!lease) throw new Problem(brokerTestRunning, undefined, { retryAfterSeconds: 2 });
   try {
     const data = await testConnection(broker, ctx.deadline - RESERVE_MS);
     if (data.reachable) await recordSuccess(ctx, id);
     log.info('broker tested', { brokerId: id, reachable: data.reachable, problem: data.problem });
     return { success: true, data };
   } finally {
-    await giveBackLease(ctx);
+    await releaseLease(ctx, lease);
   }
 }
 
-/** The broker, if no other test runs: then the lease is this request's. */
-async function takeLease(ctx: Context, id: number): Promise<TestedBroker> {
-  const [row] = await query<{ broker: TestedBroker | null; taken: boolean }>(
+async function findBroker(ctx: Context, id: number): Promise<TestedBroker> {
+  const [broker] = await query<TestedBroker>(
     ctx,
     (sql) => sql`
-      with broker as (
-        select id, protocol, host, port, username, password_sealed, password_hash, ca_cert, client_cert, client_key,
-               client_key_sealed, verify_certificate, is_active
-        from mqtt_broker_config where id = ${id}
-      ), lease as (
-        update broker_test_lease set until = now() + make_interval(secs => ${LEASE_SECONDS}), taken_by = ${ctx.requestId}
-        where exists (select from broker) and (until < now() or taken_by = ${ctx.requestId})
-        returning taken_by
-      )
-      select (select row_to_json(broker) from broker) as broker, exists (select from lease) as taken`,
+      select id, protocol, host, port, username, password_sealed, password_hash, ca_cert, client_cert, client_key,
+             client_key_sealed, verify_certificate, is_active
+      from mqtt_broker_config where id = ${id}`,
   );
-  if (!row?.broker) throw new Problem(brokerConfigNotFound);
-  if (!row.taken) throw new Problem(brokerTestRunning, undefined, { retryAfterSeconds: 2 });
-  return row.broker;
-}
-
-async function giveBackLease(ctx: Context): Promise<void> {
-  await query(ctx, (sql) => sql`update broker_test_lease set until = '-infinity' where taken_by = ${ctx.requestId}`);
+  if (!broker) throw new Problem(brokerConfigNotFound);
+  return broker;
 }
 
 async function recordSuccess(ctx: Context, id: number): Promise<void> {

@@ -1,29 +1,27 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
-import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
 
 /**
- * Makes the standing job: every unassigned device gets the default broker. None is made when there is no
- * such device, no default broker that takes any, or the last such job is still open.
+ * Creates the scheduled job that assigns every unassigned device to the default broker. Creates none when there is no such
+ * device, when no default broker takes devices, or while the previous scheduled job is open.
  *
- * @param time of the schedule's event, which may be delivered more than once
- * @returns the job's id, also when an earlier delivery made it
+ * @param time of the schedule's event, which can be delivered more than once
+ * @returns the job's id, also when an earlier delivery created it
  */
 export async function assignUnassigned(ctx: Context, time: string): Promise<number | undefined> {
+  const once = `schedule:unassigned:${time}`;
   const [job] = await query<{ id: number }>(
     ctx,
     (sql) => sql`
       insert into bulk_assign_jobs as j
         (once, request_id, created_by, filter, target_broker_id, start_id, cursor_id, end_id)
-      select ${`schedule:unassigned:${time}`}, ${ctx.requestId}, ${ctx.actor}, '{"unassigned": true}', b.id, 0, 0,
-             (select max(id) from devices)
+      select ${once}, ${ctx.requestId}, ${ctx.actor}, '{"unassigned": true}', b.id, 0, 0, (select max(id) from devices)
       from mqtt_broker_config b
-      where b.id = ${getDefaultBrokerConfig(sql)} and b.is_active and b.accepts_new_devices
+      where b.is_default and b.refusal is null
         and exists (select from devices where mqtt_broker_id is null)
         and not exists (
           select from bulk_assign_jobs
-          where once like 'schedule:unassigned:%' and state in ('queued', 'running')
-            and once <> ${`schedule:unassigned:${time}`})
+          where once like 'schedule:unassigned:%' and state in ('queued', 'running') and once <> ${once})
       on conflict (once) do update set once = excluded.once
       returning j.id`,
   );

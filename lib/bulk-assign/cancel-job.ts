@@ -2,11 +2,10 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { bulkAssignJobEnded, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
-import { type Job, jobColumns } from './input.ts';
+import { type Job, jobColumns } from './row.ts';
 
 /**
- * Ends an open job where it is; a batch that is running is done to its end first. Cancelling twice is the
- * same as once.
+ * Ends an open job where it is, after a running batch has finished. Cancelling again changes nothing.
  * @throws Problem `bulk-assign-job-not-found`, `bulk-assign-job-ended`
  */
 export async function cancelJob(ctx: Context, id: number): Promise<Job> {
@@ -19,7 +18,7 @@ export async function cancelJob(ctx: Context, id: number): Promise<Job> {
   );
   if (job) return job;
   const { state } = await findJob(ctx, id);
-  throw new Problem(bulkAssignJobEnded, `Job ${id} is ${state}: only an open one can be cancelled.`, {
+  throw new Problem(bulkAssignJobEnded, `Job ${id} is ${state}: only an open job can be cancelled.`, {
     extra: { state },
   });
 }

@@ -8,9 +8,9 @@ import { type Target, targetBroker, targetProblem } from './target.ts';
 type Row = { target: Target | null; job_id: number | null; same_body: boolean | null };
 
 /**
- * Makes a job, which begins at the first device and ends at the last there is now.
+ * Creates a job. It runs from the first device to the last device that exists now.
  *
- * @param idempotencyKey the same key with the same body answers the same job
+ * @param idempotencyKey a repeated key with the same body returns the same job
  * @throws Problem `broker-not-found`, `broker-inactive`, `broker-draining`, `no-default-broker`,
  *   `idempotency-key-reused`
  */
@@ -27,7 +27,7 @@ export async function createJob(ctx: Context, input: NewJob, idempotencyKey: str
         select ${once}, ${hash}, ${ctx.requestId}, ${ctx.actor}, ${JSON.stringify(filter)}::text::jsonb,
                (select id from target), ${max_per_minute ?? null}, 0, 0, (select coalesce(max(id), 0) from devices)
         where ${target.mqtt_broker_id === null}::boolean
-           or exists (select from target where problem is null)
+           or exists (select from target where refusal is null)
            or exists (select from bulk_assign_jobs where once = ${once})
         on conflict (once) do update set once = excluded.once
         returning j.id, j.request_hash = ${hash} as same_body
@@ -35,7 +35,7 @@ export async function createJob(ctx: Context, input: NewJob, idempotencyKey: str
       select (select row_to_json(target) from target) as target, job.id as job_id, job.same_body
       from (select) as one left join job on true`,
   );
-  if (!row?.job_id) throw targetProblem(row?.target ?? undefined, target.mqtt_broker_id);
+  if (!row?.job_id) throw targetProblem(row?.target, target.mqtt_broker_id);
   if (!row.same_body) throw new Problem(idempotencyKeyReused);
   return row.job_id;
 }

@@ -1,19 +1,19 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 
-/** What a worker has to give way to. */
-export type Surroundings = {
-  /** How far the slowest replica is behind, in milliseconds. */
+/** What a worker gives way to. */
+export type DatabaseLoad = {
+  /** Lag of the slowest replica, in milliseconds. */
   lagMs: number;
-  /** Whether another session has done something in the last 2 seconds. */
+  /** Whether another session was active in the last 2 seconds. */
   busy: boolean;
 };
 
 /**
- * Looks what else the database is doing. A role that may not see other roles' sessions (grant it
- * `pg_read_all_stats`) takes them for busy, and replicas for up to date.
+ * Reads what else the database is doing. A role that cannot see other roles' sessions (grant it `pg_read_all_stats`)
+ * counts them as busy and replicas as up to date.
  */
-export async function lookAround(ctx: Context): Promise<Surroundings> {
+export async function readDatabaseLoad(ctx: Context): Promise<DatabaseLoad> {
   const [row] = await query<{ lag_ms: number; busy: boolean }>(
     ctx,
     (sql) => sql`

@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { bulkAssignJobNotFound, Problem } from '../errors.ts';
-import { type Job, jobColumns } from './input.ts';
+import { type Job, jobColumns } from './row.ts';
 
 /** @throws Problem `bulk-assign-job-not-found` */
 export async function findJob(ctx: Context, id: number): Promise<Job> {

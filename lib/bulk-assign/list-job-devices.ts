@@ -5,15 +5,15 @@ import { bulkAssignJobNotFound, Problem } from '../errors.ts';
 import { integerText } from '../fields.ts';
 
 const MAX_LIMIT = 10_000;
-const eventId = 'must be the `next` of the page before';
+const eventId = 'must be the `after` of the previous page’s `next`';
 
 export const jobDevicesQuery = z.strictObject({
   outcome: z.optional(z.enum(['moved', 'skipped'], { message: 'must be moved or skipped' })),
-  limit: z.optional(integerText(1, MAX_LIMIT, 'Rows a page, 100 unless said otherwise')),
+  limit: z.optional(integerText(1, MAX_LIMIT, 'Rows per page, default 100')),
   after: z.optional(z.pipe(z.string().check(z.regex(/^\d{1,15}$/, { message: eventId })), z.transform(Number))),
 });
 
-/** The columns of a row, in the order of the CSV form. */
+/** The columns of a row in the order of the CSV format. */
 export const JOB_DEVICE_COLUMNS = [
   'id',
   'at',
@@ -34,7 +34,7 @@ export const jobDevice = z.object({
   reason: z.string().check(
     z.meta({
       description:
-        'Moved: `bulk-assign` or `revert`. Skipped: `changed-since` (by somebody else, after the job was made), `device-deleted`, `broker-deleted`, `broker-inactive` (a revert finds no way back)',
+        'Moved: `bulk-assign` or `revert`. Skipped: `changed-since` (somebody else moved it after the job was created), or by a revert `device-deleted`, `broker-deleted`, `broker-inactive` (the previous broker)',
     }),
   ),
   from_broker_id: z.nullable(z.int()),
@@ -44,7 +44,7 @@ export const jobDevice = z.object({
 type Row = { id: string; at: Date } & Record<Exclude<(typeof JOB_DEVICE_COLUMNS)[number], 'id' | 'at'>, string | null>;
 
 /**
- * What a job did with each device, in its order: moved, or skipped and why.
+ * What a job did with each device, in the order of the job: moved, or skipped and why.
  * @throws Problem `bulk-assign-job-not-found`
  */
 export async function listJobDevices(

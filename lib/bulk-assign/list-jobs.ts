@@ -1,12 +1,13 @@
 import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
-import { formatJob, type Job, jobColumns, type jobsQuery } from './input.ts';
+import type { jobsQuery } from './input.ts';
+import { formatJob, type Job, jobColumns } from './row.ts';
 
 /**
- * Jobs, newest first. Named devices are only counted here: a page of jobs could name 100,000.
+ * A page of jobs, newest first. A filter's uuids are only counted, because a page of jobs could name 100,000 devices.
  *
- * @param after the id of the page before's last job
+ * @param after id of the last job of the previous page
  */
 export async function listJobs(ctx: Context, { limit = 20, after }: z.output<typeof jobsQuery>) {
   const jobs = await query<Job>(

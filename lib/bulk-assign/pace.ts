@@ -1,14 +1,15 @@
-import { MIN_SIZE } from './run-batch.ts';
-
+export const MIN_SIZE = 100;
 const MAX_SIZE = 10_000;
-/** How long a batch shall take. Beside others a short one: their commits wait for the disk behind what it has written. */
-const AIM_MS = { alone: { min: 100, max: 200 }, busy: { min: 5, max: 10 } };
-/** Shorter than the lease, which has to last until the next batch. */
+/** Target duration of a batch. Short while others work: their commits wait for the disk behind what the batch has written. */
+const TARGET_MS = { alone: { min: 100, max: 200 }, busy: { min: 5, max: 10 } };
+/** Shorter than the lease, which must last until the next batch. */
 const MAX_REST_MS = 1_000;
-/** How fast the usual batch follows changes: a tenth of each new one. */
-const INERTIA = 0.1;
+/** Share of each new batch in the usual time per device (an exponential moving average). */
+const WEIGHT = 0.1;
+/** Lock timeout and statement timeout. */
+const TIMEOUTS = new Set<unknown>(['55P03', '57014']);
 
-/** How a worker goes about its batches: how many devices the next one wants, after how long a rest. */
+/** How many devices the next batch takes, and how long the worker rests before it. */
 export type Pace = { size: number; restMs: number; usualMsPerDevice: number | undefined };
 
 export function startPace(size: number): Pace {
@@ -16,11 +17,11 @@ export function startPace(size: number): Pace {
 }
 
 /**
- * The pace after a batch. While others are at work it rests as long as it worked, and longer by as much as a
- * device took longer than usual; alone it doesn't rest.
+ * The pace after a batch. While other sessions are busy, the worker rests as long as the batch took, and longer by the factor
+ * that a device took longer than usual. Alone, it does not rest.
  *
  * @param devices moved and skipped
- * @param ms what the batch took, as the worker saw it
+ * @param ms duration of the batch as the worker measured it
  */
 export function afterBatch(
   pace: Pace,
@@ -30,20 +31,39 @@ export function afterBatch(
   const usual = pace.usualMsPerDevice ?? msPerDevice;
   const slowness = Math.max(1, msPerDevice / usual);
   return {
-    size: nextSize(size, ms, busy ? AIM_MS.busy : AIM_MS.alone),
+    size: nextSize(size, ms, busy ? TARGET_MS.busy : TARGET_MS.alone),
     restMs: busy ? Math.min(MAX_REST_MS, ms * slowness) : 0,
-    usualMsPerDevice: usual + INERTIA * (msPerDevice - usual),
+    usualMsPerDevice: usual + WEIGHT * (msPerDevice - usual),
   };
 }
 
-/** The pace after a batch that had to give up waiting for a lock, or for the statement's time. */
+/** The pace after a batch that ran into a lock timeout or statement timeout each time it was tried. */
 export function afterTimeout({ size, usualMsPerDevice }: Pace): Pace {
-  return { size: Math.max(MIN_SIZE, Math.floor(size / 2)), restMs: MAX_REST_MS, usualMsPerDevice };
+  return { size: halved(size), restMs: MAX_REST_MS, usualMsPerDevice };
+}
+
+/** Whether a database error says that a batch was too large for its time or its locks. */
+export function isTimeout(error: unknown): boolean {
+  return TIMEOUTS.has((error as { code?: unknown } | undefined)?.code);
+}
+
+export function halved(size: number): number {
+  return Math.max(MIN_SIZE, Math.floor(size / 2));
+}
+
+/**
+ * The share of `max_per_minute` that one batch may use: how many devices it may move, and how long after its start the next
+ * batch may start. No span of 60 seconds contains more than `perMinute` moves.
+ */
+export function minuteShare(size: number, perMinute: number | null): { limit: number; gapMs: number } {
+  if (perMinute === null) return { limit: size, gapMs: 0 };
+  const limit = Math.min(size, Math.max(1, Math.floor(perMinute / 60)));
+  return { limit, gapMs: 60_000 / Math.floor(perMinute / limit) };
 }
 
 function nextSize(size: number, ms: number, { min, max }: { min: number; max: number }): number {
   if (ms >= min && ms <= max) return size;
-  // By a half up at most: a batch that found little to do says little about one that does.
+  // At most half as much again: a batch that found little to do says little about one that finds much.
   const factor = Math.min(1.5, (min + max) / 2 / Math.max(1, ms));
   return Math.round(Math.min(MAX_SIZE, Math.max(MIN_SIZE, size * factor)));
 }

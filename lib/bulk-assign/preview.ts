@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
-import { matching } from './filter-sql.ts';
+import { matchesFilter } from './filter-sql.ts';
 import type { NewJob } from './input.ts';
 import { type Target, targetBroker, targetProblem } from './target.ts';
 
@@ -16,7 +16,7 @@ export const previewReply = z.object({
   by_broker: z.array(z.object({ mqtt_broker_id: brokerId, name: z.nullable(z.string()), devices: z.int() })),
   sample: z.array(z.object({ uuid: z.string(), fleet_id: z.nullable(z.string()), mqtt_broker_id: brokerId })),
   unknown_uuids: z.optional(
-    z.array(z.string()).check(z.meta({ description: 'Of those named, the ones no device has' })),
+    z.array(z.string()).check(z.meta({ description: 'The uuids of the filter that no device has' })),
   ),
 });
 
@@ -28,20 +28,20 @@ type Row = {
 };
 
 /**
- * What a job would do, without doing it: how many devices would move, from which brokers, and the first few.
- * @throws Problem as `createJob` does for the target
+ * What a job would do: how many devices would move, from which brokers, and a sample of them. Writes nothing.
+ * @throws Problem for the target as `createJob` does
  */
-export async function preview(ctx: Context, { filter, target: { mqtt_broker_id: wanted } }: NewJob) {
+export async function preview(ctx: Context, { filter, target: { mqtt_broker_id: requested } }: NewJob) {
   const [row] = await query<Row>(ctx, (sql) => {
     const matched = sql`
-      from devices d where d.mqtt_broker_id is distinct from (select id from target) and ${matching(sql, filter)}`;
+      from devices d where d.mqtt_broker_id is distinct from (select id from target) and ${matchesFilter(sql, filter)}`;
     return sql`
-      with target as (${targetBroker(sql, wanted)}), by_broker as (
+      with target as (${targetBroker(sql, requested)}), by_broker as (
         select d.mqtt_broker_id, count(*)::integer as devices ${matched} group by d.mqtt_broker_id
       ), sample as (
         select d.uuid::text as uuid, d.fleet_id, d.mqtt_broker_id ${matched} order by d.id limit ${SAMPLE}
       ), unknown as (
-        select named from unnest(string_to_array(${filter.uuids?.join(',') ?? null}, ',')) as named
+        select named from unnest(${filter.uuids ?? null}::text[]) as named
         where not exists (select from devices d where d.uuid = berth_uuid(named))
       )
       select (select row_to_json(target) from target) as target,
@@ -52,7 +52,7 @@ export async function preview(ctx: Context, { filter, target: { mqtt_broker_id: 
              (select coalesce(json_agg(named), '[]') from unknown) as unknown_uuids`;
   });
   const { target, by_broker, sample, unknown_uuids } = row as Row;
-  if (wanted !== null && (!target || target.problem)) throw targetProblem(target ?? undefined, wanted);
+  if (requested !== null && (!target || target.refusal)) throw targetProblem(target, requested);
   return {
     dry_run: true as const,
     target: { mqtt_broker_id: target?.id ?? null },

@@ -2,10 +2,10 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { bulkAssignJobEnded, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
-import { isOpen } from './input.ts';
+import { isOpen } from './row.ts';
 
 /**
- * Opens a failed or cancelled job again where it ended. An open one stays as it is.
+ * Reopens a failed or cancelled job where it ended. An open job stays as it is.
  * @throws Problem `bulk-assign-job-not-found`, `bulk-assign-job-ended` when it is finished or reverted
  */
 export async function resumeJob(ctx: Context, id: number): Promise<void> {

@@ -2,11 +2,11 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { bulkAssignJobOpen, bulkAssignJobReverted, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
-import { isOpen } from './input.ts';
+import { isOpen } from './row.ts';
 
 /**
- * Makes the job that puts back what job `id` moved, in the order it moved them, where each device came
- * from: those that still are where the job put them.
+ * Creates the job that undoes job `id`, in the same order: each device that is still where job `id` put it returns to the
+ * broker that it came from.
  *
  * @returns the new job's id
  * @throws Problem `bulk-assign-job-not-found`, `bulk-assign-job-open`, `bulk-assign-job-reverted`
@@ -32,7 +32,7 @@ export async function revertJob(ctx: Context, id: number): Promise<number> {
       extra: { state: job.state },
     });
   }
-  throw new Problem(bulkAssignJobReverted, `Job ${id} has been reverted by job ${job.reverted_by_job_id}.`, {
+  throw new Problem(bulkAssignJobReverted, `Job ${id} is reverted by job ${job.reverted_by_job_id}.`, {
     extra: { state: job.state, reverted_by_job_id: job.reverted_by_job_id },
   });
 }

@@ -1,22 +1,19 @@
 import type { Fragment, Sql } from '../database/db.ts';
 import { brokerDraining, brokerInactive, brokerNotFound, noDefaultBroker, Problem } from '../errors.ts';
-import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
 
-/** A broker that devices are to be moved to; `problem`: why it can't take them. */
-export type Target = { id: number; problem: 'broker-inactive' | 'broker-draining' | null };
+/** The broker that a job moves devices to. `refusal`: why it takes none; null: it takes them. */
+export type Target = { id: number; refusal: 'inactive' | 'draining' | null };
 
-/** SQL for the row `id, problem` of the broker that a target names, none for null or an unknown one. */
+/** SQL for the {@link Target} that a request names: no row for null or for a broker that does not exist. */
 export function targetBroker(sql: Sql, target: number | null | 'default'): Fragment {
   return sql`
-    select id, case when is_active is not true then 'broker-inactive'
-                    when not accepts_new_devices then 'broker-draining' end as problem
-    from mqtt_broker_config
-    where id = ${target === 'default' ? getDefaultBrokerConfig(sql) : sql`${target}::integer`}`;
+    select id, refusal from mqtt_broker_config
+    where ${target === 'default' ? sql`is_default` : sql`id = ${target}::integer`}`;
 }
 
-/** The problem of a target that can't be used. */
-export function targetProblem(broker: Target | undefined, target: number | null | 'default'): Problem {
-  if (!broker?.problem) return new Problem(target === 'default' ? noDefaultBroker : brokerNotFound);
-  const type = broker.problem === 'broker-draining' ? brokerDraining : brokerInactive;
-  return new Problem(type, undefined, { extra: { brokerId: broker.id } });
+/** The problem of a target that takes no devices. */
+export function targetProblem(broker: Target | null | undefined, target: number | null | 'default'): Problem {
+  if (!broker?.refusal) return new Problem(target === 'default' ? noDefaultBroker : brokerNotFound);
+  const problem = broker.refusal === 'draining' ? brokerDraining : brokerInactive;
+  return new Problem(problem, undefined, { extra: { brokerId: broker.id } });
 }

@@ -2,120 +2,144 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
+import { type Lease, releaseLease, takeLease } from '../database/leases.ts';
 import { Problem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count, measure } from '../metrics.ts';
-import { lookAround, type Surroundings } from './database-load.ts';
+import { type DatabaseLoad, readDatabaseLoad } from './database-load.ts';
 import { findJob } from './find-job.ts';
-import { isOpen, type Job } from './input.ts';
-import { afterBatch, afterTimeout, type Pace, startPace } from './pace.ts';
-import { type Batch, runBatch } from './run-batch.ts';
+import { afterBatch, afterTimeout, isTimeout, type Pace, startPace } from './pace.ts';
+import { isOpen, type Job } from './row.ts';
+import { type Batch, LEASE_SECONDS, runBatch } from './run-batch.ts';
+import { runnableJobs } from './runnable-jobs.ts';
 
-/** A batch takes a fifth of a second; one that hasn't answered by then is repeated. */
+/** The lease of a job is named this and the job's id. */
+const JOB_LEASE = 'bulk-assign-job:';
+/** A batch usually takes a fifth of a second. After this time it is repeated. */
 const BATCH_DEADLINE_MS = 5_000;
-/** Kept for the batch that is running when the time is over. */
+/** Kept free for the batch that runs when the deadline comes. */
 const RESERVE_MS = 1_000;
-const MAX_LAG_MS = 1_500;
-/** How often a worker looks around, and looks again while a replica lags or the database is away. */
-const LOOK_MS = 1_000;
-/** How long to ask again for a job that isn't to be had: longer than a lease. */
-const PATIENCE_MS = 3_000;
+const MAX_REPLICA_LAG_MS = 1_500;
+/** How often a worker reads the database's load, and how long it rests while a replica lags or the database is away. */
+const LOAD_CHECK_MS = 1_000;
+/** How long a worker asks for a job that it does not get. Longer than a lease, so that it takes over from one that died. */
+const GIVE_UP_AFTER_MS = 3_000;
 const ASK_AGAIN_MS = 250;
 
-/** What a worker knows from one batch to the next; all that must not be lost is in the job's row. */
-type Shift = { worker: string; job: Job; pace: Pace; around: Surroundings; lookedAt: number; patientSince: number };
+/** The state of a worker between batches. All that must survive the worker is in the job's row. */
+type Worker = {
+  holder: string;
+  lease: Lease | undefined;
+  job: Job;
+  pace: Pace;
+  load: DatabaseLoad;
+  loadReadAt: number;
+  /** Since when the worker has been asking for a job that it does not get. */
+  waitingSince: number;
+};
 
 /**
- * Works on a job, batch after batch with rests between them, until it ends, somebody else has it, or
- * `ctx.deadline` is near. Bears a database that is away for a while.
+ * Runs a job, batch after batch with rests between them, until it ends, another worker has it, or `ctx.deadline` is near.
+ * Waits for a database that is temporarily unavailable.
  *
- * @returns the job as it was last seen
- * @throws Problem `bulk-assign-job-not-found`; whatever Postgres refuses for good
+ * @returns the job as it was last read
+ * @throws Problem `bulk-assign-job-not-found`; a PostgresError that a repetition does not solve
  */
 export async function workOn(ctx: Context, id: number): Promise<Job> {
   const job = await findJob(ctx, id);
-  const around = { lagMs: 0, busy: true };
-  const shift = {
-    worker: randomUUID(),
+  const worker: Worker = {
+    holder: randomUUID(),
+    lease: undefined,
     job,
     pace: startPace(job.batch_size),
-    around,
-    lookedAt: 0,
-    patientSince: Date.now(),
+    load: { lagMs: 0, busy: true },
+    loadReadAt: 0,
+    waitingSince: Date.now(),
   };
-  while (isOpen(shift.job) && Date.now() - shift.patientSince < PATIENCE_MS) {
-    const waitMs = Math.max(shift.pace.restMs, shift.job.wait_ms);
+  while (isOpen(worker.job) && Date.now() - worker.waitingSince < GIVE_UP_AFTER_MS) {
+    const waitMs = Math.max(worker.pace.restMs, worker.job.wait_ms);
     if (Date.now() + waitMs >= ctx.deadline - RESERVE_MS) break;
     await sleep(waitMs);
-    await step(ctx, shift);
+    await step(ctx, worker);
   }
-  return shift.job;
+  return worker.job;
 }
 
-/** Works on open jobs that nobody has, the oldest first, until there is none or the time is over. */
+/** Runs the open jobs whose turn it is and that no worker has, the oldest first, each once, until `ctx.deadline` is near. */
 export async function workOnOpenJobs(ctx: Context): Promise<void> {
+  let last = 0;
   while (Date.now() < ctx.deadline - RESERVE_MS) {
     const [free] = await query<{ id: number }>(
       ctx,
       (sql) => sql`
-        select id from (
-          select id, leased_until from bulk_assign_jobs where state in ('queued', 'running') order by id limit 2
-        ) at_once
-        where leased_until < now() order by id limit 1`,
+        select id from (${runnableJobs(sql)}) runnable
+        where id > ${last}
+          and not exists (select from leases where name = ${JOB_LEASE}::text || runnable.id and until > now())
+        order by id limit 1`,
     );
     if (!free) return;
+    last = free.id;
     await workOn(ctx, free.id);
   }
 }
 
-/** One batch, or finding out why there can't be one now. */
-async function step(ctx: Context, shift: Shift): Promise<void> {
-  const shortly = { ...ctx, deadline: Math.min(ctx.deadline, Date.now() + BATCH_DEADLINE_MS) };
+/** Runs one batch, or finds out why none can run now. */
+async function step(ctx: Context, worker: Worker): Promise<void> {
+  const stepCtx = { ...ctx, deadline: Math.min(ctx.deadline, Date.now() + BATCH_DEADLINE_MS) };
   try {
-    if (!(await mayGoOn(shortly, shift))) return;
+    if (await isReplicaLagging(stepCtx, worker)) return await waitForReplica(stepCtx, worker);
+    worker.lease ??= await takeLease(stepCtx, `${JOB_LEASE}${worker.job.id}`, worker.holder, LEASE_SECONDS);
     const begin = performance.now();
-    const batch = await runBatch(shortly, shift.worker, shift.job, shift.pace.size);
-    if (batch) return goOn(shift, batch, performance.now() - begin);
-    shift.job = await findJob(shortly, shift.job.id);
-    shift.pace = { ...shift.pace, restMs: ASK_AGAIN_MS };
+    const batch = worker.lease && (await runBatch(stepCtx, worker.lease, worker.job, worker.pace.size));
+    if (batch) advance(worker, batch, performance.now() - begin);
+    else await waitForTurn(stepCtx, worker);
   } catch (error) {
-    shift.pace = afterFailure(shift.pace, error);
-    shift.patientSince = Date.now();
+    // The lease may have ended meanwhile. Taking it again keeps its epoch if not.
+    worker.lease = undefined;
+    worker.pace = afterFailure(worker.pace, error);
+    worker.waitingSince = Date.now();
   }
 }
 
-/** Looks around once a second; false while a replica lags. */
-async function mayGoOn(ctx: Context, shift: Shift): Promise<boolean> {
-  if (Date.now() - shift.lookedAt < LOOK_MS) return true;
-  shift.around = await lookAround(ctx);
-  if (shift.around.lagMs <= MAX_LAG_MS) {
-    shift.lookedAt = Date.now();
-    return true;
-  }
-  count('BulkAssignWaitsForReplica');
-  shift.pace = { ...shift.pace, restMs: LOOK_MS };
-  shift.patientSince = Date.now();
-  shift.job = await findJob(ctx, shift.job.id);
+async function isReplicaLagging(ctx: Context, worker: Worker): Promise<boolean> {
+  if (Date.now() - worker.loadReadAt < LOAD_CHECK_MS) return false;
+  worker.load = await readDatabaseLoad(ctx);
+  if (worker.load.lagMs > MAX_REPLICA_LAG_MS) return true;
+  worker.loadReadAt = Date.now();
   return false;
 }
 
-function goOn(shift: Shift, batch: Batch, ms: number): void {
+async function waitForReplica(ctx: Context, worker: Worker): Promise<void> {
+  count('BulkAssignWaitsForReplica');
+  worker.pace = { ...worker.pace, restMs: LOAD_CHECK_MS };
+  worker.waitingSince = Date.now();
+  worker.job = await findJob(ctx, worker.job.id);
+}
+
+/** Releases the lease of a job that cannot run, so that whoever looks for a job next finds it free. */
+async function waitForTurn(ctx: Context, worker: Worker): Promise<void> {
+  if (worker.lease) await releaseLease(ctx, worker.lease);
+  worker.lease = undefined;
+  worker.pace = { ...worker.pace, restMs: ASK_AGAIN_MS };
+  worker.job = await findJob(ctx, worker.job.id);
+}
+
+function advance(worker: Worker, batch: Batch, ms: number): void {
   const { job, moved, skipped, size } = batch;
   log.info('bulk-assign batch', { job: job.id, state: job.state, moved, skipped, size, ms, progress: job.progress });
   measure({ BulkAssignMoved: moved, BulkAssignSkipped: skipped, BulkAssignBatchMs: ms, BulkAssignBatchSize: size });
-  shift.pace = afterBatch(shift.pace, { size, devices: moved + skipped, ms, busy: shift.around.busy });
-  shift.job = job;
-  shift.patientSince = Date.now();
+  worker.pace = afterBatch(worker.pace, { size, devices: moved + skipped, ms, busy: worker.load.busy });
+  worker.job = job;
+  worker.waitingSince = Date.now();
 }
 
 /**
- * The pace after a batch that failed but may be repeated.
- * @throws the error when it is another one
+ * The pace after a batch that failed and can be repeated.
+ * @throws the error when a repetition does not solve it
  */
 function afterFailure(pace: Pace, error: unknown): Pace {
-  // 23503: a broker was deleted while the batch ran; the next one finds out which.
+  // 23503: a broker was deleted while the batch ran. The next batch finds out which.
   if ((error as { code?: unknown }).code === '23503') return pace;
   if (!(error instanceof Problem) || error.code !== 'database-unavailable') throw error;
-  const cause = (error.cause as { code?: unknown } | undefined)?.code;
-  return cause === '55P03' || cause === '57014' ? afterTimeout(pace) : { ...pace, restMs: LOOK_MS };
+  return isTimeout(error.cause) ? afterTimeout(pace) : { ...pace, restMs: LOAD_CHECK_MS };
 }

@@ -11,8 +11,8 @@ import { anotherLogin, databaseLogin, databaseTls } from './login.ts';
 export type Sql = postgres.Sql;
 /** A part of a statement that several statements share. */
 export type Fragment = postgres.PendingQuery<postgres.Row[]>;
-/** Builds a statement; called again for each attempt. */
-export type Statement<T extends object> = (sql: Sql) => postgres.PendingQuery<T[]>;
+/** Builds a statement; called again for each attempt, with the error of the attempt before. */
+export type Statement<T extends object> = (sql: Sql, failure?: unknown) => postgres.PendingQuery<T[]>;
 
 /** Retries after a lost connection, in addition to the first attempt. */
 const MAX_RETRIES = 3;
@@ -30,6 +30,14 @@ const CONNECTION_LOST = new Set([
 const ROLLED_BACK = new Set(['40P01', '40001', '55P03', '57014']);
 /** Unknown user, or wrong password. */
 const LOGIN_REFUSED = new Set(['28000', '28P01']);
+
+/** Arrays of strings: `${strings}::text[]`. With `fetch_types: false`, postgres.js has no serializer for them. */
+const TEXT_ARRAY = {
+  to: 1009,
+  from: [],
+  serialize: (texts: string[]) => `{${texts.map((text) => `"${text.replace(/["\\]/g, '\\$&')}"`).join(',')}}`,
+  parse: (literal: string) => literal,
+};
 
 class DeadlineError extends Error {
   readonly code = 'DEADLINE';
@@ -54,11 +62,13 @@ let lastUsed = 0;
  *   every other PostgresError unchanged
  */
 export async function query<T extends object>(ctx: Context, statement: Statement<T>): Promise<T[]> {
+  let failure: unknown;
   for (let attempt = 0; ; attempt++) {
     try {
       await pingAfterIdleTime(ctx.deadline);
-      return await runWithLogin(statement, ctx.deadline);
+      return await runWithLogin((sql) => statement(sql, failure), ctx.deadline);
     } catch (error) {
+      failure = error;
       const code = codeOf(error);
       const isLost = CONNECTION_LOST.has(code) || error instanceof DeadlineError;
       if (!isLost && !ROLLED_BACK.has(code)) throw error;
@@ -116,6 +126,7 @@ function openClient(login: string): Client {
     target_session_attrs: 'read-write',
     ssl: databaseTls(login),
     connection: { application_name: 'berth' },
+    types: { textArray: TEXT_ARRAY },
     onnotice: () => {},
     onclose: () => {
       if (client?.sql === sql) client = undefined;

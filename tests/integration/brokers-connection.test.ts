@@ -320,9 +320,11 @@ describe('the test cannot be used as a port scanner', () => {
   it('the lease of a test that died expires', async () => {
     const { port } = await broker({ protocol: 'mqtt' });
     const id = await add({ ...login, port });
-    await berth.sql(`update broker_test_lease set until = now() + interval '1 minute', taken_by = 'dead'`);
+    await berth.sql(`
+      insert into leases values ('broker-test', 'dead', 1, now() + interval '1 minute')
+      on conflict (name) do update set holder = excluded.holder, until = excluded.until`);
     expect(await test(id)).toMatchObject({ status: 429 });
-    await berth.sql(`update broker_test_lease set until = now() - interval '1 second'`);
+    await berth.sql(`update leases set until = now() - interval '1 second' where name = 'broker-test'`);
     expect(await test(id)).toMatchObject({ status: 200, body: { data: { reachable: true } } });
   });
 });

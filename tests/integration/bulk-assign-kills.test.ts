@@ -20,20 +20,20 @@ afterAll(async () => {
   await berth.stop();
 });
 
-const hire = (): ChildProcess => spawn(process.execPath, [WORKER], { stdio: ['ignore', 'ignore', 'inherit'] });
+const startWorker = (): ChildProcess => spawn(process.execPath, [WORKER], { stdio: ['ignore', 'ignore', 'inherit'] });
 
-it(`${KILLS} SIGKILLs among 3 workers: ${DEVICES} devices are moved once each, and the counts are exact`, async () => {
+it(`${KILLS} SIGKILLs to 3 workers: each of ${DEVICES} devices is moved once, and the counts are exact`, async () => {
   const from = await addBroker(berth);
   const to = await addBroker(berth);
   await addDevices(berth, DEVICES, { mqtt_broker_id: String(from) });
-  // Some 200 batches, so that kills hit at every point of one.
+  // Makes about 200 batches, so that kills hit at every point of a batch.
   await berth.sql(`
     create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.02); return null; end $$;
     create trigger slow after update on devices for each statement execute function slow()`);
   const id = await leaveOpen(berth, { target_broker_id: to });
   const job = async () => (await berth.sql('select * from bulk_assign_jobs where id = $1', [id]))[0];
 
-  for (let n = 0; n < 3; n++) workers.push(hire());
+  for (let n = 0; n < 3; n++) workers.push(startWorker());
   for (let kills = 0, seen = 0; kills < KILLS; kills++) {
     while ((await job())?.batches === seen) await sleep(10);
     await sleep(Math.random() * 300);
@@ -41,9 +41,9 @@ it(`${KILLS} SIGKILLs among 3 workers: ${DEVICES} devices are moved once each, a
     const dying = workers[victim] as ChildProcess;
     dying.kill('SIGKILL');
     await once(dying, 'exit');
-    workers[victim] = hire();
+    workers[victim] = startWorker();
     seen = (await job())?.batches;
-    expect((await job())?.state, 'killed while the job was at work').toBe('running');
+    expect((await job())?.state, 'killed while the job runs').toBe('running');
   }
   while ((await job())?.state === 'running') await sleep(100);
 

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => berth.stop());
 
-it('on the legacy service’s database, whose uuids are of type uuid: dry run, job, report and revert', async () => {
+it('dry run, job, list of devices and revert work on a legacy database, where devices.uuid has the type uuid', async () => {
   const target = await addBroker(berth);
   const filter = { uuids: [LEGACY_DEVICE.uuid.toUpperCase(), 'test-123'] };
   expect((await assign(target, { filter, dry_run: true })).body).toMatchObject({

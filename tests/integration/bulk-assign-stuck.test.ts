@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { work } from '../../functions/bulk-assign.ts';
 import { reportStuckJobs } from '../../lib/bulk-assign/report-stuck-jobs.ts';
+import { takeLease } from '../../lib/database/leases.ts';
 import { measure } from '../../lib/metrics.ts';
 import { addBroker, type Berth, startBerth } from '../support/berth.ts';
 import { addDevices, contextFor, leaveOpen } from '../support/bulk.ts';
@@ -22,13 +23,12 @@ beforeEach(async () => {
 
 const MINUTE = 60_000;
 const ago = (minutes: number) => new Date(Date.now() - minutes * MINUTE);
-/** An open job whose times are all so many minutes ago, unless said otherwise. */
+/** An open job whose times are that many minutes ago; `columns` override them. */
 const jobOf = (minutes: number, columns: object = {}) =>
   leaveOpen(berth, {
     target_broker_id: target,
     created_at: ago(minutes),
     next_batch_at: ago(minutes),
-    leased_until: ago(minutes),
     ...columns,
   });
 const reported = async () => {
@@ -36,30 +36,35 @@ const reported = async () => {
   return vi.mocked(measure).mock.calls.flatMap(([{ BulkAssignStuckJobs: jobs }]) => (jobs === undefined ? [] : [jobs]));
 };
 
-it('a job that has got nowhere for ten minutes is stuck', async () => {
+it('a job without progress for ten minutes is stuck', async () => {
   await jobOf(11);
   expect(await reported()).toEqual([1]);
 });
 
+it('a job without progress is stuck although a worker holds its lease', async () => {
+  const id = await jobOf(11);
+  await takeLease(contextFor(5_000), `bulk-assign-job:${id}`, 'w', 2);
+  expect(await reported()).toEqual([1]);
+});
+
 it.each([
-  ['made nine minutes ago', 9, {}],
+  ['created nine minutes ago', 9, {}],
   ['with a batch nine minutes ago', 60, { last_batch_at: ago(9) }],
-  ['that waits for its next minute', 60, { next_batch_at: ago(-1) }],
-  ['that a worker has', 60, { leased_until: ago(-0.01) }],
+  ['that waits for max_per_minute', 60, { next_batch_at: ago(-1) }],
   ['that has ended', 60, { state: 'failed' }],
-])('not one %s; none is said, too', async (_, minutes, columns) => {
+])('a job %s is not stuck, and 0 is reported', async (_, minutes, columns) => {
   await jobOf(minutes, columns);
   expect(await reported()).toEqual([0]);
 });
 
-it('nor one that waits for two others to end', async () => {
+it('a job that queues behind two others is not stuck', async () => {
   await jobOf(60, { last_batch_at: ago(1) });
   await jobOf(60, { last_batch_at: ago(1) });
   await jobOf(60);
   expect(await reported()).toEqual([0]);
 });
 
-it('the worker says it each time it is started, and then goes on with the job', async () => {
+it('each invocation of the worker reports stuck jobs, then continues them', async () => {
   await jobOf(60);
   await work({ time: '2026-01-01T00:00:00Z' }, {
     awsRequestId: 'w',

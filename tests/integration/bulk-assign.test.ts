@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { matchesDevice } from '../../lib/bulk-assign/filter-sql.ts';
+import { query } from '../../lib/database/db.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
-import { addDevices, assign, JOBS, leaveOpen, onJob, outcomes, perBroker } from '../support/bulk.ts';
+import { addDevices, assign, contextFor, JOBS, leaveOpen, onJob, outcomes, perBroker } from '../support/bulk.ts';
 
 let berth: Berth;
 let one: number;
@@ -12,7 +14,9 @@ beforeAll(async () => {
 afterAll(() => berth.stop());
 beforeEach(async () => {
   setEnv({});
-  await berth.sql('truncate devices, device_events, bulk_assign_jobs, mqtt_broker_config restart identity cascade');
+  await berth.sql(
+    'truncate devices, device_events, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
+  );
   one = await addBroker(berth, { name: 'one', is_default: true });
   two = await addBroker(berth, { name: 'two' });
 });
@@ -45,7 +49,7 @@ describe('a job', () => {
     expect((await onJob('GET', body.id)).body).toEqual(body);
   });
 
-  it('without a match is finished with 0', async () => {
+  it('without a matching device is finished with 0 moved', async () => {
     expect(await assign(two)).toMatchObject({ status: 200, body: { state: 'finished', moved: 0, progress: 1 } });
     await addDevices(berth, 5, { mqtt_broker_id: String(two) });
     expect(await assign(two)).toMatchObject({ status: 200, body: { state: 'finished', moved: 0 } });
@@ -59,7 +63,7 @@ describe('a job', () => {
     ['uuids', { uuids: ['dev-9', 'dev-1', 'nobody', 'dev-1'] }, ['dev-1', 'dev-9']],
     ['two of them', { fleet_id: 'fleet-b', device_type: 'lamp' }, ['dev-6']],
     ['three of them', { fleet_id: 'fleet-b', unassigned: true, uuids: ['dev-9', 'dev-3'] }, ['dev-9']],
-  ])('by %s takes those that fit, as its dry run says', async (_, filter, expected) => {
+  ])('by %s moves the devices that match, as many as its dry run returned', async (_, filter, expected) => {
     await addDevices(berth, 9, {
       fleet_id: "case when n % 3 = 0 then 'fleet-b' else 'fleet-a' end",
       device_type: "case when n % 2 = 0 then 'lamp' else 'sensor' end",
@@ -72,7 +76,7 @@ describe('a job', () => {
     expect(moved.map(({ uuid }) => uuid)).toEqual(expected);
   });
 
-  it('to null takes assignments away, to "default" writes the default’s id', async () => {
+  it('to null removes assignments, to "default" writes the id of the default broker', async () => {
     await addDevices(berth, 4, { mqtt_broker_id: String(two) });
     expect(await assign(null)).toMatchObject({ status: 200, body: { moved: 4, target: { mqtt_broker_id: null } } });
     expect(await perBroker(berth)).toEqual({ null: 4 });
@@ -80,12 +84,24 @@ describe('a job', () => {
     expect(await perBroker(berth)).toEqual({ [one]: 4 });
   });
 
-  it('finds devices that lie far apart', async () => {
+  it('by 1,000 uuids finds the devices by the index on uuid', async () => {
+    await addDevices(berth, 20_000);
+    await berth.sql('analyze devices');
+    const uuids = Array.from({ length: 1_000 }, (_, n) => `dev-${n * 20 + 1}`);
+    const plan = await query(
+      contextFor(5_000),
+      (sql) => sql`explain select from devices d where d.id > 0 and ${matchesDevice(sql, { uuids })}`,
+    );
+    expect(JSON.stringify(plan)).toContain('devices_uuid_key');
+    expect((await assign(two, { filter: { uuids } })).body).toMatchObject({ state: 'finished', moved: 1_000 });
+  });
+
+  it('finds devices whose ids are far apart', async () => {
     await addDevices(berth, 50_000, { fleet_id: "case when n % 10000 = 1 then 'rare' else 'fleet-a' end" });
     expect((await assign(two, { filter: { fleet_id: 'rare' } })).body.moved).toBe(5);
   });
 
-  it('leaves out devices that register after it was made', async () => {
+  it('does not move devices that register after it was created', async () => {
     await addDevices(berth, 3);
     const id = await leaveOpen(berth, { target_broker_id: two });
     await addDevices(berth, 2, { uuid: "'late-' || n" });
@@ -96,7 +112,7 @@ describe('a job', () => {
 });
 
 describe('a dry run', () => {
-  it('says how many, from where, and shows a sample, and writes nothing', async () => {
+  it('returns counts by broker and a sample, and writes nothing', async () => {
     await addDevices(berth, 30, { mqtt_broker_id: `case when n <= 20 then ${one} end` });
     const { status, body } = await assign(two, { filter: { fleet_id: 'fleet-a' }, dry_run: true });
     expect({ status, ...body, sample: body.sample.length }).toEqual({
@@ -115,13 +131,13 @@ describe('a dry run', () => {
     expect(await berth.sql('select id from bulk_assign_jobs union all select id from device_events')).toEqual([]);
   });
 
-  it('names the uuids that nobody has', async () => {
+  it('names the uuids that no device has', async () => {
     await addDevices(berth, 1);
     const { body } = await assign(two, { filter: { uuids: ['dev-1', 'dev-x'] }, dry_run: true });
     expect(body).toMatchObject({ would_move: 1, unknown_uuids: ['dev-x'] });
   });
 
-  it('refuses a target as the job would', async () => {
+  it('refuses the targets that the job refuses', async () => {
     expect(await assign(999, { all: true, dry_run: true })).toMatchObject({
       status: 422,
       body: { code: 'broker-not-found' },
@@ -129,7 +145,7 @@ describe('a dry run', () => {
   });
 });
 
-describe('refused', () => {
+describe('a request for a job', () => {
   it.each([
     ['no filter', {}, 'missing-fields', ''],
     ['an empty filter', { filter: {} }, 'invalid-request', ''],
@@ -154,7 +170,7 @@ describe('refused', () => {
     ['another target', { all: true, target: { mqtt_broker_id: 'first' } }, 'invalid-request', 'target.mqtt_broker_id'],
     ['a target without its member', { all: true, target: {} }, 'missing-fields', 'target.mqtt_broker_id'],
     ['no target', { all: true, target: undefined }, 'missing-fields', 'target'],
-  ])('%s is 400 and named', async (_, body, code, field) => {
+  ])('with %s is 400 and names the field', async (_, body, code, field) => {
     await addDevices(berth, 1);
     const reply = await assign(two, body);
     expect(reply.status).toBe(400);
@@ -163,7 +179,7 @@ describe('refused', () => {
     expect(await berth.sql('select id from bulk_assign_jobs')).toEqual([]);
   });
 
-  it('1,000 uuids of 255 characters are taken', async () => {
+  it('with 1,000 uuids of 255 characters is accepted', async () => {
     const uuids = Array.from({ length: 1_000 }, (_, n) => `${'x'.repeat(250)}${n}`);
     expect(await assign(two, { filter: { uuids } })).toMatchObject({ status: 200, body: { moved: 0 } });
   });
@@ -172,13 +188,13 @@ describe('refused', () => {
     ['unknown', {}, 999, 'broker-not-found'],
     ['inactive', { is_active: false }, undefined, 'broker-inactive'],
     ['draining', { accepts_new_devices: false }, undefined, 'broker-draining'],
-  ])('a target that is %s is 422', async (_, columns, id, code) => {
+  ])('with a target that is %s is 422', async (_, columns, id, code) => {
     const target = id ?? (await addBroker(berth, columns));
     expect(await assign(target)).toMatchObject({ status: 422, body: { code } });
     expect(await berth.sql('select id from bulk_assign_jobs')).toEqual([]);
   });
 
-  it('"default" without a default is 422', async () => {
+  it('with "default" is 422 when there is no default broker', async () => {
     await berth.sql('update mqtt_broker_config set is_default = false');
     expect(await assign('default')).toMatchObject({ status: 422, body: { code: 'no-default-broker' } });
   });
@@ -196,7 +212,7 @@ describe('refused', () => {
 describe('Idempotency-Key', () => {
   const key = { headers: { 'idempotency-key': 'night-shift' } };
 
-  it('with the same body answers the same job, whatever the order of members', async () => {
+  it('with the same body returns the same job, whatever the order of its members', async () => {
     await addDevices(berth, 3, { mqtt_broker_id: String(one) });
     const first = await assign(two, { filter: { fleet_id: 'fleet-a', device_type: 'sensor' } }, key);
     await berth.sql('update devices set mqtt_broker_id = $1', [one]);
@@ -215,14 +231,14 @@ describe('Idempotency-Key', () => {
     expect((await assign(one, { all: true }, key)).status).toBe(422);
   });
 
-  it('ten at once make one job', async () => {
+  it('in ten simultaneous requests creates one job', async () => {
     await addDevices(berth, 10);
     const replies = await Promise.all(Array.from({ length: 10 }, () => assign(two, { all: true }, key)));
     expect(new Set(replies.map(({ body }) => body.id)).size).toBe(1);
     expect(await berth.sql('select id, moved from bulk_assign_jobs')).toEqual([{ id: replies[0]?.body.id, moved: 10 }]);
   });
 
-  it('without printable characters is 400', async () => {
+  it('with characters that are not printable ASCII is 400', async () => {
     expect(await assign(two, { all: true }, { headers: { 'idempotency-key': 'ü' } })).toMatchObject({
       status: 400,
       body: { errors: [{ path: 'Idempotency-Key' }] },
@@ -230,8 +246,8 @@ describe('Idempotency-Key', () => {
   });
 });
 
-describe('what became of each device', () => {
-  it('comes in pages, by outcome, and as CSV', async () => {
+describe('the list of a job’s devices', () => {
+  it('has pages, a filter by outcome, and a CSV format', async () => {
     await addDevices(berth, 5, { fleet_id: `'a "b", c'` });
     const { id } = (await assign(two)).body;
     const first = await onJob('GET', id, '/devices', { query: { limit: '3' } });
@@ -267,7 +283,7 @@ describe('what became of each device', () => {
 });
 
 describe('the list of jobs', () => {
-  it('is newest first, in pages, and counts named devices instead of naming them', async () => {
+  it('is newest first, has pages, and counts the uuids of a filter', async () => {
     for (let n = 0; n < 3; n++) await assign(two, { filter: { uuids: ['a', 'b'] } });
     const list = await call(`GET ${JOBS}`, { headers: admin, query: { limit: '2' } });
     expect(list.body).toMatchObject({ count: 2, jobs: [{ id: 3, filter: { uuid_count: 2 } }, { id: 2 }] });
@@ -279,7 +295,7 @@ describe('the list of jobs', () => {
 });
 
 describe('cancelling', () => {
-  it('ends an open job where it is, and may be repeated; then it can be resumed', async () => {
+  it('ends an open job where it is, can be repeated, and the job can be resumed', async () => {
     await addDevices(berth, 4);
     const id = await leaveOpen(berth, { target_broker_id: two, cursor_id: 2, moved: 2 });
     expect(await onJob('POST', id, '/cancel')).toMatchObject({ status: 200, body: { state: 'cancelled', moved: 2 } });
@@ -289,7 +305,7 @@ describe('cancelling', () => {
     expect(await perBroker(berth)).toEqual({ null: 2, [two]: 2 });
   });
 
-  it('a finished job is 409 with its state; so is resuming it', async () => {
+  it('a finished job is 409 with its state, as is resuming it', async () => {
     const { id } = (await assign(two)).body;
     for (const verb of ['/cancel', '/resume']) {
       expect(await onJob('POST', id, verb)).toMatchObject({
@@ -300,7 +316,7 @@ describe('cancelling', () => {
   });
 });
 
-it('what jobs did is in the history of a device, page by page, also when it was deleted and registered anew', async () => {
+it('the history of a device contains what jobs did, page by page, also after deletion and registration', async () => {
   await addDevices(berth, 2, { mqtt_broker_id: String(one) });
   await assign(two);
   await call('PUT /api/v1/devices/dev-1', { headers: admin, body: { mqtt_broker_id: one } });
@@ -324,7 +340,7 @@ it('what jobs did is in the history of a device, page by page, also when it was 
 });
 
 describe('reverting', () => {
-  it('puts each device back where it was', async () => {
+  it('returns each device to its previous broker', async () => {
     await addDevices(berth, 9, { mqtt_broker_id: `case when n <= 3 then ${one} when n <= 6 then ${two} end` });
     const job = (await assign(two)).body;
     expect(await perBroker(berth)).toEqual({ [two]: 9 });
@@ -336,12 +352,12 @@ describe('reverting', () => {
     expect(await perBroker(berth)).toEqual({ [one]: 3, [two]: 3, null: 3 });
     expect(await outcomes(berth, revert.body.id)).toEqual({ 'moved revert': 6 });
     expect((await onJob('GET', job.id)).body.reverted_by_job_id).toBe(revert.body.id);
-    // Undoing the undo.
+    // The revert of the revert.
     expect((await onJob('POST', revert.body.id, '/revert')).body).toMatchObject({ state: 'finished', moved: 6 });
     expect(await perBroker(berth)).toEqual({ [two]: 9 });
   });
 
-  it('leaves a device that is elsewhere by now, is gone, or whose broker is gone or inactive, and says so', async () => {
+  it('skips a device that was moved since or deleted, or whose broker is deleted or inactive, and reports why', async () => {
     const gone = await addBroker(berth);
     const inactive = await addBroker(berth);
     const drained = await addBroker(berth);
@@ -366,7 +382,7 @@ describe('reverting', () => {
     expect(await perBroker(berth)).toEqual({ null: 1, [two]: 2, [drained]: 1 });
   });
 
-  it('takes a device that has registered anew for another one', async () => {
+  it('treats a device that was deleted and registered again as another device', async () => {
     await addDevices(berth, 2, { mqtt_broker_id: String(one) });
     const job = (await assign(two)).body;
     await call('DELETE /api/v1/devices/dev-2', { headers: admin });
@@ -376,7 +392,7 @@ describe('reverting', () => {
     expect(await perBroker(berth)).toEqual({ [one]: 1, [two]: 1 });
   });
 
-  it('an open or a reverted job is 409 with its state', async () => {
+  it('an open or reverted job is 409 with its state', async () => {
     const id = await leaveOpen(berth, { target_broker_id: two });
     expect(await onJob('POST', id, '/revert')).toMatchObject({
       status: 409,
@@ -393,8 +409,8 @@ describe('reverting', () => {
   });
 });
 
-describe('who may', () => {
-  it('is closed unless ADMIN_AUTH says who', async () => {
+describe('authentication', () => {
+  it('is 403 without ADMIN_AUTH and 401 without a token', async () => {
     setEnv({ ADMIN_AUTH: '' });
     expect(await assign(two)).toMatchObject({ status: 403, body: { code: 'admin-disabled' } });
     setEnv({});

@@ -44,7 +44,7 @@ beforeAll(async () => {
   known = await populate();
   tables = (await berth.sql(`select tablename as name from pg_tables where schemaname = 'public'`))
     .map(({ name }) => name)
-    .filter((name) => name !== 'berth_migrations' && name !== 'broker_test_lease');
+    .filter((name) => name !== 'berth_migrations' && name !== 'leases');
   await watchChanges();
 });
 afterAll(() => berth.stop());

@@ -1,6 +1,6 @@
 import { workOnOpenJobs } from '../../lib/bulk-assign/worker.ts';
 
-/** A worker as a process of its own, to be killed: works until it is. */
+/** A worker in its own process, which runs until it is killed. */
 for (;;) {
   const requestId = crypto.randomUUID();
   await workOnOpenJobs({ requestId, sourceIp: '', actor: 'schedule', deadline: Date.now() + 60_000 });

@@ -11,7 +11,7 @@ export async function addDevices(berth: Berth, count: number, columns: Record<st
   );
 }
 
-/** Orders a job; `target` is the broker's id, null or "default". */
+/** Requests a job; `target` is the broker's id, null or "default". */
 export function assign(
   target: number | null | 'default',
   body: Record<string, unknown> = { all: true },
@@ -26,19 +26,19 @@ export function assign(
   });
 }
 
-/** A call as an operator on a job: `GET`, `POST` … of `/{id}` and what follows. */
+/** An operator's request for a job: `method` of `/{id}` and `verb`. */
 export function onJob(method: 'GET' | 'POST', id: number, verb = '', options: Call = {}): Promise<Answer> {
   const { headers, ...rest } = options;
   return call(`${method} ${JOBS}/${id}${verb}`, { headers: { ...admin, ...headers }, remainingMs: 29_000, ...rest });
 }
 
-/** How many devices each broker has, `null` for those without an assignment. */
+/** Number of devices per broker; `null`: unassigned. */
 export async function perBroker(berth: Berth): Promise<Record<string, number>> {
   const rows = await berth.sql('select mqtt_broker_id as id, count(*)::int as n from devices group by 1');
   return Object.fromEntries(rows.map(({ id, n }) => [String(id), n]));
 }
 
-/** The job's events by type and reason. */
+/** Number of the job's events by type and reason. */
 export async function outcomes(berth: Berth, id: number): Promise<Record<string, number>> {
   const rows = await berth.sql(
     `select type || ' ' || reason as what, count(*)::int as n from device_events where job_id = $1 group by 1`,
@@ -55,7 +55,7 @@ export const contextFor = (ms: number) => ({
   deadline: Date.now() + ms,
 });
 
-/** Makes a job that nobody has begun, as one is left by a call that was cut off. */
+/** Adds a job that no worker has started, as a request leaves it that was cut off. */
 export async function leaveOpen(berth: Berth, columns: Record<string, unknown>): Promise<number> {
   const row = {
     once: `request:${crypto.randomUUID()}`,

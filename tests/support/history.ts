@@ -7,13 +7,13 @@ import type { OwnPostgres } from './own-postgres.ts';
 /** A registration as its client saw it. */
 export type Attempt = { device: Device; key: string; answer: TimedAnswer; answeredAt: number };
 
-/** What was asked and answered while the database was in trouble, to be checked against what it holds afterwards. */
+/** Requests and replies during a database fault, to be checked afterwards against the database. */
 export type History = Attempt[];
 
-/** The 5 s that a request may take, and what a busy machine adds. */
+/** A request may take 5 s; the rest is for a busy machine. */
 export const BUDGET_MS = 6_000;
 
-/** Has the instance register this device and writes down what came of it. */
+/** Registers this device at the instance and adds the outcome to the history. */
 export async function attempt(history: History, instance: Instance, key: string, device: Device): Promise<Attempt> {
   const answer = await instance.call('POST /api/v1/device/register', {
     headers: { authorization: `Bearer ${key}` },
@@ -25,7 +25,7 @@ export async function attempt(history: History, instance: Instance, key: string,
 }
 
 export type Work = {
-  /** Where a failed registration is repeated: a gateway sends it to whichever instance is free. */
+  /** Where a failed registration is repeated: a gateway sends it to any free instance. */
   retryAt: Instance;
   /** The provisioning key of the nth device. */
   keyOf: (n: number) => string;
@@ -33,10 +33,7 @@ export type Work = {
   pauseMs: number;
 };
 
-/**
- * Registers new devices one after the other until `isOver`. Like a device that has got no answer, repeats
- * most of those that failed.
- */
+/** Registers new devices one after the other until `isOver`. Repeats most of the failed ones, as devices without an answer do. */
 export async function keepRegistering(
   history: History,
   instance: Instance,
@@ -53,8 +50,8 @@ export async function keepRegistering(
 export type Key = { id: string; key: string; maxDevices: number };
 
 /**
- * Holds the history against the database: every answer was one that may be given and came in time, what was
- * acknowledged is there, and the keys' counters lie between what was acknowledged and what may have been done.
+ * Checks the history against the database: every answer was permitted and in time, every acknowledged device exists, and the
+ * keys' counters lie between the acknowledged and the possible registrations.
  */
 export async function checkHistory(postgres: OwnPostgres, history: History, keys: Key[]): Promise<void> {
   for (const { answer } of history) {
@@ -87,8 +84,8 @@ export async function checkHistory(postgres: OwnPostgres, history: History, keys
 }
 
 /**
- * Repeats what was not acknowledged, and some of what was: the first answer is the second one's, and an
- * acknowledged one is the same as before.
+ * Repeats the registrations without an acknowledgement, and some with one: two repetitions have the same answer, and an
+ * acknowledged registration has the same answer as before.
  */
 export async function repeat(history: History, instance: Instance): Promise<{ unknown: number; replayed: number }> {
   const acknowledged = Map.groupBy(history.filter(isAcknowledged), ({ device }) => device.uuid);
