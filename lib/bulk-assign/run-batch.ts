@@ -1,6 +1,7 @@
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
 import { isHeld, type Lease } from '../database/leases.ts';
+import { recordJobEvents } from '../events/record.ts';
 import { halved, isTimeout, minuteShare } from './pace.ts';
 import { type Job, jobColumns } from './row.ts';
 import { runnableJobs } from './runnable-jobs.ts';
@@ -36,7 +37,7 @@ export async function runBatch(ctx: Context, lease: Lease, job: Job, size: numbe
   return { job: after, moved: batch_moved, skipped: batch_skipped, size: tried };
 }
 
-function batchStatement(sql: Sql, { requestId }: Context, lease: Lease, job: Job, size: number) {
+function batchStatement(sql: Sql, ctx: Context, lease: Lease, job: Job, size: number) {
   const { limit, gapMs } = minuteShare(size, job.max_per_minute);
   // Named devices are found by their index, however far apart they are.
   const ids = job.filter.uuids ? Number.MAX_SAFE_INTEGER : size * IDS_PER_DEVICE;
@@ -68,19 +69,20 @@ function batchStatement(sql: Sql, { requestId }: Context, lease: Lease, job: Job
         and (d.mqtt_broker_assigned_at is null or d.mqtt_broker_assigned_at <= picked.job_created_at)
       returning d.id
     ), outcomes as (
-      -- In the select list, this becomes a hash. As a join it would be planned for one row and be quadratic.
+      -- In the select list, this becomes a hash. As a join it is planned for one row: 430 ms for 2,000 devices instead of 57.
       select picked.*, coalesce(picked.device_id in (select id from moved), false) as is_moved from picked
     ), recorded as (
-      insert into device_events (
-        type, device_uuid, device_id, fleet_id, actor, reason, from_broker_id, to_broker_id, job_id, request_id)
-      select case when is_moved then 'moved' else 'skipped' end, device_uuid, device_id, fleet_id, job.created_by,
-             case when not is_moved then coalesce(skip_reason, 'changed-since')
-                  when job.reverts_job_id is null then 'bulk-assign'
-                  else 'revert' end,
-             from_broker_id, to_broker_id, job.id, ${requestId}
-      from job cross join outcomes
-      order by outcomes.cursor_id
-      returning type
+      ${recordJobEvents(
+        sql,
+        ctx,
+        sql`
+          select case when is_moved then 'moved' else 'skipped' end as type, device_uuid, device_id, fleet_id,
+                 case when not is_moved then coalesce(skip_reason, 'changed-since')
+                      when job.reverts_job_id is null then 'bulk-assign'
+                      else 'revert' end as reason,
+                 from_broker_id, to_broker_id, job.created_by as actor, job.id as job_id, outcomes.cursor_id as ordinal
+          from job cross join outcomes`,
+      )}
     ), totals as (
       select count(*) filter (where type = 'moved')::integer as moved,
              count(*) filter (where type = 'skipped')::integer as skipped
