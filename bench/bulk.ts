@@ -107,7 +107,7 @@ async function job({ checkout, one }: Side) {
     [one],
   );
   await operator.end();
-  const [worker] = (await checkout.instances(1)) as [Instance];
+  const [worker] = (await checkout.instances(1, 'bulk-assign')) as [Instance];
   const peakMb = await worker.ask('workOnJobs');
   await worker.stop();
   const { rows } = await checkout.sql(

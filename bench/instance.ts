@@ -24,7 +24,7 @@ type Timed = { forMs: number };
 
 /** What an instance can be asked to do. */
 const ORDERS = {
-  ready: () => undefined,
+  ready: async (name: string) => void (await load(name)),
   register: (order: Timed & { keys: BenchKey[] }) =>
     repeat(order, async (turn) => expect(200, await call(registerCall(keyOf(order.keys, turn), newDevice())))),
   bare: (order: Timed & { keys: BenchKey[]; recorded: Recorded }) =>

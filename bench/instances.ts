@@ -18,8 +18,9 @@ export type Instance = {
 /**
  * Starts an instance and waits until it is ready. Its log is discarded.
  * @param root of the checkout whose functions it calls
+ * @param name the function that it has loaded when it is ready
  */
-export async function startInstance(root: string, env: Record<string, string>): Promise<Instance> {
+export async function startInstance(root: string, name: string, env: Record<string, string>): Promise<Instance> {
   const child = fork(PROGRAM, {
     env: { ...process.env, ...env, BENCH_ROOT: root },
     execArgv: ['--expose-gc'],
@@ -47,7 +48,7 @@ export async function startInstance(root: string, env: Record<string, string>): 
     child.send({ id, kind, order });
     return answer.promise;
   };
-  await ask('ready');
+  await ask('ready', name);
   return {
     ask: ask as Instance['ask'],
     stop: async () => {

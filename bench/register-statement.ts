@@ -22,7 +22,7 @@ export async function recordStatement(
   const url = new URL(checkout.url);
   const wire = await tapWire(Number(url.port));
   url.port = String(wire.port);
-  const [instance] = (await checkout.instances(1, { DATABASE_URL: url.href, ...env })) as [Instance];
+  const [instance] = (await checkout.instances(1, 'register', { DATABASE_URL: url.href, ...env })) as [Instance];
   const register = async (count: number) => {
     const before = wire.roundTrips();
     const devices = Array.from({ length: count }, newDevice);

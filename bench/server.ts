@@ -18,7 +18,7 @@ export type Checkout = {
   url: string;
   sql(text: string, values?: unknown[]): Promise<pg.QueryResult>;
   /** Starts processes that call this checkout's functions, each with a database connection of its own. */
-  instances(count: number, env?: Record<string, string>): Promise<Instance[]>;
+  instances(count: number, name?: string, env?: Record<string, string>): Promise<Instance[]>;
   /** Issues provisioning keys that do not run out. */
   issueKeys(count: number): Promise<BenchKey[]>;
 };
@@ -89,8 +89,8 @@ async function openCheckout(
     root,
     url,
     sql: (text, values) => own.pool.query(text, values),
-    instances: async (count, env = {}) => {
-      const started = Array.from({ length: count }, () => startInstance(root, { ...deployedEnv(url), ...env }));
+    instances: async (count, name = 'register', env = {}) => {
+      const started = Array.from({ length: count }, () => startInstance(root, name, { ...deployedEnv(url), ...env }));
       const instances = await Promise.all(started);
       own.instances.push(...instances);
       return instances;
@@ -114,7 +114,7 @@ export function deployedEnv(databaseUrl: string): Record<string, string> {
 }
 
 async function issueKeys({ instances, sql }: Checkout, count: number): Promise<BenchKey[]> {
-  const [issuer] = (await instances(1)) as [Instance];
+  const [issuer] = (await instances(1, 'provisioning-keys')) as [Instance];
   const issued = await issuer.ask('issueKeys', { count });
   await issuer.stop();
   const keys = new Map(issued.map(({ id, key }) => [id, key]));

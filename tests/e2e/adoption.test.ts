@@ -90,7 +90,7 @@ it('1. a table that is not as the legacy service has it is named', async () => {
   );
   expectLike(
     await shell.run('npm run -s adoption -- look; echo $?'),
-    'In the way:…1 values of mqtt_users.username…such as device_…\n1',
+    'Prevents the migration:…1 values of mqtt_users.username…such as device_…\n1',
   );
   await sql('delete from mqtt_users where id = (select max(id) from mqtt_users)');
   await sql('alter table mqtt_users add constraint mqtt_users_username_key unique (username)');
