@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Offline, startOffline } from '../local/offline.ts';
+import { startOffline } from '../local/offline.ts';
 import { freePort } from '../local/ports.ts';
 import { cloneProject } from '../tests/support/stack.ts';
 import type { Slice } from './instance.ts';
@@ -24,7 +24,8 @@ const DEVICES_BEFORE = 5_000;
 
 /** `against`: the handler of the checkout that this one is compared with. */
 type Way = 'bare' | 'handler' | 'against' | 'http';
-type Kind = 'hot' | 'many';
+const KINDS = ['hot', 'many'] as const;
+type Kind = (typeof KINDS)[number];
 /** A checkout with an instance for each client, one hot key and many keys. */
 type Side = { checkout: Checkout; instances: Instance[]; keys: Record<Kind, BenchKey[]> };
 type Bench = {
@@ -40,7 +41,20 @@ type Bench = {
 };
 /** One slice of all clients together. `serverCpuMs` is per registration. */
 type Measured = { perSecond: number; cpuMs: number; serverCpuMs: number | undefined; latencies: number[] };
-type Cell = Awaited<ReturnType<typeof compare>>[number];
+/** One way with so many clients and one or 100 keys: medians. Ratios compare turns of the same round. */
+type Cell = {
+  clients: number;
+  keys: Kind;
+  way: Way;
+  perSecond: number;
+  toBare: number;
+  hotToMany: number | undefined;
+  toAgainst: number | undefined;
+  p50Ms: number;
+  p99Ms: number;
+  cpuMs: number;
+  serverCpuMs: number;
+};
 export type RegisterFigures = {
   cells: Cell[];
   roundTrips: Bench['roundTrips'];
@@ -80,10 +94,11 @@ export const run: Part = async ({ quick, against }) => {
     for (const clients of CLIENTS) cells.push(...(await compare(bench, clients)));
     const details = await measureDetails(unhurried);
     const legacy = await measureLegacy(unhurried);
-    const best = Math.max(...cells.filter(({ clients }) => clients === 8).map(({ handler }) => handler));
+    const contended = cells.filter(({ clients, way }) => clients === 8 && way === 'handler');
+    const best = Math.max(...contended.map(({ perSecond }) => perSecond));
     const timesFaster = short(best / legacy.perSecond);
     const figures = { cells, roundTrips, ...details, legacy: { ...legacy, timesFaster } };
-    print(figures, against);
+    print(figures);
     return figures;
   } finally {
     await http?.stop();
@@ -114,7 +129,7 @@ async function startHttpService(databaseUrl: string): Promise<{ url: string; sto
   const silent = { POWERTOOLS_LOG_LEVEL: 'SILENT', POWERTOOLS_METRICS_DISABLED: 'true' };
   const env = { ...deployedEnv(databaseUrl), ...silent, BERTH_STAGE: 'local', AWS_REGION: 'eu-central-1' };
   const logFile = path.join(logs, 'offline.log');
-  const offline: Offline = await startOffline({ root: clone.dir, port, env, logFile, say: () => {} });
+  const offline = await startOffline({ root: clone.dir, port, env, logFile, say: () => {} });
   return {
     url: `http://127.0.0.1:${port}`,
     stop: async () => {
@@ -142,52 +157,42 @@ async function warmUp(bench: Bench, registrations: number): Promise<void> {
 }
 
 /** All ways in turn, with the hot key and with many keys, several rounds. */
-async function compare(bench: Bench, clients: number) {
+async function compare(bench: Bench, clients: number): Promise<Cell[]> {
   const rounds: Record<Kind, Record<Way, Measured>[]> = { hot: [], many: [] };
   for (let round = 1; round <= ROUNDS; round++) {
     const name = `${clients} ${clients === 1 ? 'client' : 'clients'}, round ${round} of ${ROUNDS}`;
     bench.tell(name, (bench.sliceMs / 1000) * 2 * bench.ways.length);
     // Back and forth: no way always follows the same other way.
     const ways = round % 2 === 0 ? bench.ways : bench.ways.toReversed();
-    for (const kind of ['hot', 'many'] as const) {
+    for (const kind of KINDS) {
       const measured = {} as Record<Way, Measured>;
       for (const way of ways) measured[way] = await slice(bench, way, clients, kind);
       rounds[kind].push(measured);
     }
   }
-  const all = (kind: Kind, way: Way, figure: 'perSecond' | 'cpuMs' | 'serverCpuMs') =>
-    rounds[kind].map((round) => round[way]?.[figure] ?? 0);
-  const rate = (kind: Kind, way: Way) => all(kind, way, 'perSecond');
-  const ratio = (above: number[], below: number[]) =>
-    short(median(above.map((rate, i) => rate / (below[i] as number))));
-  return (['hot', 'many'] as const).map((kind) => {
-    const middle = (way: Way, figure: 'cpuMs' | 'serverCpuMs') => short(median(all(kind, way, figure)));
-    const latencies = (way: Way) => rounds[kind].flatMap((round) => round[way].latencies);
-    return {
-      clients,
-      keys: kind,
-      bare: Math.round(median(rate(kind, 'bare'))),
-      handler: Math.round(median(rate(kind, 'handler'))),
-      http: Math.round(median(rate(kind, 'http'))),
-      handlerToBare: ratio(rate(kind, 'handler'), rate(kind, 'bare')),
-      httpToBare: ratio(rate(kind, 'http'), rate(kind, 'bare')),
-      hotToMany: kind === 'hot' ? ratio(rate('hot', 'handler'), rate('many', 'handler')) : undefined,
-      bareHotToMany: kind === 'hot' ? ratio(rate('hot', 'bare'), rate('many', 'bare')) : undefined,
-      p50Ms: short(at(latencies('handler'), 0.5)),
-      p99Ms: short(at(latencies('handler'), 0.99)),
-      handlerCpuMs: middle('handler', 'cpuMs'),
-      bareCpuMs: middle('bare', 'cpuMs'),
-      serverCpuMs: middle('handler', 'serverCpuMs'),
-      against: bench.theirs && {
-        perSecond: Math.round(median(rate(kind, 'against'))),
-        handlerToAgainst: ratio(rate(kind, 'handler'), rate(kind, 'against')),
-        p50Ms: short(at(latencies('against'), 0.5)),
-        p99Ms: short(at(latencies('against'), 0.99)),
-        cpuMs: middle('against', 'cpuMs'),
-        serverCpuMs: middle('against', 'serverCpuMs'),
-      },
-    };
-  });
+  const ratio = (kind: Kind, way: Way, toKind: Kind, toWay: Way) => {
+    const ratios = rounds[kind].map((one, i) => one[way].perSecond / (rounds[toKind][i]?.[toWay].perSecond ?? 0));
+    return short(median(ratios));
+  };
+  return KINDS.flatMap((keys) =>
+    bench.ways.map((way): Cell => {
+      const all = rounds[keys].map((round) => round[way]);
+      const latencies = all.flatMap((one) => one.latencies);
+      return {
+        clients,
+        keys,
+        way,
+        perSecond: Math.round(median(all.map((one) => one.perSecond))),
+        toBare: ratio(keys, way, keys, 'bare'),
+        hotToMany: keys === 'hot' ? ratio('hot', way, 'many', way) : undefined,
+        toAgainst: bench.theirs && way === 'handler' ? ratio(keys, way, keys, 'against') : undefined,
+        p50Ms: short(at(latencies, 0.5)),
+        p99Ms: short(at(latencies, 0.99)),
+        cpuMs: short(median(all.map((one) => one.cpuMs))),
+        serverCpuMs: short(median(all.map((one) => one.serverCpuMs ?? 0))),
+      };
+    }),
+  );
 }
 
 async function slice(bench: Bench, way: Way, clients: number, kind: Kind): Promise<Measured> {
@@ -241,37 +246,17 @@ async function measureLegacy({ ours, sliceMs, tell }: Bench) {
   return { perSecond: short(perSecond), cpuMs: Math.round(cpuMs) };
 }
 
-function print(figures: RegisterFigures, against: string | undefined): void {
-  const { cells, roundTrips, statement, mqtt200, mqtt304, legacy } = figures;
-  const name = ({ clients, keys }: Cell) => `${clients}, ${keys === 'hot' ? 'one' : '100'}`;
-  const [latency, cpu] = [
-    ['p50 ms', 'p99 ms'],
-    ['handler CPU ms', 'bare CPU ms', 'server CPU ms'],
-  ];
-  const head = ['clients, keys', 'bare/s', 'handler/s', 'ratio', 'HTTP/s', 'ratio', ...latency, ...cpu];
+function print({ cells, roundTrips, statement, mqtt200, mqtt304, legacy }: RegisterFigures): void {
+  const head = ['clients, keys', 'way', '/s', 'to bare', 'one key to 100', 'to against'];
   const rows = cells.map((cell) => [
-    ...[name(cell), cell.bare, cell.handler, percent(cell.handlerToBare), cell.http, percent(cell.httpToBare)],
-    ...[cell.p50Ms, cell.p99Ms, cell.handlerCpuMs, cell.bareCpuMs, cell.serverCpuMs],
+    `${cell.clients}, ${cell.keys === 'hot' ? 'one' : '100'}`,
+    ...[cell.way, cell.perSecond],
+    ...[cell.toBare, cell.hotToMany, cell.toAgainst].map((ratio) => ratio && percent(ratio)),
+    ...[cell.p50Ms, cell.p99Ms, cell.cpuMs, cell.serverCpuMs],
   ]);
-  console.log(`\n${table(head, rows)}\n`);
-  if (against) printAgainst(cells, against, name);
-  for (const { clients, hotToMany, bareHotToMany } of cells) {
-    if (hotToMany && bareHotToMany) {
-      const ratios = `handler ${percent(hotToMany)}, bare ${percent(bareHotToMany)}`;
-      console.log(`one key against 100, ${clients} clients: ${ratios}`);
-    }
-  }
+  console.log(`\n${table([...head, 'p50 ms', 'p99 ms', 'CPU ms', 'server CPU ms'], rows)}\n`);
   console.log(`the statement in the server: ${JSON.stringify(statement)}`);
   console.log(`round trips: ${JSON.stringify(roundTrips)}`);
   console.log(`GET mqtt, 1 client: 200 ${JSON.stringify(mqtt200)}, 304 ${JSON.stringify(mqtt304)}`);
   console.log(`legacy hashing: ${JSON.stringify(legacy)}`);
-}
-
-function printAgainst(cells: Cell[], against: string, name: (cell: Cell) => string): void {
-  const head = ['clients, keys', 'there/s', 'here to there', 'p50 ms', 'p99 ms', 'CPU ms', 'server CPU ms'];
-  const rows = cells.map((cell) => {
-    const { perSecond, handlerToAgainst, p50Ms, p99Ms, cpuMs, serverCpuMs } = cell.against ?? ({} as never);
-    return [name(cell), perSecond, percent(handlerToAgainst), p50Ms, p99Ms, cpuMs, serverCpuMs];
-  });
-  console.log(`the handler in ${against}:\n\n${table(head, rows)}\n`);
 }

@@ -21,14 +21,15 @@ export function targetsOf(part: string, figures: object): Target[] {
 }
 
 function ofRegister({ cells, legacy, roundTrips }: RegisterFigures): Target[] {
-  const many = cells.filter(({ keys }) => keys === 'many');
-  const least = Math.min(...many.map(({ handlerToBare }) => handlerToBare));
-  const contended = cells.filter(({ keys, clients }) => keys === 'hot' && clients > 1);
+  const handler = cells.filter(({ way }) => way === 'handler');
+  const many = handler.filter(({ keys }) => keys === 'many');
+  const least = Math.min(...many.map(({ toBare }) => toBare));
+  const contended = handler.filter(({ keys, clients }) => keys === 'hot' && clients > 1);
   const hot = Math.min(...contended.map(({ hotToMany }) => hotToMany ?? 0));
   return [
     atLeast('registrations, 8 clients, to the legacy service’s hashing alone', legacy.timesFaster, 200, times),
-    ...many.map(({ clients, handlerToBare }) =>
-      atLeast(`handler to bare loop, ${clients} clients, 100 keys`, handlerToBare, 0.8, percent),
+    ...many.map(({ clients, toBare }) =>
+      atLeast(`handler to bare loop, ${clients} clients, 100 keys`, toBare, 0.8, percent),
     ),
     atLeast('the least of these', least, 0.5, percent),
     atLeast('one key to 100 keys, 8 and 32 clients', hot, 0.8, percent),
