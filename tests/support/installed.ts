@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'vitest';
 
-/** Where daemons are, which is not in everybody's PATH. */
+/** PATH, and the directories of daemons, which are often not in PATH. */
 const DIRS = [...(process.env.PATH ?? '').split(path.delimiter), '/usr/sbin', '/usr/local/sbin'];
 
 /** The path of a program; undefined: it is not installed. */
@@ -11,7 +11,7 @@ export function programPath(name: string): string | undefined {
 }
 
 /**
- * Tests that need programs of others. Where one is missing they are reported as not run, and in CI they fail.
+ * Tests that need other programs. If one is missing, they are reported as not run. In CI they fail.
  *
  * @param packages Debian's packages, for the message
  */
@@ -20,7 +20,7 @@ export function describeInstalled(title: string, programs: string[], packages: s
   if (missing.length > 0) {
     it(`${title}: not run, ${missing.join(' and ')} missing`, ({ skip }) => {
       const install = `apt-get install ${packages.join(' ')}`;
-      if (process.env.CI) throw new Error(`${missing.join(' and ')} must be there in CI: ${install}`);
+      if (process.env.CI) throw new Error(`${missing.join(' and ')} must be installed in CI: ${install}`);
       console.warn(`${title}: not run. To run it: ${install}`);
       skip(install);
     });
@@ -28,5 +28,5 @@ export function describeInstalled(title: string, programs: string[], packages: s
   describe.runIf(missing.length === 0)(title, tests);
 }
 
-/** Whether this process may do as it likes: some daemons change their user then. */
+/** Some daemons change their user if root starts them. */
 export const isRoot = process.getuid?.() === 0;
