@@ -37,11 +37,14 @@ export const run: Part = async ({ devices = '1000000', against }) => {
         side.pairs.push({ plain, alone, ratio: round2(alone.seconds / plain.seconds) });
       }
     }
-    const figures = [];
-    for (const side of sides) figures.push(await measureRest(side));
-    const [ours, theirs] = figures;
-    if (ours && theirs) say(`to ${against}`, { job: round2(ours.aloneToPlain / theirs.aloneToPlain) });
-    return { devices: Number(devices), ...ours, against: theirs };
+    const [here, there] = sides as [Side, Side?];
+    const figures = await measureRest(here);
+    if (!there) return { devices: Number(devices), ...figures };
+    const theirs = await measureRest(there);
+    const ratio = (step: 'plain' | 'alone') =>
+      round2(median(here.pairs.map((pair, i) => pair[step].seconds / (there.pairs[i] as Pair)[step].seconds)));
+    say(`here to ${against} (medians)`, { job: ratio('alone'), plainUpdate: ratio('plain') });
+    return { devices: Number(devices), ...figures, against: theirs, jobToAgainst: ratio('alone') };
   } finally {
     await server.stop();
   }
