@@ -1,82 +1,89 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import pg from 'pg';
-import { addKeys, type BenchDatabase, benchDatabase, handlerEnv } from './database.ts';
+import type { Instance } from './instances.ts';
+import type { Part } from './part.ts';
 import type { BenchKey } from './requests.ts';
-import type { Part } from './run.ts';
+import { type Checkout, ROOT, startServer } from './server.ts';
+import { at, median, round2 } from './table.ts';
 
 const REGISTER_EVERY_MS = 20;
 const QUIET_MS = 20_000;
 const ROUNDS = 3;
 
-type Latency = { registrations: number; p50Ms: number; p99Ms: number; maxMs: number };
+type Step = { devices: number };
+type Timed<T> = T & { seconds: number; devicesPerSecond: number; walMb: number; tableMb: number; eventsMb: number };
+type Pair = { plain: Timed<Step>; alone: Timed<Step>; ratio: number };
+/** A checkout whose devices all belong to broker `one`. Jobs move them there, plain UPDATEs to broker `two`. */
+type Side = { name: string; checkout: Checkout; one: number; two: number; pairs: Pair[] };
+export type BulkFigures = Awaited<ReturnType<typeof measureRest>>;
 
 /**
- * A bulk-assign job against one plain UPDATE of the same rows, in pairs, since machines are noisy, and against one
- * with history; and what it does to registrations, which go on at 50 a second. Every step starts from a freshly
- * vacuumed table and no history.
+ * A bulk-assign job compared with one plain UPDATE of the same rows, in pairs, since machines are noisy; with one UPDATE
+ * that also records history; and its effect on 50 registrations a second. Every step starts from a freshly vacuumed table
+ * without history.
  */
-export const run: Part = async ({ devices = '1000000' }) => {
-  const database = await benchDatabase();
+export const run: Part = async ({ devices = '1000000', against }) => {
+  const server = await startServer();
   try {
-    const count = Number(devices);
-    const brokers = await seed(database, count);
-    const pairs = [];
-    for (let round = 1; round <= ROUNDS; round++) {
-      const plain = await timed(database, `${round}/${ROUNDS} one plain UPDATE`, () =>
-        plainUpdate(database, brokers[1], false),
-      );
-      const alone = await timed(database, `${round}/${ROUNDS} job, alone`, () => job(database, brokers[0]));
-      pairs.push({ plain, alone, ratio: round2(alone.seconds / plain.seconds) });
+    const sides: Side[] = [];
+    for (const root of against ? [ROOT, path.resolve(against)] : [ROOT]) {
+      sides.push(await seed(await server.checkout(root), sides.length > 0 ? `${against}: ` : '', Number(devices)));
     }
-    const history = await timed(database, 'one UPDATE with history', () => plainUpdate(database, brokers[1], true));
-    const quiet = await registering(database, () => sleep(QUIET_MS));
-    say('registrations, no job', quiet.latency);
-    const beside = await registering(database, () =>
-      timed(database, 'job, beside registrations', () => job(database, brokers[0])),
-    );
-    say('registrations, beside the job', beside.latency);
-    const plainSeconds = median(pairs.map(({ plain }) => plain.seconds));
-    const figures = {
-      devices: count,
-      pairs,
-      history,
-      beside: beside.result,
-      aloneToPlain: median(pairs.map(({ ratio }) => ratio)),
-      historyToPlain: round2(history.seconds / plainSeconds),
-      besideToPlain: round2(beside.result.seconds / plainSeconds),
-      quiet: quiet.latency,
-      during: beside.latency,
-    };
-    const { aloneToPlain, historyToPlain, besideToPlain } = figures;
-    say('to one plain UPDATE (medians)', {
-      job: aloneToPlain,
-      updateWithHistory: historyToPlain,
-      jobBesideRegistrations: besideToPlain,
-    });
-    return figures;
+    for (let round = 1; round <= ROUNDS; round++) {
+      for (const side of sides) {
+        const plain = await timed(side, `${round}/${ROUNDS} one plain UPDATE`, () => plainUpdate(side, UPDATE));
+        const alone = await timed(side, `${round}/${ROUNDS} job, alone`, () => job(side));
+        side.pairs.push({ plain, alone, ratio: round2(alone.seconds / plain.seconds) });
+      }
+    }
+    const [here, there] = sides as [Side, Side?];
+    const figures = await measureRest(here);
+    if (!there) return { devices: Number(devices), ...figures };
+    const theirs = await measureRest(there);
+    const ratio = (step: 'plain' | 'alone') =>
+      round2(median(here.pairs.map((pair, i) => pair[step].seconds / (there.pairs[i] as Pair)[step].seconds)));
+    say(`here to ${against} (medians)`, { job: ratio('alone'), plainUpdate: ratio('plain') });
+    return { devices: Number(devices), ...figures, against: theirs, jobToAgainst: ratio('alone') };
   } finally {
-    await database.stop();
+    await server.stop();
   }
 };
 
-async function seed({ client }: BenchDatabase, count: number): Promise<[number, number]> {
-  const { rows } = await client.query(
-    `insert into mqtt_broker_config (name, host, port, is_default)
-     values ('one', 'one', 1883, true), ('two', 'two', 1883, false) returning id`,
+/** What is measured once, and a summary of all. */
+async function measureRest(side: Side) {
+  const { name, checkout, pairs } = side;
+  const history = await timed(side, 'one UPDATE with history', () => plainUpdate(side, UPDATE_WITH_HISTORY));
+  const quiet = await registering(checkout, () => sleep(QUIET_MS));
+  say(`${name}registrations, no job`, quiet.latency);
+  const beside = await registering(checkout, () => timed(side, 'job, beside registrations', () => job(side)));
+  say(`${name}registrations, beside the job`, beside.latency);
+  const plainSeconds = median(pairs.map(({ plain }) => plain.seconds));
+  const ratios = {
+    aloneToPlain: median(pairs.map(({ ratio }) => ratio)),
+    historyToPlain: round2(history.seconds / plainSeconds),
+    besideToPlain: round2(beside.result.seconds / plainSeconds),
+  };
+  say(`${name}to one plain UPDATE (medians)`, ratios);
+  return { pairs, history, beside: beside.result, ...ratios, quiet: quiet.latency, during: beside.latency };
+}
+
+async function seed(checkout: Checkout, name: string, count: number): Promise<Side> {
+  const { rows } = await checkout.sql(
+    `with two as (
+       insert into mqtt_broker_config (name, host, port, is_default) values ('two', 'two', 1883, false) returning id
+     )
+     select one.id as one, two.id as two from mqtt_broker_config one, two where one.name = 'one'`,
   );
-  await client.query(
+  const { one, two } = rows[0] as { one: number; two: number };
+  await checkout.sql(
     `insert into devices (uuid, device_name, device_type, fleet_id, mqtt_broker_id, device_api_key_hash, mqtt_username, mqtt_password_salt)
      select gen_random_uuid()::text, 'Device ' || n, 'sensor', 'fleet-' || n % 10, $2, '1$' || repeat('x', 43),
             'device_' || gen_random_uuid(), '1$' || repeat('s', 22)
      from generate_series(1, $1::integer) n`,
-    [count, rows[0].id],
+    [count, one],
   );
-  return [rows[0].id, rows[1].id];
+  return { name, checkout, one, two, pairs: [] };
 }
 
 const UPDATE = `
@@ -87,95 +94,78 @@ const UPDATE_WITH_HISTORY = `
   insert into device_events (type, device_uuid, device_id, fleet_id, actor, reason, from_broker_id, to_broker_id, job_id)
   select 'moved', uuid, id, fleet_id, 'bench', 'bench', 0, $1, 0 from moved`;
 
-async function plainUpdate({ client }: BenchDatabase, target: number, withHistory: boolean) {
-  const { rowCount } = await client.query(withHistory ? UPDATE_WITH_HISTORY : UPDATE, [target]);
+async function plainUpdate({ checkout, two }: Side, statement: string): Promise<Step> {
+  const { rowCount } = await checkout.sql(statement, [two]);
   return { devices: rowCount ?? 0 };
 }
 
-/** Orders a job and has a worker process do it. */
-async function job({ client, url }: BenchDatabase, target: number) {
-  const operator = new pg.Client({ connectionString: url });
+/** Creates a job, and starts a worker process that completes it. */
+async function job({ checkout, one }: Side) {
+  // A session that ends: an idle one would count as competing load.
+  const operator = new pg.Client({ connectionString: checkout.url });
   await operator.connect();
-  const { rows } = await operator.query(
+  const { rows: created } = await operator.query(
     `insert into bulk_assign_jobs (once, request_id, created_by, filter, target_broker_id, start_id, cursor_id, end_id)
      select gen_random_uuid()::text, 'bench', 'bench', '{}', $1, 0, 0, max(id) from devices returning id`,
-    [target],
+    [one],
   );
   await operator.end();
-  const worker = spawn(process.execPath, [fileURLToPath(new URL('bulk-worker.ts', import.meta.url)), rows[0].id], {
-    env: { ...process.env, ...handlerEnv(url) },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [output] = await Promise.all([text(worker.stdout), once(worker, 'exit')]);
-  const { state, peakMb } = JSON.parse(output);
-  const done = await client.query('select moved, skipped, batches, batch_size from bulk_assign_jobs where id = $1', [
-    rows[0].id,
-  ]);
-  const { moved, ...more } = done.rows[0];
-  return { devices: moved as number, state, peakMb: Math.round(peakMb), ...more };
+  const [worker] = (await checkout.instances(1, 'bulk-assign')) as [Instance];
+  const peakMb = await worker.ask('workOnJobs');
+  await worker.stop();
+  const { rows } = await checkout.sql(
+    'select moved as devices, state, skipped, batches, batch_size from bulk_assign_jobs where id = $1',
+    [created[0].id],
+  );
+  const { devices, ...more } = rows[0];
+  return { devices: devices as number, peakMb: Math.round(peakMb), ...more };
 }
 
-type Timed<T> = T & { seconds: number; devicesPerSecond: number; walMb: number; tableMb: number; eventsMb: number };
-
-/** Vacuums, checkpoints, runs, and says what it took. */
-async function timed<T extends { devices: number }>(
-  database: BenchDatabase,
-  name: string,
-  step: () => Promise<T>,
-): Promise<Timed<T>> {
-  await database.client.query('truncate device_events');
-  await database.client.query('vacuum analyze devices');
-  await database.client.query('checkpoint');
-  const wal = await database.walMb();
-  // A worker takes whoever did something in the last 2 seconds for company.
+/** Vacuums, checkpoints, runs `step`, prints and returns its time and the space that it used. */
+async function timed<T extends Step>({ name, checkout: { sql } }: Side, what: string, step: () => Promise<T>) {
+  const space = async () => {
+    const { rows } = await sql(
+      `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 / 1e6 as wal,
+              pg_total_relation_size('devices') / 1e6 as devices, pg_total_relation_size('device_events') / 1e6 as events`,
+    );
+    return rows[0];
+  };
+  for (const clean of ['truncate device_events', 'vacuum analyze devices', 'checkpoint']) await sql(clean);
+  const before = await space();
+  // A worker considers sessions that were active in the last 2 seconds as competing load.
   await sleep(2_500);
   const begin = performance.now();
   const result = await step();
   const seconds = (performance.now() - begin) / 1000;
-  const { rows } = await database.client.query(
-    `select pg_total_relation_size('devices') / 1e6 as devices, pg_total_relation_size('device_events') / 1e6 as events`,
-  );
-  const figures = {
+  const after = await space();
+  const figures: Timed<T> = {
     ...result,
     seconds: round2(seconds),
     devicesPerSecond: Math.round(result.devices / seconds),
-    walMb: Math.round((await database.walMb()) - wal),
-    tableMb: Math.round(rows[0].devices),
-    eventsMb: Math.round(rows[0].events),
+    walMb: Math.round(after.wal - before.wal),
+    tableMb: Math.round(after.devices),
+    eventsMb: Math.round(after.events),
   };
-  say(name, figures);
+  say(name + what, figures);
   return figures;
 }
 
-/** Registrations at an even pace while `step` runs. */
-async function registering<T>(
-  database: BenchDatabase,
-  step: () => Promise<T>,
-): Promise<{ result: T; latency: Latency }> {
-  const [{ key }] = (await addKeys(database, 1)) as [BenchKey];
-  const foreground = new Worker(new URL('bulk-foreground.ts', import.meta.url), {
-    workerData: { key, everyMs: REGISTER_EVERY_MS },
-    env: { ...process.env, ...handlerEnv(database.url) },
-  });
+/** The result of `step`, and the latency of registrations at an even pace meanwhile. */
+async function registering<T>(checkout: Checkout, step: () => Promise<T>) {
+  const [key] = (await checkout.issueKeys(1)) as [BenchKey];
+  const [instance] = (await checkout.instances(1)) as [Instance];
+  const registered = instance.ask('registerEvenly', { key, everyMs: REGISTER_EVERY_MS });
   await sleep(2_000);
   const result = await step();
-  foreground.postMessage('stop');
-  const [latencies] = (await once(foreground, 'message')) as [number[]];
-  // Without the first second, in which modules and connection are made.
-  const sorted = latencies.slice(1_000 / REGISTER_EVERY_MS).sort((a, b) => a - b);
-  const at = (share: number) => round2(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
-  return { result, latency: { registrations: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) } };
+  await instance.ask('stopRegistering');
+  // Without the first second, in which modules are loaded and the connection is made.
+  const latencies = (await registered).slice(1_000 / REGISTER_EVERY_MS);
+  await instance.stop();
+  const [p50Ms, p99Ms, maxMs] = [0.5, 0.99, 1].map((share) => round2(at(latencies, share))) as [number, number, number];
+  return { result, latency: { registrations: latencies.length, p50Ms, p99Ms, maxMs } };
 }
 
 function say(name: string, figures: object): void {
   const list = Object.entries(figures).map(([figure, value]) => `${figure} ${value}`);
   console.log(`${name}: ${list.join(', ')}`);
-}
-
-function round2(value: number): number {
-  return Math.round(value * 100) / 100;
-}
-
-function median(values: number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

@@ -1,5 +1,5 @@
-// Run in a fresh process: imports a function, calls it twice with the event from stdin, and says on file
-// descriptor 3 how many milliseconds each took.
+// Runs in a fresh process: imports a function, calls it twice with the event from stdin, and writes to file descriptor 3
+// how many milliseconds each took.
 import { readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';

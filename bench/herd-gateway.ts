@@ -1,17 +1,17 @@
 import type { Instance } from './instances.ts';
 import type { Answer, BenchDevice, BenchKey } from './requests.ts';
 
-/** Lambda runs as many requests of an account at once, unless it is asked for more. */
-const MOST_AT_ONCE = 1_000;
-/** Who finds no place is told so by API Gateway, not by a handler. */
+/** Lambda runs this many requests of an account simultaneously by default. */
+const CONCURRENCY = 1_000;
+/** API Gateway's reply above that limit. */
 const THROTTLED: Answer = { statusCode: 503, headers: {}, body: '{"message":"Service Unavailable"}' };
 
-/** Brings a device's registration to an instance, and its answer back. */
+/** Passes a device's registration to an instance, and returns the reply. */
 export type Gateway = (device: BenchDevice) => Promise<Answer>;
 
 /**
- * What stands before the functions: as many requests as Lambda runs at once are let in, and wait for one of the
- * instances (as they would wait for a connection of a proxy's pool); others are turned away.
+ * The gateway in front of the functions. It accepts as many requests as Lambda runs simultaneously. They wait for one of
+ * the instances, as they would wait for a connection of a proxy's pool. It refuses the others.
  */
 export function startGateway(instances: Instance[], key: BenchKey): Gateway {
   const free = [...instances];
@@ -23,11 +23,11 @@ export function startGateway(instances: Instance[], key: BenchKey): Gateway {
     else free.push(instance);
   };
   return async (device) => {
-    if (inside >= MOST_AT_ONCE) return THROTTLED;
+    if (inside >= CONCURRENCY) return THROTTLED;
     inside++;
     const instance = free.pop() ?? (await new Promise<Instance>((resolve) => waiting.push(resolve)));
     try {
-      return await instance.ask<Answer>({ kind: 'registerOnce', key, device });
+      return await instance.ask('registerOnce', { key, device });
     } finally {
       inside--;
       release(instance);

@@ -1,76 +1,80 @@
 import { Agent, request } from 'node:http';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import bcrypt from 'bcryptjs';
 import postgres from 'postgres';
-import { closeDatabase } from '../lib/database/db.ts';
-import { legacyHashing } from './legacy.ts';
 import {
   type Answer,
+  asAdmin,
   type BenchDevice,
   type BenchKey,
-  callHandler,
+  type Call,
+  eventOf,
+  lambdaContext,
   mqttCall,
   newDevice,
   registerCall,
 } from './requests.ts';
 import { type Recorded, varied } from './statement.ts';
 
-/** What an instance can be asked to do. The first five go on for `forMs` and answer a {@link Slice}. */
-export type Order =
-  | { kind: 'register'; forMs: number; keys: BenchKey[] }
-  | { kind: 'bare'; forMs: number; keys: BenchKey[]; recorded: Recorded }
-  | { kind: 'http'; forMs: number; keys: BenchKey[]; url: string }
-  | { kind: 'mqtt'; forMs: number; device: BenchDevice; etag?: string }
-  | { kind: 'legacy'; forMs: number }
-  | { kind: 'registerOnce'; key: BenchKey; device: BenchDevice }
-  | { kind: 'mqttOnce'; device: BenchDevice }
-  | { kind: 'registerMany'; key: BenchKey; count: number }
-  | { kind: 'memory' }
-  | { kind: 'ready' };
-
-/** What was done one after the other, in `ms` of time and `cpuMs` of all of the process' threads. */
+/** `done` operations one after the other in `ms`; `cpuMs` of all threads of the process. */
 export type Slice = { done: number; ms: number; cpuMs: number; latencies: number[] };
-export type Memory = { rssMb: number; heapMb: number };
+type Timed = { forMs: number };
 
-process.on('message', async (order: Order) => {
+/** What an instance can be asked to do. */
+const ORDERS = {
+  ready: async (name: string) => void (await load(name)),
+  register: (order: Timed & { keys: BenchKey[] }) =>
+    repeat(order, async (turn) => expect(200, await call(registerCall(keyOf(order.keys, turn), newDevice())))),
+  bare: (order: Timed & { keys: BenchKey[]; recorded: Recorded }) =>
+    repeat(order, (turn) => runBare(order.recorded, keyOf(order.keys, turn))),
+  http: (order: Timed & { keys: BenchKey[]; url: string }) =>
+    repeat(order, async (turn) => expect(200, await post(order.url, keyOf(order.keys, turn)))),
+  mqtt: (order: Timed & { device: BenchDevice; etag?: string | undefined }) =>
+    repeat(order, async () => expect(order.etag ? 304 : 200, await call(mqttCall(order.device, order.etag)))),
+  legacy: (order: Timed) => repeat(order, legacyHashing),
+  registerOnce: ({ key, device }: { key: BenchKey; device: BenchDevice }) => call(registerCall(key, device)),
+  mqttOnce: ({ device }: { device: BenchDevice }) => call(mqttCall(device)),
+  registerMany: async ({ key, count }: { key: BenchKey; count: number }) => {
+    for (let i = 0; i < count; i++) expect(200, await call(registerCall(key, newDevice())));
+  },
+  registerEvenly,
+  stopRegistering: () => {
+    isRegistering = false;
+  },
+  issueKeys,
+  workOnJobs,
+  memory,
+};
+export type Orders = typeof ORDERS;
+
+process.on('message', async ({ id, kind, order }: { id: number; kind: keyof Orders; order: [never] }) => {
   try {
-    process.send?.({ result: await carryOut(order) });
+    process.send?.({ id, result: await ORDERS[kind](...order) });
   } catch (error) {
-    process.send?.({ error: String((error as Error).stack ?? error) });
+    process.send?.({ id, error: String((error as Error).stack ?? error) });
   }
 });
-process.once('disconnect', async () => {
-  agent.destroy();
-  await Promise.all([closeDatabase(), bare?.end({ timeout: 1 })]);
-});
+process.once('disconnect', () => process.exit());
 
-const agent = new Agent({ keepAlive: true });
-let bare: postgres.Sql | undefined;
+type Handler = (event: object, context: object) => Promise<Answer>;
+const loaded: Record<string, Promise<Record<string, Handler>>> = {};
 
-function carryOut(order: Order): unknown {
-  switch (order.kind) {
-    case 'register':
-      return repeat(order.forMs, (turn) => expect(200, callHandler(registerCall(keyOf(order, turn), newDevice()))));
-    case 'bare':
-      return repeat(order.forMs, (turn) => runBare(order.recorded, keyOf(order, turn)));
-    case 'http':
-      return repeat(order.forMs, (turn) => expect(200, post(order.url, keyOf(order, turn))));
-    case 'mqtt':
-      return repeat(order.forMs, () => expect(order.etag ? 304 : 200, callHandler(mqttCall(order.device, order.etag))));
-    case 'legacy':
-      return repeat(order.forMs, legacyHashing);
-    case 'registerOnce':
-      return callHandler(registerCall(order.key, order.device));
-    case 'mqttOnce':
-      return callHandler(mqttCall(order.device));
-    case 'registerMany':
-      return registerMany(order.key, order.count);
-    case 'memory':
-      return memory();
-    case 'ready':
-      return undefined;
-  }
+/** The exports of a function of the checkout that is measured. */
+function load(name: string): Promise<Record<string, Handler>> {
+  const file = path.join(process.env.BENCH_ROOT as string, 'functions', `${name}.ts`);
+  loaded[name] ??= import(pathToFileURL(file).href);
+  return loaded[name];
 }
 
-async function repeat(forMs: number, one: (turn: number) => Promise<unknown>): Promise<Slice> {
+/** Calls a handler as Lambda does. */
+async function call(request: Call): Promise<Answer> {
+  const { handler } = await load(request.name);
+  return (handler as Handler)(eventOf(request), lambdaContext());
+}
+
+async function repeat({ forMs }: Timed, one: (turn: number) => Promise<unknown>): Promise<Slice> {
   const latencies: number[] = [];
   const cpu = process.cpuUsage();
   const begin = performance.now();
@@ -85,24 +89,24 @@ async function repeat(forMs: number, one: (turn: number) => Promise<unknown>): P
   return { done: latencies.length, ms: now - begin, cpuMs: (user + system) / 1000, latencies };
 }
 
-/** Each instance begins elsewhere in the list, so that they don't all use the same key at once. */
-const offset = process.pid;
-function keyOf({ keys }: { keys: BenchKey[] }, turn: number): BenchKey {
-  return keys[(offset + turn) % keys.length] as BenchKey;
+/** Each instance starts at another place of the list, so that they do not all use the same key simultaneously. */
+function keyOf(keys: BenchKey[], turn: number): BenchKey {
+  return keys[(process.pid + turn) % keys.length] as BenchKey;
 }
 
-async function expect(status: number, answer: Promise<Answer>): Promise<void> {
-  const { statusCode, body } = await answer;
+function expect(status: number, { statusCode, body }: Answer): void {
   if (statusCode !== status) throw new Error(`${statusCode} instead of ${status}: ${body}`);
 }
 
-/** The recorded statement with other values, by the driver and the settings of lib/database/db.ts, and nothing around it. */
+let bare: postgres.Sql | undefined;
+/** Runs the recorded statement with other values, by the driver and the settings of lib/database/db.ts, and nothing else. */
 async function runBare(recorded: Recorded, key: BenchKey): Promise<void> {
   bare ??= postgres(process.env.DATABASE_URL as string, { max: 1, fetch_types: false, prepare: true });
   const [row] = await bare.unsafe(recorded.text, varied(recorded, key) as never[], { prepare: true });
   if (!row?.created) throw new Error(`nothing was registered: ${JSON.stringify(row)}`);
 }
 
+const agent = new Agent({ keepAlive: true });
 function post(url: string, key: BenchKey): Promise<Answer> {
   const { headers, body } = registerCall(key, newDevice());
   const answer = Promise.withResolvers<Answer>();
@@ -113,16 +117,61 @@ function post(url: string, key: BenchKey): Promise<Answer> {
     });
     reply.on('end', () => answer.resolve({ statusCode: reply.statusCode as number, headers: {}, body: text }));
   });
-  sent.on('error', answer.reject).end(body);
+  sent.on('error', answer.reject).end(JSON.stringify(body));
   return answer.promise;
 }
 
-async function registerMany(key: BenchKey, count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await expect(200, callHandler(registerCall(key, newDevice())));
+const SECRET = 'x'.repeat(64);
+let stored: string | undefined;
+/**
+ * What hashing cost the legacy service per registration: it compared the provisioning key with its bcrypt hash, and
+ * hashed the device key and the MQTT password. Its 15 statements are left out.
+ */
+async function legacyHashing(): Promise<void> {
+  stored ??= await bcrypt.hash(SECRET, 10);
+  await bcrypt.compare(SECRET, stored);
+  await bcrypt.hash(SECRET, 10);
+  await bcrypt.hash(SECRET, 10);
 }
 
-function memory(): Memory {
-  // Twice: what the first run's finalizers let go of, the second collects.
+let isRegistering = false;
+/** Registers devices at an even pace, whatever the latency, until `stopRegistering`. Returns every latency in ms. */
+async function registerEvenly({ key, everyMs }: { key: BenchKey; everyMs: number }): Promise<number[]> {
+  const latencies: Promise<number>[] = [];
+  isRegistering = true;
+  for (let due = performance.now(); isRegistering; due += everyMs) {
+    await sleep(Math.max(0, due - performance.now()));
+    // Measured from when it was due: waiting behind a slow one counts too.
+    const one = call(registerCall(key, newDevice())).then((answer) => {
+      expect(200, answer);
+      return performance.now() - due;
+    });
+    latencies.push(one);
+  }
+  return Promise.all(latencies);
+}
+
+async function issueKeys({ count }: { count: number }): Promise<{ id: string; key: string }[]> {
+  const keys = [];
+  for (let i = 0; i < count; i++) {
+    const body = { fleetId: `fleet-${i}`, maxDevices: 10_000, expiresInDays: 1 };
+    const route = 'POST /api/v1/provisioning-keys';
+    const answer = await call({ name: 'provisioning-keys', route, headers: asAdmin, body });
+    expect(201, answer);
+    keys.push(JSON.parse(answer.body));
+  }
+  return keys;
+}
+
+/** Works on bulk-assign jobs as the schedule does, until none is open. Returns the peak memory in MB. */
+async function workOnJobs(): Promise<number> {
+  const { work } = await load('bulk-assign');
+  await (work as Handler)({ time: new Date().toISOString() }, lambdaContext(3_600_000));
+  return process.resourceUsage().maxRSS / 1024;
+}
+
+function memory(): { rssMb: number; heapMb: number } {
+  // Twice: the second run collects what finalizers of the first released.
   globalThis.gc?.();
   globalThis.gc?.();
   const { rss, heapUsed } = process.memoryUsage();

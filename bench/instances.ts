@@ -1,25 +1,28 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Order } from './instance.ts';
+import type { Orders } from './instance.ts';
 
 const PROGRAM = fileURLToPath(new URL('instance.ts', import.meta.url));
 
-/** A process of its own with modules, settings and a database connection of its own, as a Lambda instance has. */
+/** A process with modules, settings and a database connection of its own, like a Lambda instance. */
 export type Instance = {
-  /** Carries out one order after the other. Rejects when an order fails or the process ends. */
-  ask<T>(order: Order): Promise<T>;
+  /** Carries out an order. Rejects when the order fails or the process ends. */
+  ask<Kind extends keyof Orders>(
+    kind: Kind,
+    ...order: Parameters<Orders[Kind]>
+  ): Promise<Awaited<ReturnType<Orders[Kind]>>>;
   stop(): Promise<void>;
 };
 
-/** Starts `count` instances and waits until they are ready. What they print (their log) goes nowhere. */
-export async function startInstances(count: number, env: Record<string, string>): Promise<Instance[]> {
-  return Promise.all(Array.from({ length: count }, () => startInstance(env)));
-}
-
-async function startInstance(env: Record<string, string>): Promise<Instance> {
+/**
+ * Starts an instance and waits until it is ready. Its log is discarded.
+ * @param root of the checkout whose functions it calls
+ * @param name the function that it has loaded when it is ready
+ */
+export async function startInstance(root: string, name: string, env: Record<string, string>): Promise<Instance> {
   const child = fork(PROGRAM, {
-    env: { ...process.env, ...env },
+    env: { ...process.env, ...env, BENCH_ROOT: root },
     execArgv: ['--expose-gc'],
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -28,25 +31,28 @@ async function startInstance(env: Record<string, string>): Promise<Instance> {
   child.stderr?.on('data', (data) => {
     lastWords = (lastWords + data).slice(-2_000);
   });
-  const waiting: PromiseWithResolvers<unknown>[] = [];
-  child.on('message', ({ result, error }: { result?: unknown; error?: string }) => {
-    const next = waiting.shift();
-    if (error === undefined) next?.resolve(result);
-    else next?.reject(new Error(error));
+  const waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  child.on('message', ({ id, result, error }: { id: number; result?: unknown; error?: string }) => {
+    if (error === undefined) waiting.get(id)?.resolve(result);
+    else waiting.get(id)?.reject(new Error(error));
+    waiting.delete(id);
   });
   child.once('exit', (code) => {
-    for (const { reject } of waiting.splice(0)) reject(new Error(`an instance ended with ${code}: ${lastWords}`));
+    for (const { reject } of waiting.values()) reject(new Error(`an instance ended with ${code}: ${lastWords}`));
   });
-  const ask = <T>(order: Order) => {
+  let orders = 0;
+  const ask = (kind: string, ...order: unknown[]) => {
+    const id = orders++;
     const answer = Promise.withResolvers<unknown>();
-    waiting.push(answer);
-    child.send(order);
-    return answer.promise as Promise<T>;
+    waiting.set(id, answer);
+    child.send({ id, kind, order });
+    return answer.promise;
   };
-  await ask({ kind: 'ready' });
+  await ask('ready', name);
   return {
-    ask,
+    ask: ask as Instance['ask'],
     stop: async () => {
+      if (!child.connected) return;
       child.disconnect();
       await once(child, 'exit');
     },

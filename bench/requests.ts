@@ -1,24 +1,23 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { APIGatewayProxyEventV2, Context as LambdaContext } from 'aws-lambda';
-import { handler as mqttHandler } from '../functions/device-mqtt.ts';
-import { handler as registerHandler } from '../functions/register.ts';
-import type { Handler } from '../lib/http/endpoint.ts';
 
-/** A provisioning key: its row's id, the key itself and the hash that is stored of it. */
+/** A provisioning key: the id of its row, the key itself and its stored hash. */
 export type BenchKey = { id: string; key: string; hash: string };
 export type BenchDevice = { uuid: string; deviceName: string; deviceType: string; deviceApiKey: string };
 export type Answer = { statusCode: number; headers: Record<string, string>; body: string };
 
-/** A request as a client makes it, and the handler that it is for. */
+/** A request to a function of `functions/`, as a client makes it. */
 export type Call = {
-  handler: Handler;
+  name: string;
+  /** `POST /api/v1/…`: which route of the function. */
+  route?: string;
   headers: Record<string, string>;
-  body?: string;
+  body?: object;
   params?: Record<string, string>;
+  query?: Record<string, string>;
 };
 
-/** Asked for by everybody; its statement is told by it. */
-export const SOURCE_IP = '192.0.2.1';
+export const ADMIN_TOKEN = 'admin-token-of-the-bench';
+export const asAdmin = { authorization: `Bearer ${ADMIN_TOKEN}` };
 
 export function newDevice(): BenchDevice {
   return {
@@ -29,28 +28,32 @@ export function newDevice(): BenchDevice {
   };
 }
 
-export function registerCall({ key }: BenchKey, device: BenchDevice): Call {
-  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-  return { handler: registerHandler, headers, body: JSON.stringify(device) };
+export function registerCall({ key }: BenchKey, body: BenchDevice): Call {
+  return { name: 'register', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body };
 }
 
-/** The question for the current broker; with an ETag, the answer is 304. */
+/** Asks for the current broker. With the current ETag, the reply is 304. */
 export function mqttCall({ uuid, deviceApiKey }: BenchDevice, etag?: string): Call {
   const headers = { authorization: `Bearer ${deviceApiKey}`, ...(etag ? { 'if-none-match': etag } : {}) };
-  return { handler: mqttHandler, headers, params: { uuid } };
+  return { name: 'device-mqtt', headers, params: { uuid } };
 }
 
-/** Calls the handler as Lambda does with an event of an HTTP API (payload 2.0). */
-export async function callHandler({ handler, headers, body, params }: Call): Promise<Answer> {
-  const event = {
+/** The call as an event of an HTTP API (payload 2.0). */
+export function eventOf({ route, headers, body, params, query }: Call): object {
+  return {
     version: '2.0',
+    routeKey: route,
     headers,
     pathParameters: params,
-    requestContext: { http: { sourceIp: SOURCE_IP } },
-    body,
+    queryStringParameters: query,
+    requestContext: { http: { sourceIp: '192.0.2.1' } },
+    body: body && JSON.stringify(body),
     isBase64Encoded: false,
   };
-  const end = Date.now() + 10_000;
-  const context = { awsRequestId: randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
-  return (await handler(event as unknown as APIGatewayProxyEventV2, context as unknown as LambdaContext)) as Answer;
+}
+
+/** What Lambda passes with an event. */
+export function lambdaContext(remainingMs = 10_000): object {
+  const end = Date.now() + remainingMs;
+  return { awsRequestId: randomUUID(), getRemainingTimeInMillis: () => end - Date.now() };
 }

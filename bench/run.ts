@@ -1,12 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import type { Part } from './part.ts';
 import { table } from './table.ts';
 import { type Target, targetsOf } from './targets.ts';
 
-/** A part of the benchmark: takes the command line's options, prints as it goes, answers its figures. */
-export type Part = (options: Record<string, string | boolean | undefined>) => Promise<Record<string, unknown>>;
-
-/** A part is a file; `npm run bench -- bulk --devices 100000 --json figures.json`, all of them without a name. */
+/** A part is a file. `npm run bench -- bulk --devices 100000 --json figures.json`; without a name, all parts. */
 const PARTS: Record<string, () => Promise<{ run: Part }>> = {
   register: () => import('./register.ts'),
   'cold-start': () => import('./cold-start.ts'),
@@ -14,14 +12,21 @@ const PARTS: Record<string, () => Promise<{ run: Part }>> = {
   herd: () => import('./herd.ts'),
   bulk: () => import('./bulk.ts'),
 };
+const USAGE = `Usage: npm run bench -- [${Object.keys(PARTS).join(' | ')}] [--devices N] [--against DIR] [--quick] [--json FILE]
+--against: register, cold-start and bulk also measure the checkout in DIR, in turns with this one`;
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { devices: { type: 'string' }, json: { type: 'string' }, quick: { type: 'boolean' } },
+  options: {
+    devices: { type: 'string' },
+    against: { type: 'string' },
+    json: { type: 'string' },
+    quick: { type: 'boolean' },
+  },
 });
 const names = positionals.length > 0 ? positionals : Object.keys(PARTS);
 if (names.some((name) => !PARTS[name])) {
-  console.error(`Usage: npm run bench -- [${Object.keys(PARTS).join(' | ')}] [--devices N] [--quick] [--json FILE]`);
+  console.error(USAGE);
   process.exit(2);
 }
 const parts: { part: string; targets: Target[] }[] = [];

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 /**
- * The CPU time that a PostgreSQL server's processes (backends, WAL writer …) have used so far, in ms. Only Linux
- * tells; undefined elsewhere. A process that ends takes its figure with it: compare while connections stay.
+ * The CPU time that a PostgreSQL server's processes (backends, WAL writer …) have used so far, in ms. Undefined except on
+ * Linux. The time of a process that has ended is lost: compare only while connections stay.
  */
 export function serverCpuMs(postmaster: number): number | undefined {
   if (process.platform !== 'linux') return undefined;
@@ -11,7 +11,7 @@ export function serverCpuMs(postmaster: number): number | undefined {
     try {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-      // Its first figure is the time on a CPU, in ns; `stat` has it in hundredths of a second only.
+      // The first figure is the time on a CPU in ns; `stat` has only hundredths of a second.
       if (parent === postmaster) nanoseconds += Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]);
     } catch {} // it has just ended
   }

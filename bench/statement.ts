@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { BenchKey } from './requests.ts';
 
-/** A statement as the handler sent it, and what each of its parameters is, so that others can take their place. */
+/** A statement as the handler sent it. Knowing what each parameter is, others can take its place. */
 export type Recorded = { text: string; parameters: Parameter[] };
 
 type Changing = 'keyId' | 'keyHash' | 'deviceKeyHash' | 'passwordHash' | 'salt' | 'requestId';
-/** What changes from one request to the next, alone or around the uuid; or what stays. */
+/** A parameter changes with each request, contains the uuid, or stays the same. */
 type Parameter =
   | { is: Changing }
   | { is: 'withUuid'; before: string; after: string }
@@ -14,8 +14,8 @@ type Parameter =
 const BOOLEAN_OID = 16;
 
 /**
- * @param values as sent; null for SQL's NULL
- * @param known what the registration was made with
+ * @param values as sent; null: NULL
+ * @param known the device and the key of the registration
  */
 export function understand(
   { text, types, values }: { text: string; types: number[]; values: (string | null)[] },
@@ -38,7 +38,7 @@ function parameterOf(value: string | null, isBoolean: boolean, known: { uuid: st
   return { is: 'constant', value };
 }
 
-/** The parameters of another registration. Hashes are random texts of the same form: they cost nothing here. */
+/** The parameters of another registration. Random texts stand in for hashes, at no cost. */
 export function varied({ parameters }: Recorded, key: BenchKey): (string | boolean | null)[] {
   const uuid = randomUUID();
   const hash = randomBytes(32).toString('base64url');

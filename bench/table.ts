@@ -30,3 +30,7 @@ export function short(figure: number): number {
 export function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
+
+export function round2(figure: number): number {
+  return Math.round(figure * 100) / 100;
+}

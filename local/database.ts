@@ -1,21 +1,21 @@
 import pg from 'pg';
 import { UserError } from '../tools/user-error.ts';
 
-/** A broker as it is registered: its row's id, and the URL that devices get for it. */
+/** An embedded broker: the id of its row, and the URL that devices receive. */
 export type LocalBroker = { id: number; name: string; port: number; url: string; isDefault: boolean };
 
-/** @throws UserError when DATABASE_URL leads to no database */
+/** @throws UserError if it cannot connect to DATABASE_URL */
 export async function checkReachable(databaseUrl: string): Promise<void> {
   try {
     await withClient(databaseUrl, (client) => client.query('select 1'));
   } catch (error) {
     throw new UserError(
-      `DATABASE_URL leads to no database (${reasonOf(error)}): correct it, or unset it for the embedded one.`,
+      `Cannot connect to DATABASE_URL (${reasonOf(error)}). Correct it, or unset it to use the embedded database.`,
     );
   }
 }
 
-/** Makes the database if there is none of that name. */
+/** Creates the database if it does not exist. */
 export async function ensureDatabase(adminUrl: string, name: string): Promise<void> {
   await withClient(adminUrl, async (client) => {
     const { rowCount } = await client.query('select from pg_database where datname = $1', [name]);
@@ -24,8 +24,8 @@ export async function ensureDatabase(adminUrl: string, name: string): Promise<vo
 }
 
 /**
- * Registers the embedded brokers as `local-1`, `local-2` …, or moves those rows to their ports. What an
- * operator has changed on them (active, default) stays; the first becomes the default if there is none.
+ * Registers the embedded brokers as `local-1`, `local-2` …, or updates the ports of these rows. Keeps what an operator has
+ * changed (active, default). The first one becomes the default if there is none.
  */
 export async function registerBrokers(databaseUrl: string, ports: number[]): Promise<LocalBroker[]> {
   return withClient(databaseUrl, async (client) => {
@@ -50,7 +50,7 @@ const SELECT = `
   select id, name, port, 'mqtt://localhost:' || port as url, coalesce(is_default, false) as "isDefault"
   from mqtt_broker_config where name = any($1) order by id`;
 
-async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+export async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
   client.on('error', () => {});
   try {
@@ -61,7 +61,7 @@ async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Pr
   }
 }
 
-/** Node reports a name that has several addresses as several failures, without a message of its own. */
+/** For a host name with several addresses Node reports several errors, under one without a message. */
 function reasonOf(error: unknown): string {
   const { errors, message } = error as { errors?: Error[]; message: string };
   return errors?.[0]?.message ?? message;

@@ -11,30 +11,31 @@ type Listed = {
 };
 
 /**
- * A provisioning key of the fleet `demo` that still admits devices: the known one, or one newly issued.
+ * A provisioning key of the fleet `demo` that still accepts devices: the known one, or a new one.
  *
  * @param api `http://…/api/v1` of the running service
- * @param known the key of the last start, if its pepper is still the same
+ * @param known the key of the last start, if the pepper is still the same
  */
 export async function demoKey(api: string, adminToken: string, known: string | undefined): Promise<string> {
   const { keys } = await ask<{ keys: Listed[] }>(`${api}/provisioning-keys?fleetId=${FLEET}`, adminToken);
-  if (known && keys.some((key) => known.startsWith(`prov_${key.id}_`) && admits(key))) return known;
-  const order = { fleetId: FLEET, maxDevices: 10_000, expiresInDays: 3650, description: 'Made by npm start' };
-  const { key } = await ask<{ key: string }>(`${api}/provisioning-keys`, adminToken, order);
+  if (known && keys.some((key) => known.startsWith(`prov_${key.id}_`) && accepts(key))) return known;
+  const body = { fleetId: FLEET, maxDevices: 10_000, expiresInDays: 3650, description: 'Made by npm start' };
+  const { key } = await ask<{ key: string }>(`${api}/provisioning-keys`, adminToken, body);
   return key;
 }
 
-function admits(key: Listed): boolean {
+function accepts(key: Listed): boolean {
   return key.is_active && Date.parse(key.expires_at) > Date.now() && key.devices_provisioned < key.max_devices;
 }
 
-async function ask<T>(url: string, adminToken: string, order?: unknown): Promise<T> {
+async function ask<T>(url: string, adminToken: string, body?: unknown): Promise<T> {
   const reply = await fetch(url, {
-    method: order ? 'POST' : 'GET',
+    method: body ? 'POST' : 'GET',
     headers: { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' },
-    body: order ? JSON.stringify(order) : null,
+    body: body ? JSON.stringify(body) : null,
   });
   const text = await reply.text();
-  if (!reply.ok) throw new UserError(`Berth started, but answered ${reply.status} when asked for a demo key: ${text}`);
+  if (!reply.ok)
+    throw new UserError(`Berth started, but replied ${reply.status} to the request for a demo key: ${text}`);
   return JSON.parse(text) as T;
 }

@@ -6,8 +6,8 @@ const WATCHDOG = fileURLToPath(new URL('./watchdog.mjs', import.meta.url));
 let watchdog: ChildProcess | undefined;
 
 /**
- * Makes sure that `child` ends when this process does, however that happens: a detached watchdog (one
- * for the whole process) sends it `signal` then, and SIGKILL 10 s later.
+ * Ends `child` when this process ends, whatever the reason. A detached watchdog (one per process) sends it `signal`, and
+ * SIGKILL 10 s later.
  */
 export function guard(child: ChildProcess, signal: NodeJS.Signals): void {
   const { pid } = child;
@@ -22,14 +22,14 @@ function tell(line: string): void {
 }
 
 function startWatchdog(): ChildProcess {
-  // Detached: in a session of its own it survives Ctrl-C and what else is sent to our process group.
+  // Detached: a session of its own survives Ctrl-C and other signals to our process group.
   const child = spawn(process.execPath, [WATCHDOG], { cwd: '/', detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
   child.once('exit', () => {
     watchdog = undefined;
   });
   child.on('error', () => {});
   child.stdin?.on('error', () => {});
-  // Neither may keep this process alive; its end is what closes the pipe.
+  // Neither may keep this process alive: the end of this process closes the pipe.
   child.unref();
   (child.stdin as unknown as { unref(): void }).unref();
   return child;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeError, UserError } from '../tools/user-error.ts';
-import { readLocalFile } from './read-local-file.ts';
+import { runProgram, UserError } from '../tools/user-error.ts';
+import { readLocalFile } from './state.ts';
 
 type Job = {
   id: number;
@@ -16,19 +16,20 @@ type Job = {
 const POLL_MS = 500;
 const BAR = 30;
 
-/** `npm run jobs`: the latest bulk-assign jobs, a line each. `npm run jobs -- watch ID`: one, until it ends. */
-async function jobs([verb, id]: string[]): Promise<void> {
+/** `npm run jobs` prints the latest bulk-assign jobs. `npm run jobs -- watch ID` follows one until it ends. */
+async function jobs([verb, id]: string[]): Promise<number> {
   if (verb === undefined || verb === 'list') {
     const { jobs: latest } = await ask<{ jobs: Job[] }>('');
     for (const job of latest) console.log(`${job.id}: ${lineOf(job)}`);
     if (latest.length === 0) console.log('There is no job yet.');
-    return;
+    return 0;
   }
   if (verb !== 'watch' || !/^\d+$/.test(id ?? '')) throw new UserError('Usage: npm run jobs -- [list | watch ID]');
-  await watch(Number(id));
+  return watch(Number(id));
 }
 
-async function watch(id: number): Promise<void> {
+/** @returns the exit code: 0 if the job has finished */
+async function watch(id: number): Promise<number> {
   for (let last = ''; ; await sleep(POLL_MS)) {
     const job = await ask<Job>(`/${id}`);
     const line = `${barOf(job.progress)} ${lineOf(job)}`;
@@ -37,8 +38,7 @@ async function watch(id: number): Promise<void> {
     last = line;
     if (job.state === 'queued' || job.state === 'running') continue;
     if (process.stdout.isTTY) process.stdout.write('\n');
-    process.exitCode = job.state === 'finished' ? 0 : 1;
-    return;
+    return job.state === 'finished' ? 0 : 1;
   }
 }
 
@@ -65,9 +65,4 @@ async function ask<T>(path: string): Promise<T> {
   return body;
 }
 
-try {
-  await jobs(process.argv.slice(2));
-} catch (error) {
-  console.error(describeError(error));
-  process.exitCode = 1;
-}
+await runProgram(() => jobs(process.argv.slice(2)));

@@ -5,7 +5,7 @@ import { Aedes, type AedesOptions, type AuthenticateError, type Client } from 'a
 import { verifyMqttPassword } from '../lib/crypto/mqtt-password.ts';
 import { ACCESS, isAllowed } from '../lib/mqtt-auth/acl.ts';
 import { UserError } from '../tools/user-error.ts';
-import { connectMqttUsers, type FindUsers, type MqttUser } from './mqtt-users.ts';
+import { type BrokerUser, connectMqttUsers, type FindUsers } from './mqtt-users.ts';
 
 export type BrokerOptions = {
   /** 0: any free port. */
@@ -14,9 +14,9 @@ export type BrokerOptions = {
   id: number;
   databaseUrl: string;
   host?: string;
-  /** PEM; set: MQTT over TLS. */
+  /** PEM. Set: MQTT over TLS. */
   tls?: { key: string; cert: string };
-  /** How often connected clients are looked up again. */
+  /** How often connected clients are checked again. */
   recheckMs?: number;
   /** Receives a line for each client that is refused or disconnected. */
   log?: (line: string) => void;
@@ -24,25 +24,24 @@ export type BrokerOptions = {
 
 export type Broker = {
   port: number;
-  /** The MQTT usernames that are connected, one per connection. */
+  /** The usernames of all connections. */
   clients(): string[];
-  /** Disconnects everybody and stops listening. */
+  /** Disconnects all clients and stops listening. */
   close(): Promise<void>;
 };
 
-type Session = { client: Client; user: MqttUser };
+type Session = { client: Client; user: BrokerUser };
 type Refusal = { returnCode: 3 | 4 | 5; reason: string };
 type Log = (line: string) => void;
 
 /**
- * Starts an MQTT 3.1.1 broker that lets in and authorises by `mqtt_users` and `mqtt_acls`, as a
- * Mosquitto with mosquitto-go-auth on the same tables does. Beyond that it refuses, and disconnects
- * within `recheckMs`, a device that Berth resolves to another broker.
+ * Starts an MQTT 3.1.1 broker that authenticates and authorises by `mqtt_users` and `mqtt_acls`, as a Mosquitto with
+ * mosquitto-go-auth does. It also refuses a device that belongs to another broker, and disconnects it within `recheckMs`.
  *
- * An unauthorised subscription is refused in the SUBACK; an unauthorised publish closes the connection,
- * one of the two answers that MQTT 3.1.1 allows and the one that shows ([MQTT-3.3.5-2]).
+ * The SUBACK refuses an unauthorised subscription. An unauthorised publish closes the connection: MQTT 3.1.1 allows that,
+ * and it is visible ([MQTT-3.3.5-2]).
  *
- * @throws UserError when the port is taken
+ * @throws UserError if the port is taken
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const log = options.log ?? (() => {});
@@ -73,7 +72,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   };
 }
 
-/** What may be done, in the terms of aedes. Rules that change take effect at the next recheck. */
+/** The hooks of aedes. A changed ACL takes effect at the next recheck. */
 function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, log: Log): AedesOptions {
   const may = (client: Client, topic: string, access: number) => {
     const user = sessions.get(client)?.user;
@@ -105,28 +104,31 @@ function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, 
   };
 }
 
-async function authenticate(id: number, find: FindUsers, username: string, password: string) {
-  let user: MqttUser | undefined;
+async function authenticate(
+  id: number,
+  find: FindUsers,
+  username: string,
+  password: string,
+): Promise<BrokerUser | Refusal> {
+  let user: BrokerUser | undefined;
   try {
     user = (await find([username])).get(username);
   } catch (error) {
-    return { returnCode: 3, reason: `the database does not answer (${(error as Error).message})` } satisfies Refusal;
+    return { returnCode: 3, reason: `the database does not answer (${(error as Error).message})` };
   }
-  if (!user) return { returnCode: 4, reason: 'unknown or inactive user' } satisfies Refusal;
-  if (!(await verifyMqttPassword(password, user.password_hash))) {
-    return { returnCode: 4, reason: 'wrong password' } satisfies Refusal;
-  }
+  if (!user) return { returnCode: 4, reason: 'unknown or inactive user' };
+  if (!(await verifyMqttPassword(password, user.password_hash))) return { returnCode: 4, reason: 'wrong password' };
   return elsewhere(id, user) ?? user;
 }
 
-/** Not authorised here: the device resolves to another broker. One that resolves to none may stay. */
-function elsewhere(id: number, user: MqttUser): Refusal | undefined {
+/** Refuses a device that belongs to another broker. A device for which no broker resolves may stay. */
+function elsewhere(id: number, user: BrokerUser): Refusal | undefined {
   if (user.broker_id === null || user.broker_id === id) return undefined;
   return { returnCode: 5, reason: `its broker is number ${user.broker_id}` };
 }
 
 async function recheck(id: number, find: FindUsers, connected: Set<Session>, log: Log): Promise<void> {
-  // Those who come while the query runs are not in its answer.
+  // Clients that connect during the query are not in its result.
   const asked = [...connected];
   if (asked.length === 0) return;
   const users = await find(asked.map(({ user }) => user.username));
@@ -140,15 +142,16 @@ async function recheck(id: number, find: FindUsers, connected: Set<Session>, log
   }
 }
 
-/** Runs `task` again and again, `ms` after it has ended; a failure waits for the next time. */
+/** Runs `task` repeatedly, `ms` after it has ended. A failure waits for the next time. */
 function every(ms: number, task: () => Promise<void>): () => Promise<void> {
   const stop = new AbortController();
   const pause = () => sleep(ms, undefined, { signal: stop.signal, ref: false });
   const loop = (async () => {
-    while (!stop.signal.aborted)
+    while (!stop.signal.aborted) {
       await pause()
         .then(task)
         .catch(() => {});
+    }
   })();
   return () => {
     stop.abort();
@@ -156,7 +159,7 @@ function every(ms: number, task: () => Promise<void>): () => Promise<void> {
   };
 }
 
-/** @returns closes the server along with its connections, those not yet authenticated included */
+/** @returns closes the server with all its connections, including unauthenticated ones */
 function trackSockets(server: Server): () => Promise<void> {
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
@@ -173,7 +176,7 @@ function trackSockets(server: Server): () => Promise<void> {
 function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const taken = `Port ${port} is taken, so no MQTT broker can listen there: free it, or choose others with MQTT_PORTS.`;
+      const taken = `Port ${port} is taken, so no MQTT broker can listen there. Free it, or choose other ports with MQTT_PORTS.`;
       reject(error.code === 'EADDRINUSE' ? new UserError(taken) : error);
     });
     server.listen(port, host, resolve);

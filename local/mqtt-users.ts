@@ -1,38 +1,30 @@
 import postgres from 'postgres';
 import type { Acl } from '../lib/mqtt-auth/acl.ts';
 
-/** A row of `mqtt_users` with what a broker needs to know about it. */
-export type MqttUser = {
+/** An MQTT user that may connect, as an embedded broker sees it. */
+export type BrokerUser = {
   username: string;
   password_hash: string;
   is_superuser: boolean;
-  /** The broker that its device resolves to now; null: it is no device, or no broker of the table resolves. */
+  /** The broker that its device belongs to; null: the user belongs to no device, or no broker resolves. */
   broker_id: number | null;
   acls: Acl[];
 };
 
-/** Looks up active users by name; a name that is unknown or inactive is missing from the result. */
-export type FindUsers = (usernames: string[]) => Promise<Map<string, MqttUser>>;
+/** Looks up users by name. Unknown and inactive ones are missing from the result. */
+export type FindUsers = (usernames: string[]) => Promise<Map<string, BrokerUser>>;
 
-/**
- * Opens a small pool for a broker's queries.
- * @param databaseUrl postgres://… of a database with Berth's tables
- */
+/** @param databaseUrl postgres://… of a database with Berth's tables */
 export function connectMqttUsers(databaseUrl: string): { find: FindUsers; close(): Promise<void> } {
   const sql = postgres(databaseUrl, { max: 4, connect_timeout: 3, onnotice: () => {} });
-  return {
-    find: async (usernames) => new Map((await findUsers(sql, usernames)).map((user) => [user.username, user])),
-    close: () => sql.end({ timeout: 1 }),
+  const find: FindUsers = async (usernames) => {
+    const users = await sql<BrokerUser[]>`
+      select u.username, u.password_hash, u.is_superuser, u.broker_id,
+             (select coalesce(json_agg(json_build_object('topic', topic, 'access', access)), '[]')
+              from mqtt_acls where username = u.username) as acls
+      from mqtt_broker_users u
+      where u.username = any(${usernames})`;
+    return new Map(users.map((user) => [user.username, user]));
   };
-}
-
-function findUsers(sql: postgres.Sql, usernames: string[]) {
-  return sql<MqttUser[]>`
-    select u.username, u.password_hash, u.is_superuser, u.broker_id,
-           coalesce((
-             select json_agg(json_build_object('topic', a.topic, 'access', a.access))
-             from mqtt_acls a where a.username = u.username
-           ), '[]') as acls
-    from mqtt_broker_users u
-    where u.username = any(${usernames})`;
+  return { find, close: () => sql.end({ timeout: 1 }) };
 }

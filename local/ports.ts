@@ -1,15 +1,15 @@
 import { createServer } from 'node:net';
 import { UserError } from '../tools/user-error.ts';
 
-/** A TCP port of 127.0.0.1 that nothing listens on at this moment. */
+/** A TCP port of 127.0.0.1 that is free now. */
 export async function freePort(): Promise<number> {
   return listen(0, '127.0.0.1');
 }
 
 /**
- * Whether something already listens on `port` of `host`. An address this machine doesn't have (::1
- * without IPv6) is not taken.
- * @throws UserError when this user may not listen on the port at all
+ * Whether something listens on `port` of `host`. A port of an address that this machine does not have (::1 without IPv6) is
+ * not taken.
+ * @throws UserError if this user may not listen on the port
  */
 export async function portTaken(port: number, host: string): Promise<boolean> {
   try {
@@ -18,12 +18,12 @@ export async function portTaken(port: number, host: string): Promise<boolean> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE') return true;
-    if (code === 'EACCES') throw new UserError(`Port ${port} needs administrator rights; choose one above 1023.`);
+    if (code === 'EACCES') throw new UserError(`Port ${port} needs administrator rights. Choose one above 1023.`);
     return false;
   }
 }
 
-/** Whether `localhost:port` already leads somewhere, by IPv4 or IPv6. */
+/** Whether something listens on `localhost:port`, by IPv4 or IPv6. */
 export async function localPortTaken(port: number): Promise<boolean> {
   return (await portTaken(port, '127.0.0.1')) || (await portTaken(port, '::1'));
 }

@@ -5,21 +5,20 @@ import os from 'node:os';
 import path from 'node:path';
 import { UserError } from '../tools/user-error.ts';
 
-/** Who runs the server when we are root, which PostgreSQL refuses to be run by. */
+/** The user who runs the server if we are root: PostgreSQL refuses to run as root. */
 export type ServerUser = { uid: number; gid: number };
 
 /**
- * Where a server runs from: `binDir` has `initdb` and `postgres`, `dataDir` is where the data really
- * is, `user` is set only when this process is root.
+ * `binDir` contains `initdb` and `postgres`. `dataDir` is the real data directory. `user` is set only if this process is
+ * root.
  */
 export type PostgresHome = { binDir: string; dataDir: string; user: ServerUser | undefined };
 
 /**
- * Finds the server that npm installed and makes it usable for the user who runs it. Root hands it to
- * `nobody`; where `nobody` may not enter the clone (/root, `mktemp -d`), binaries and data move to the
- * system's temporary directory.
+ * Finds the server that npm installed, and makes it usable for the user who runs it. Root runs it as `nobody`. If `nobody`
+ * may not enter the clone (/root, `mktemp -d`), binaries and data are in the system's temporary directory.
  *
- * @param say receives a line when the data is kept elsewhere than in `dataDir`
+ * @param say receives a line if the data is not in `dataDir`
  */
 export function postgresHome(dataDir: string, say: (line: string) => void): PostgresHome {
   fs.mkdirSync(path.dirname(dataDir), { recursive: true });
@@ -29,12 +28,12 @@ export function postgresHome(dataDir: string, say: (line: string) => void): Post
   const readable = othersMayEnter(path.join(native, 'bin')) && othersMayRead(path.join(native, 'bin', 'postgres'));
   const usable = readable ? native : mirrorServer(native);
   const reachable = othersMayEnter(path.dirname(dataDir));
-  if (!reachable) say(`Only root may enter ${path.dirname(dataDir)}: the data is in ${dataDirInTmp(dataDir)}`);
+  if (!reachable) say(`Only root may enter ${path.dirname(dataDir)}. The data is in ${dataDirInTmp(dataDir)}.`);
   const data = reachable ? realPath(dataDir) : path.join(ownTmpDir(dataDirInTmp(dataDir)), path.basename(dataDir));
   return { binDir: path.join(usable, 'bin'), dataDir: data, user };
 }
 
-/** The directory that replaces the parent of `dataDir` when only root may enter that. */
+/** Replaces the parent of `dataDir` if only root may enter it. */
 export function dataDirInTmp(dataDir: string): string {
   const hash = createHash('sha256').update(realPath(dataDir)).digest('hex').slice(0, 12);
   return path.join(openTmpDir(), `berth-data-${hash}`);
@@ -56,7 +55,7 @@ function installedServer(): string {
     return path.join(path.dirname(path.dirname(entry)), 'native');
   } catch {
     throw new UserError(
-      `npm installed no PostgreSQL for ${platform}: run \`npm ci\`, or set DATABASE_URL to a database that you have.`,
+      `npm installed no PostgreSQL for ${platform}. Run \`npm ci\`, or set DATABASE_URL to a database of yours.`,
     );
   }
 }
@@ -69,7 +68,7 @@ function mirrorServer(native: string): string {
   return target;
 }
 
-/** Brings `target` up to `source`, with hard links where possible; what is there already stays. */
+/** Adds the files of `source` to `target`, with hard links where possible. Keeps existing files. */
 function mirror(source: string, target: string): void {
   fs.mkdirSync(target, { recursive: true });
   fs.chmodSync(target, 0o755);
@@ -84,7 +83,7 @@ function mirror(source: string, target: string): void {
 }
 
 function linkOrCopy(from: string, to: string): void {
-  // A link shares the file's mode, so what others can't read (umask 077) must be a copy.
+  // A link shares the file's mode: a file that others cannot read (umask 077) must be copied.
   if (othersMayRead(from)) {
     try {
       ignoreExisting(() => fs.linkSync(from, to));
@@ -107,18 +106,18 @@ function ignoreExisting(make: () => void): void {
   }
 }
 
-/** Makes a directory under the shared temporary one, or takes it if nobody but us can have filled it. */
+/** Creates a directory under the shared temporary one, or uses an existing one that belongs to us. */
 function ownTmpDir(dir: string): string {
   ignoreExisting(() => fs.mkdirSync(dir));
   const found = fs.lstatSync(dir);
   if (!found.isDirectory() || found.uid !== process.getuid?.()) {
-    throw new UserError(`${dir} belongs to somebody else: remove it, or set TMPDIR to another directory.`);
+    throw new UserError(`${dir} belongs to another user. Delete it, or set TMPDIR to another directory.`);
   }
   fs.chmodSync(dir, 0o711);
   return dir;
 }
 
-/** The temporary directory if every user may enter it, as the server's user must. */
+/** The temporary directory; `/tmp` if the server's user may not enter it. */
 function openTmpDir(): string {
   const dir = realPath(os.tmpdir());
   return othersMayEnter(dir) ? dir : '/tmp';
@@ -135,7 +134,7 @@ function othersMayRead(file: string): boolean {
   return (fs.statSync(file).mode & 0o004) !== 0;
 }
 
-/** Without symbolic links; the end of it need not exist. */
+/** Resolves symbolic links. The end of the path need not exist. */
 function realPath(file: string): string {
   if (fs.existsSync(file)) return fs.realpathSync(file);
   return path.join(realPath(path.dirname(file)), path.basename(file));

@@ -7,47 +7,46 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '../tools/user-error.ts';
 import { guard } from './guard.ts';
 import { type PostgresHome, postgresHome, type ServerUser } from './postgres-home.ts';
-import { commandOf, isAlive } from './processes.ts';
+import { commandOf, endProcess, isAlive } from './processes.ts';
 
 const START_MS = 60_000;
-/** How long a server that is already being ended (its owner was killed) may still hold the data. */
+/** How long to wait for a server whose owner was killed: it is ending, but still uses the data. */
 const HANDOVER_MS = 5_000;
 
 export type PostgresOptions = {
-  /** Made on first use. Beside it go `<dataDir>.password` (mode 600) and `<dataDir>.log`. */
+  /** Created on first use, with `<dataDir>.password` (mode 600) and `<dataDir>.log` beside it. */
   dataDir: string;
-  /** TCP port on 127.0.0.1; the server listens nowhere else. */
+  /** TCP port on 127.0.0.1. The server listens nowhere else. */
   port: number;
   maxConnections?: number;
-  /** Further server settings, e.g. `{ fsync: 'off' }`. */
+  /** Additional server settings, e.g. `{ fsync: 'off' }`. */
   settings?: Record<string, string>;
-  /** File for the server's log instead of `<dataDir>.log`; emptied at every start. */
+  /** The server's log file; default `<dataDir>.log`. Truncated at every start. */
   log?: string;
-  /** Receives a line when something noteworthy happens, such as the data being kept elsewhere. */
+  /** Receives a line if the data is kept in another directory. */
   say?: (line: string) => void;
 };
 
 export type Postgres = {
   port: number;
   pid: number;
-  /** Where the data really is; see {@link postgresHome}. */
+  /** The real data directory; see {@link postgresHome}. */
   dataDir: string;
-  /** `postgres://…` of a database of this server, as its superuser. */
+  /** `postgres://…` of a database of this server, for its superuser. */
   url(database: string): string;
-  /** Settles when the server ends, asked or not. */
+  /** Resolves when the server ends, for any reason. */
   exited: Promise<void>;
   /** The last lines of the server's log, for an error message. */
   lastLog(): string;
-  /** Ends it (fast shutdown: open transactions roll back) and waits until it has ended. */
+  /** Fast shutdown (open transactions roll back). Waits until the server has ended. */
   stop(): Promise<void>;
 };
 
 /**
- * Starts PostgreSQL on `dataDir`, making the cluster first if there is none. The server ends with this
- * process, also when that is killed.
+ * Starts PostgreSQL on `dataDir`, and creates the cluster if it does not exist. The server ends with this process, even if
+ * this process is killed.
  *
- * @throws UserError when another server uses the data, or this one doesn't start; the message carries
- *   the end of its log
+ * @throws UserError if another server uses the data, or this one does not start. The message contains the end of its log
  */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
   const home = postgresHome(path.resolve(options.dataDir), options.say ?? (() => {}));
@@ -67,25 +66,25 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     exited,
     lastLog: () => tail(logFile),
     stop: () => {
-      stopping ??= stopServer(child, exited);
+      stopping ??= endProcess(child, ['SIGINT', 'SIGQUIT', 'SIGKILL'], 10_000);
       return stopping;
     },
   };
 }
 
-/** The process id of the server that runs on `dataDir`, if one does. */
+/** The process id of the server that runs on `dataDir`; undefined: none. */
 export function runningServer(dataDir: string): number | undefined {
   const lockFile = path.join(dataDir, 'postmaster.pid');
   if (!fs.existsSync(lockFile)) return undefined;
   const pid = Number.parseInt(fs.readFileSync(lockFile, 'utf8'), 10);
   if (!isAlive(pid)) return undefined;
   if (commandOf(pid).includes('postgres') && worksIn(pid, dataDir)) return pid;
-  // After a power cut the id can be another process's by now, and PostgreSQL would not dare to start.
+  // After a power cut another process can have this id, and PostgreSQL would refuse to start.
   fs.rmSync(lockFile);
   return undefined;
 }
 
-/** A server's working directory is its data directory. Where that can't be seen it is assumed. */
+/** A server's working directory is its data directory. True if the directory cannot be read. */
 function worksIn(pid: number, dataDir: string): boolean {
   try {
     return fs.readlinkSync(`/proc/${pid}/cwd`) === dataDir;
@@ -99,17 +98,15 @@ async function refuseWhileInUse(dataDir: string): Promise<void> {
     const pid = runningServer(dataDir);
     if (pid === undefined) return;
     if (Date.now() > end) {
-      throw new UserError(
-        `Another \`npm start\` is using ${dataDir} (PostgreSQL is process ${pid}): stop that one first.`,
-      );
+      throw new UserError(`Another \`npm start\` uses ${dataDir} (PostgreSQL is process ${pid}). Stop it first.`);
     }
   }
 }
 
-async function createCluster(home: PostgresHome, throwaway: boolean): Promise<void> {
+async function createCluster(home: PostgresHome, isThrowaway: boolean): Promise<void> {
   const { dataDir, binDir, user } = home;
   if (fs.existsSync(dataDir)) return checkCluster(home);
-  // Made under another name, so that a half-made cluster is never taken for a whole one.
+  // Created under another name: an incomplete cluster is then never used.
   const draft = `${dataDir}.new`;
   fs.rmSync(draft, { recursive: true, force: true });
   fs.mkdirSync(draft, { mode: 0o700 });
@@ -117,7 +114,7 @@ async function createCluster(home: PostgresHome, throwaway: boolean): Promise<vo
   fs.writeFileSync(passwordFile(home), `${randomBytes(24).toString('hex')}\n`, { mode: 0o600 });
   for (const file of user ? [draft, passwordFile(home)] : []) fs.chownSync(file, user?.uid ?? 0, user?.gid ?? 0);
   const authentication = ['-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile(home)}`];
-  const format = ['-E', 'UTF8', '--locale=C', '--no-instructions', ...(throwaway ? ['--no-sync'] : [])];
+  const format = ['-E', 'UTF8', '--locale=C', '--no-instructions', ...(isThrowaway ? ['--no-sync'] : [])];
   await run(path.join(binDir, 'initdb'), ['-D', draft, ...authentication, ...format], user);
   if (user) fs.chownSync(passwordFile(home), 0, 0);
   fs.renameSync(draft, dataDir);
@@ -127,17 +124,17 @@ function checkCluster({ dataDir, binDir, user }: PostgresHome): void {
   try {
     const version = fs.readFileSync(path.join(dataDir, 'PG_VERSION'), 'utf8').trim();
     if (version !== '18') {
-      throw new UserError(`${dataDir} was made by PostgreSQL ${version}, this is 18: \`npm run reset\` starts afresh.`);
+      throw new UserError(`${dataDir} belongs to PostgreSQL ${version}, this is 18. Delete it with \`npm run reset\`.`);
     }
     fs.accessSync(path.join(binDir, 'postgres'), fs.constants.X_OK);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
-    throw new UserError(`${dataDir} belongs to another user (root, perhaps): run as that user, or have it removed.`);
+    throw new UserError(`${dataDir} belongs to another user, perhaps root. Run as that user, or delete it.`);
   }
   if (user && fs.statSync(dataDir).uid !== user.uid) giveTo(user, dataDir);
 }
 
-/** What somebody else's server left must become our server's, or it refuses it. */
+/** Data of another user's server must belong to our server's user, or the server refuses to start. */
 function giveTo(user: ServerUser, dir: string): void {
   for (const entry of ['', ...fs.readdirSync(dir, { recursive: true, encoding: 'utf8' })]) {
     fs.lchownSync(path.join(dir, entry), user.uid, user.gid);
@@ -154,7 +151,7 @@ async function launch(home: PostgresHome, options: PostgresOptions, logFile: str
     ...options.settings,
   };
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  // The file itself, not a pipe through us: the server can still write when we are gone.
+  // A file, not a pipe: the server can then write when this process has ended.
   const log = fs.openSync(logFile, 'w', 0o600);
   const command = path.join(home.binDir, 'postgres');
   const child = spawn(command, ['-D', home.dataDir, '-p', String(options.port), ...args], {
@@ -168,7 +165,7 @@ async function launch(home: PostgresHome, options: PostgresOptions, logFile: str
 }
 
 function spawnOptions(user: ServerUser | undefined): SpawnOptions {
-  // In a session of its own, so that Ctrl-C reaches it only through us, in its turn.
+  // A session of its own: Ctrl-C does not reach it. We stop it in the right order.
   return { cwd: '/', detached: true, env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' }, ...user };
 }
 
@@ -177,7 +174,7 @@ async function spawned(child: ChildProcess, command: string): Promise<void> {
     await once(child, 'spawn');
   } catch (error) {
     const reason = (error as Error).message;
-    throw new UserError(`${command} can't be run here (${reason}): set DATABASE_URL to a database that you have.`);
+    throw new UserError(`Cannot run ${command} (${reason}). Set DATABASE_URL to a database of yours.`);
   }
 }
 
@@ -193,7 +190,7 @@ async function run(command: string, args: string[], user: ServerUser | undefined
   throw new UserError(`${path.basename(command)} failed:\n${lastLines(Buffer.concat(output).toString())}`);
 }
 
-/** The server writes its state into the 8th line of its lock file; pg_ctl waits for it in the same way. */
+/** Waits like pg_ctl: the server writes its state into the 8th line of its lock file. */
 async function waitUntilReady(child: ChildProcess, dataDir: string, log: () => string): Promise<void> {
   const lockFile = path.join(dataDir, 'postmaster.pid');
   for (const end = Date.now() + START_MS; Date.now() < end; await sleep(20)) {
@@ -205,16 +202,6 @@ async function waitUntilReady(child: ChildProcess, dataDir: string, log: () => s
   }
   child.kill('SIGQUIT');
   throw new UserError(`PostgreSQL was not ready within ${START_MS / 1000} s. Its log ends with:\n${log()}`);
-}
-
-async function stopServer(child: ChildProcess, exited: Promise<void>): Promise<void> {
-  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    const patience = new AbortController();
-    await Promise.race([exited, sleep(10_000, undefined, { signal: patience.signal }).catch(() => {})]);
-    patience.abort();
-  }
 }
 
 function passwordFile({ dataDir }: PostgresHome): string {

@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Whether a process with this id exists, ours or another user's. */
 export function isAlive(pid: number): boolean {
@@ -12,8 +13,8 @@ export function isAlive(pid: number): boolean {
 }
 
 /**
- * The command line of a process, its arguments joined by spaces; '' when there is no such process, or
- * none that can be looked at. Ids are reused, so "alive" alone says little about an id read from a file.
+ * The command line of a process, joined by spaces; '' if there is no such process, or it cannot be read. Ids are reused, so
+ * {@link isAlive} alone says little about an id from a file.
  */
 export function commandOf(pid: number): string {
   try {
@@ -27,12 +28,25 @@ export function commandOf(pid: number): string {
   }
 }
 
-/** The process id of a process's parent, where /proc tells; undefined elsewhere. */
+/** The process id of a process's parent; undefined without /proc. */
 export function parentOf(pid: number): number | undefined {
   try {
     const [, parent] = /^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
     return parent === undefined ? undefined : Number(parent);
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * Ends a process with one signal after the other.
+ * @param patienceMs how long to wait after each signal
+ */
+export async function endProcess(child: ChildProcess, signals: NodeJS.Signals[], patienceMs: number): Promise<void> {
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  for (const signal of signals) {
+    if (hasEnded()) return;
+    child.kill(signal);
+    for (const end = Date.now() + patienceMs; Date.now() < end && !hasEnded(); ) await sleep(20);
   }
 }

@@ -1,30 +1,25 @@
-import pg from 'pg';
-import { describeError, UserError } from '../tools/user-error.ts';
-import { readLocalFile } from './read-local-file.ts';
+import { runProgram, UserError } from '../tools/user-error.ts';
+import { withClient } from './database.ts';
+import { readLocalFile } from './state.ts';
 
 const MAX = 10_000_000;
 const FLEETS = 4;
 
 /**
- * `npm run seed -- 10000`: adds so many devices to the local stack's database, to try bulk-assign on. They
- * are of the fleets seed-1 to seed-4, a third assigned to each of two brokers and a third to none. They have
- * no keys, so they can't connect.
+ * `npm run seed -- 10000` adds devices to the local stack's database, to try bulk-assign with. They belong to the fleets
+ * seed-1 to seed-4. A third is assigned to each of two brokers, a third to none. They have no keys and cannot connect.
  */
 async function seed(text: string | undefined): Promise<void> {
   const count = Number(text);
   if (!/^\d+$/.test(text ?? '') || count < 1 || count > MAX) {
-    throw new UserError(`Say how many devices, 1 to ${MAX}: \`npm run seed -- 10000\`.`);
+    throw new UserError(`Pass the number of devices, from 1 to ${MAX}: \`npm run seed -- 10000\`.`);
   }
   const { databaseUrl, brokers } = readLocalFile();
-  const client = new pg.Client({ connectionString: databaseUrl });
-  await client.connect();
-  try {
-    const [first, second] = brokers.map(({ id }) => id);
+  const [first, second] = brokers.map(({ id }) => id);
+  await withClient(databaseUrl, async (client) => {
     await client.query(INSERT, [count, FLEETS, first ?? null, second ?? first ?? null]);
     await client.query('analyze devices');
-  } finally {
-    await client.end();
-  }
+  });
   console.log(`Added ${count} devices in the fleets seed-1 to seed-${FLEETS}.`);
 }
 
@@ -34,9 +29,4 @@ const INSERT = `
          'seed-' || 1 + n % $2::integer, now() at time zone 'utc', (array[$3::integer, $4::integer, null])[1 + n % 3]
   from generate_series(1, $1::integer) n`;
 
-try {
-  await seed(process.argv[2]);
-} catch (error) {
-  console.error(describeError(error));
-  process.exit(1);
-}
+await runProgram(() => seed(process.argv[2]));

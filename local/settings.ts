@@ -2,21 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '../tools/user-error.ts';
 import { localPortTaken } from './ports.ts';
 
-/** What `npm start` takes from the environment; README.md lists it. */
+/** The environment variables of `npm start`; README.md lists them. */
 export type Settings = {
   port: number;
-  /** One embedded broker for each. */
+  /** One embedded broker per port. */
   mqttPorts: number[];
-  /** Set: this database instead of the embedded one. */
+  /** Set: this database replaces the embedded one. */
   databaseUrl: string | undefined;
 };
 
-/** @throws UserError in one sentence when a variable is not usable */
+/** @throws UserError naming a variable that is not valid */
 export function readSettings(env: Record<string, string | undefined>): Settings {
   const port = portNumber('PORT', env.PORT || '4002');
   const mqttPorts = (env.MQTT_PORTS || '5883,5884').split(',').map((text) => portNumber('MQTT_PORTS', text.trim()));
   const twice = [port, ...mqttPorts].find((one, index, all) => all.indexOf(one) !== index);
-  if (twice) throw new UserError(`PORT and MQTT_PORTS name port ${twice} twice: each must be another one.`);
+  if (twice) throw new UserError(`PORT and MQTT_PORTS contain port ${twice} twice. Use different ports.`);
   return { port, mqttPorts, databaseUrl: env.DATABASE_URL || undefined };
 }
 
@@ -25,28 +25,28 @@ function portNumber(name: string, text: string): number {
   if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
   const example = name === 'PORT' ? '4002' : '5883,5884';
   throw new UserError(
-    `${name} has "${text}" in it, which is no port: use numbers from 1 to 65535, such as ${example}.`,
+    `${name} contains "${text}", which is not a port. Use numbers from 1 to 65535, such as ${example}.`,
   );
 }
 
 /**
- * Makes sure that the ports are free.
+ * Checks that the ports are free.
  *
- * @param patienceMs how long to wait for them
+ * @param patienceMs how long to wait until they are
  * @throws UserError naming the port and the variable that chooses another
  */
 export async function checkPorts({ port, mqttPorts }: Settings, patienceMs: number): Promise<void> {
   const end = Date.now() + patienceMs;
   if (await staysTaken(port, end)) {
     throw new UserError(
-      `Port ${port} is taken: free it, or choose another for the API with \`PORT=${port + 1} npm start\`.`,
+      `Port ${port} is taken. Free it, or choose another port for the API: \`PORT=${port + 1} npm start\`.`,
     );
   }
   for (const mqttPort of mqttPorts) {
     if (!(await staysTaken(mqttPort, end))) continue;
     const others = mqttPorts.map((one) => one + 10).join(',');
     throw new UserError(
-      `Port ${mqttPort} is taken: free it, or choose others for MQTT with \`MQTT_PORTS=${others} npm start\`.`,
+      `Port ${mqttPort} is taken. Free it, or choose other ports for MQTT: \`MQTT_PORTS=${others} npm start\`.`,
     );
   }
 }

@@ -24,19 +24,19 @@ import {
   writeLocalFile,
 } from './state.ts';
 
-/** After a crash, how long to wait for what the watchdog is still ending. */
+/** After a crash, how long to wait for processes that the watchdog is ending. */
 const HANDOVER_MS = 12_000;
-/** npm passes Ctrl-C on to us, who have had it from the terminal already. */
+/** The terminal sends Ctrl-C to us, and npm sends it again. */
 const SAME_KEYSTROKE_MS = 500;
 
-/** What has been started, to be stopped in the opposite order. */
+/** Stops what has been started, to be called in reverse order. */
 const stoppers: (() => Promise<void> | void)[] = [];
 let stoppingSince: number | undefined;
-/** Whether what the functions print is shown: not our own requests at the start, not the noise at the end. */
-let ready = false;
+/** The functions' output is shown only while ready: not our own requests at the start, not the noise at the end. */
+let isReady = false;
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
-// Whoever reads our output may leave; that is no reason to stop.
+// A closed output is no reason to stop.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 stopWithNpm();
 
@@ -63,17 +63,17 @@ async function start(settings: Settings): Promise<void> {
   await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
   await step('functions', () => openFunctions(settings.port, databaseUrl, secrets));
   const url = `http://localhost:${settings.port}`;
-  const provisioningKey = await keepDemoKey(`http://127.0.0.1:${settings.port}/api/v1`, secrets);
+  const provisioningKey = await keptDemoKey(`http://127.0.0.1:${settings.port}/api/v1`, secrets);
   if (stoppingSince) return;
   const listed = brokers.map(({ id, name, url }) => ({ id, name, url }));
   const local = { url, adminToken: secrets.adminToken, provisioningKey, databaseUrl, brokers: listed };
   stoppers.push(removeLocalFile);
   writeLocalFile(local);
   console.log(banner(local, brokers));
-  ready = true;
+  isReady = true;
 }
 
-/** Starts the embedded database, or looks whether the one of DATABASE_URL is there. */
+/** Starts the embedded database, or checks the one of DATABASE_URL. */
 async function openDatabase({ databaseUrl }: Settings): Promise<string> {
   if (databaseUrl) {
     await step('database', () => checkReachable(databaseUrl).then(() => 'the one of DATABASE_URL'));
@@ -85,7 +85,9 @@ async function openDatabase({ databaseUrl }: Settings): Promise<string> {
     const options = { dataDir: DATA_DIR, port, maxConnections: 200, log: POSTGRES_LOG, say: console.log };
     const postgres = await startPostgres(options);
     stoppers.push(postgres.stop);
-    void postgres.exited.then(() => stop(1, `PostgreSQL ended by itself. Its log ends with:\n${postgres.lastLog()}`));
+    void postgres.exited.then(() =>
+      stop(1, `PostgreSQL has ended unexpectedly. Its log ends with:\n${postgres.lastLog()}`),
+    );
     await ensureDatabase(postgres.url('postgres'), 'berth');
     url = postgres.url('berth');
     return `on 127.0.0.1:${port}`;
@@ -117,15 +119,17 @@ async function openFunctions(
     POWERTOOLS_METRICS_DISABLED: 'true',
     AWS_REGION: 'eu-central-1',
   };
-  const say = (line: string) => ready && console.log(line);
+  const say = (line: string) => isReady && console.log(line);
   const offline = await startOffline({ root: ROOT, port, env, logFile: OFFLINE_LOG, say });
   stoppers.push(offline.stop);
-  void offline.exited.then(() => stop(1, `serverless-offline ended by itself. It printed last:\n${offline.lastLog()}`));
+  void offline.exited.then(() =>
+    stop(1, `serverless-offline has ended unexpectedly. It printed last:\n${offline.lastLog()}`),
+  );
   return `on 127.0.0.1:${port}`;
 }
 
-/** Made through the API like any other key, and kept as long as it is worth something. */
-async function keepDemoKey(api: string, secrets: Secrets): Promise<string> {
+/** Issues the demo key through the API, and keeps it as long as it is valid. */
+async function keptDemoKey(api: string, secrets: Secrets): Promise<string> {
   const pepperHash = hashOf(process.env.BERTH_PEPPER || secrets.pepper);
   const known = secrets.demoKey?.pepperHash === pepperHash ? secrets.demoKey.key : undefined;
   const key = await demoKey(api, secrets.adminToken, known);
@@ -133,7 +137,7 @@ async function keepDemoKey(api: string, secrets: Secrets): Promise<string> {
   return key;
 }
 
-/** Runs a part of the start and prints that it is done, with what it says of itself and the time it took. */
+/** Runs a part of the start, and prints its result and its time. */
 async function step(name: string, run: () => Promise<string>): Promise<void> {
   if (stoppingSince) await new Promise(() => {});
   const begin = performance.now();
@@ -142,16 +146,16 @@ async function step(name: string, run: () => Promise<string>): Promise<void> {
 }
 
 function onSignal(): void {
-  if (stoppingSince === undefined) void stop(0, 'Stopping; the data stays.');
-  // The watchdog ends what we leave.
+  if (stoppingSince === undefined) void stop(0, 'Stopping. The data is kept.');
+  // The watchdog ends what is still running.
   else if (Date.now() - stoppingSince > SAME_KEYSTROKE_MS) process.exit(130);
 }
 
-/** Stops everything once, in the opposite order of its start, and ends this process. */
+/** Stops everything once, in reverse order, and ends this process. */
 async function stop(exitCode: number, why: string): Promise<void> {
   if (stoppingSince !== undefined) return;
   stoppingSince = Date.now();
-  ready = false;
+  isReady = false;
   (exitCode === 0 ? console.log : console.error)(`\n${why}`);
   for (const stopper of stoppers.reverse()) {
     try {
@@ -163,14 +167,14 @@ async function stop(exitCode: number, why: string): Promise<void> {
   process.exit(exitCode);
 }
 
-/** A killed npm tells nobody, and leaves us (and the shell between us, if there is one) to ourselves. */
+/** A killed npm does not end this process, nor the shell between npm and this process. */
 function stopWithNpm(): void {
   if (process.env.npm_lifecycle_event !== 'start') return;
   const parent = process.ppid;
   const shell = commandOf(parent).startsWith('sh ') ? parent : undefined;
   const npm = shell && parentOf(shell);
   const timer = setInterval(() => {
-    if (process.ppid !== parent || (shell && parentOf(shell) !== npm)) void stop(1, 'npm has ended: stopping.');
+    if (process.ppid !== parent || (shell && parentOf(shell) !== npm)) void stop(1, 'npm has ended. Stopping.');
   }, 500);
   timer.unref();
 }

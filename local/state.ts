@@ -17,9 +17,9 @@ const LOCK_FILE = path.join(STATE_DIR, 'start.pid');
 const SECRETS_FILE = path.join(STATE_DIR, 'secrets.json');
 const LOCAL_FILE = path.join(STATE_DIR, 'local.json');
 
-/** What scripts find in `.berth/local.json` while the stack is ready. */
+/** The content of `.berth/local.json`, which exists while the stack is ready. */
 export type LocalFile = {
-  /** `http://localhost:4002`: the API is under `/api/v1` of it. */
+  /** `http://localhost:4002`, without `/api/v1`. */
   url: string;
   adminToken: string;
   provisioningKey: string;
@@ -27,31 +27,29 @@ export type LocalFile = {
   brokers: { id: number; name: string; url: string }[];
 };
 
-/** Made once and kept, so that keys and MQTT passwords stay valid from one start to the next. */
+/** Generated once and kept, so that keys and MQTT passwords stay valid from one start to the next. */
 export type Secrets = {
   pepper: string;
-  /** What brokers' passwords and private keys are sealed with. */
+  /** Seals brokers' passwords and private keys. */
   sealKey: string;
   adminToken: string;
-  /** The demo key, and the hash of the pepper it was issued under: with another one it is not valid. */
+  /** The demo key is valid only with the pepper that has this hash. */
   demoKey?: { key: string; pepperHash: string };
 };
 
 /**
- * Makes this the only `npm start` of the clone.
+ * Locks the clone for this `npm start`.
  *
- * @returns `crashed`: an earlier one left its lock behind, so its processes may still be on their way out
+ * @returns `crashed`: an earlier one did not unlock it, so its processes may still be ending
  * @throws UserError while another one runs
  */
 export function lockState(): { crashed: boolean } {
   fs.mkdirSync(STATE_DIR, { recursive: true });
-  // When root starts, the server runs as another user, who must get through to its data.
+  // If root starts the stack, PostgreSQL runs as another user, who must reach its data.
   fs.chmodSync(STATE_DIR, 0o711);
   const holder = runningStart();
   if (holder !== undefined) {
-    throw new UserError(
-      `\`npm start\` is already running here (process ${holder}): use that one, or stop it with Ctrl-C.`,
-    );
+    throw new UserError(`\`npm start\` is already running here (process ${holder}). Use it, or stop it with Ctrl-C.`);
   }
   const crashed = fs.existsSync(LOCK_FILE);
   fs.rmSync(LOCK_FILE, { force: true });
@@ -60,7 +58,7 @@ export function lockState(): { crashed: boolean } {
   return { crashed };
 }
 
-/** The process id of the `npm start` that runs in this clone, if one does. */
+/** The process id of the `npm start` that runs in this clone; undefined: none. */
 export function runningStart(): number | undefined {
   const pid = fs.existsSync(LOCK_FILE) ? Number(fs.readFileSync(LOCK_FILE, 'utf8')) : 0;
   return pid > 0 && isAlive(pid) && commandOf(pid).includes('start.ts') ? pid : undefined;
@@ -70,7 +68,7 @@ export function unlockState(): void {
   fs.rmSync(LOCK_FILE, { force: true });
 }
 
-/** The kept secrets; those that are missing are made. */
+/** Reads the secrets, and generates missing ones. */
 export function loadSecrets(): Secrets {
   const secrets: Secrets = {
     pepper: randomBytes(32).toString('base64url'),
@@ -89,7 +87,7 @@ function readSecrets(): Partial<Secrets> {
   } catch (error) {
     const reason = (error as Error).message;
     throw new UserError(
-      `${SECRETS_FILE} can't be read (${reason}): restore it, or start afresh with \`npm run reset\`.`,
+      `Cannot read ${SECRETS_FILE} (${reason}). Restore it, or delete all local data with \`npm run reset\`.`,
     );
   }
 }
@@ -106,11 +104,18 @@ export function writeLocalFile(local: LocalFile): void {
   writePrivately(LOCAL_FILE, local);
 }
 
+/** @throws UserError while no `npm start` of this clone is ready */
+export function readLocalFile(): LocalFile {
+  if (!fs.existsSync(LOCAL_FILE))
+    throw new UserError('Nothing is running here. Run `npm start` in another terminal first.');
+  return JSON.parse(fs.readFileSync(LOCAL_FILE, 'utf8')) as LocalFile;
+}
+
 export function removeLocalFile(): void {
   fs.rmSync(LOCAL_FILE, { force: true });
 }
 
-/** The port that Postgres had last time, so that a saved connection keeps working; else a free one. */
+/** The port of the last start, so that saved connections keep working; a free one if it is taken. */
 export async function postgresPort(): Promise<number> {
   const last = fs.existsSync(PORT_FILE) ? Number(fs.readFileSync(PORT_FILE, 'utf8')) : 0;
   if (last > 0 && !(await portTaken(last, '127.0.0.1'))) return last;
@@ -119,7 +124,7 @@ export async function postgresPort(): Promise<number> {
   return port;
 }
 
-/** Whole or not at all, and readable by its owner only. */
+/** Writes the file as a whole or not at all, readable only by its owner. */
 function writePrivately(file: string, content: unknown): void {
   const draft = `${file}.new`;
   fs.rmSync(draft, { force: true });

@@ -1,7 +1,7 @@
-// Ends what `npm start` or the tests started when they themselves are gone without a word (SIGKILL,
-// a crash, a closed laptop lid). It reads lines from its stdin, a pipe that only its owner holds:
+// Ends the processes of `npm start` or of the tests when their owner has ended without ending them (SIGKILL, a crash). It
+// reads lines from its stdin, a pipe that only its owner holds:
 //   watch <pid> <signal>    end this process with this signal when the pipe closes
-//   forget <pid>            it has ended already: its id may by now be another process's
+//   forget <pid>            it has ended: another process may have its id now
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
@@ -24,7 +24,7 @@ function alive() {
   return [...watched.keys()].filter((pid) => send(pid, 0) && !isZombie(pid));
 }
 
-/** Ended, but not yet collected: in a container without an init process it stays like that. */
+/** Ended, but not reaped: it stays like that in a container without an init process. */
 function isZombie(pid) {
   try {
     return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));

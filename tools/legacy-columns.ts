@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 
 const MIGRATION = new URL('../migrations/0001_legacy-tables.sql', import.meta.url);
 
-/** The legacy service's tables and the columns that Berth takes over, as the first migration names them. */
+/** The legacy tables and the columns that Berth uses, as the first migration names them. */
 export function legacyColumns(): Map<string, string[]> {
   const tables = readFileSync(MIGRATION, 'utf8').matchAll(/create table if not exists (\w+) \((.*?)\n\);/gs);
   return new Map(

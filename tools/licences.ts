@@ -1,6 +1,6 @@
 import { type Lock, runtimeManifest } from './runtime-packages.ts';
 
-/** Licences that ask for no more than their text to be passed on (SPDX identifiers). Adding one is a decision. */
+/** SPDX identifiers of licences that only require passing on their text. Adding one is a decision. */
 const ALLOWED = new Set([
   'MIT',
   'MIT-0',
@@ -15,7 +15,7 @@ const ALLOWED = new Set([
 
 export type Licensed = { name: string; version: string; licence: string; isAllowed: boolean };
 
-/** The packages of a lock file with their licences, by name; a copy in several places counts once. */
+/** The packages of a lock file with their licences, by name. Copies of the same version count once. */
 export function licencesOf(lock: Lock): Licensed[] {
   const found = new Map<string, Licensed>();
   for (const [place, { name, version = '', license: licence = 'none named' }] of Object.entries(lock.packages)) {
@@ -26,7 +26,7 @@ export function licencesOf(lock: Lock): Licensed[] {
   return [...found.values()].sort((a, b) => a.name.localeCompare(b.name) || a.version.localeCompare(b.version));
 }
 
-/** An SPDX expression: one of several, or all of them. What mixes the two is for a person to read. */
+/** Checks an SPDX expression with OR or AND. A person must read an expression that mixes them. */
 export function isAllowed(expression: string): boolean {
   const flat = expression.replace(/^\((.*)\)$/, '$1');
   const [any, all] = [flat.split(' OR '), flat.split(' AND ')];

@@ -12,7 +12,7 @@ try {
   const applied = await migrate(databaseUrl, {
     log: console.log,
     allowBreaking: values['allow-breaking'],
-    // Elsewhere as the URL says (sslmode); RDS wants TLS, and has its own certificates.
+    // RDS requires TLS with its own certificates. Elsewhere the URL decides (sslmode).
     ssl: new URL(databaseUrl).hostname.endsWith('.rds.amazonaws.com') && databaseTls(databaseUrl),
   });
   console.log(applied.length === 0 ? 'Nothing to apply: the database is up to date.' : `${applied.length} applied.`);

@@ -1,27 +1,29 @@
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
 import path from 'node:path';
-// Not lib/database/db.ts: that takes the functions' settings, and a broker's host has no business with the pepper.
+// Not lib/database/db.ts: it reads the functions' settings, and a broker's host must not have the pepper.
 import postgres from 'postgres';
 import { ACCESS, type Acl } from '../lib/mqtt-auth/acl.ts';
+import { runProgram, UserError } from './user-error.ts';
 
 export type MosquittoFiles = {
   databaseUrl: string;
   /** Where `passwords` and `acls` are written. */
   dir: string;
-  /** The broker that they are for: devices that resolve to another are left out. Undefined: all are in. */
+  /** Leaves out devices that belong to another broker than this one. Undefined: all users. */
   brokerId?: number;
 };
 
-type User = { username: string; password_hash: string; is_superuser: boolean; acls: Acl[] };
+/** An entry of both files. */
+type FileEntry = { username: string; password_hash: string; is_superuser: boolean; acls: Acl[] };
 
-/** Rows fetched at a time: a million devices need not fit into memory. */
-const PAGE = 5_000;
+/** Rows per fetch: a million users do not fit into memory. */
+const PAGE_SIZE = 5_000;
 
 /**
- * Writes `passwords` and `acls`, the password_file and acl_file of a Mosquitto, from mqtt_users and
- * mqtt_acls. Each is put in the other's place whole, so that Mosquitto never reads half of one.
+ * Writes `passwords` and `acls`, the password_file and acl_file of a Mosquitto. Each file replaces the old one as a whole,
+ * so that Mosquitto never reads half of it.
  *
- * @returns how many users are in, and the usernames that are not because the files cannot hold them
+ * @returns the number of users, and the usernames that the files cannot contain
  */
 export async function writeMosquittoFiles({ databaseUrl, dir, brokerId }: MosquittoFiles) {
   const sql = postgres(databaseUrl, { max: 1, fetch_types: false, onnotice: () => {} });
@@ -30,7 +32,7 @@ export async function writeMosquittoFiles({ databaseUrl, dir, brokerId }: Mosqui
   const leftOut: string[] = [];
   let users = 0;
   try {
-    for await (const page of selectUsers(sql, brokerId).cursor(PAGE)) {
+    for await (const page of selectEntries(sql, brokerId).cursor(PAGE_SIZE)) {
       for (const user of page) {
         const hash = mosquittoHash(user.password_hash);
         if (!hash || !isWritable(user.username)) leftOut.push(user.username);
@@ -49,8 +51,8 @@ export async function writeMosquittoFiles({ databaseUrl, dir, brokerId }: Mosqui
   return { users, leftOut };
 }
 
-function selectUsers(sql: postgres.Sql, brokerId: number | undefined) {
-  return sql<User[]>`
+function selectEntries(sql: postgres.Sql, brokerId: number | undefined) {
+  return sql<FileEntry[]>`
     select u.username, u.password_hash, u.is_superuser,
            (select coalesce(json_agg(json_build_object('topic', topic, 'access', access) order by id), '[]')
             from mqtt_acls where username = u.username) as acls
@@ -59,19 +61,19 @@ function selectUsers(sql: postgres.Sql, brokerId: number | undefined) {
     order by u.username`;
 }
 
-/** `$7$iterations$salt$key` of a hash as Berth makes it; undefined: Mosquitto reads no such hash (bcrypt). */
+/** Berth's hash as `$7$iterations$salt$key`; undefined: a hash that Mosquitto cannot read (bcrypt). */
 function mosquittoHash(hash: string): string | undefined {
   const [, rest, salt = ''] = /^PBKDF2\$sha512\$(\d+\$([^$]+)\$[^$]+)$/.exec(hash) ?? [];
   return Buffer.from(salt, 'base64').length === 12 ? `$7$${rest}` : undefined;
 }
 
-/** A name that is one line, and the same after Mosquitto has cut off blanks and what follows a colon. */
+/** Whether Mosquitto reads the name as it is: it removes blanks, and ends a name at a colon or a line break. */
 function isWritable(name: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not get in
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters are refused
   return name === name.trim() && !/^#|[:\u0000-\u001f]/.test(name);
 }
 
-function aclLines({ username, is_superuser, acls }: User): string {
+function aclLines({ username, is_superuser, acls }: FileEntry): string {
   const granted = is_superuser ? [{ topic: '#', access: 7 }] : acls;
   const lines = granted.flatMap(({ topic, access }) => {
     const word = accessWord(access);
@@ -80,7 +82,7 @@ function aclLines({ username, is_superuser, acls }: User): string {
   return `user ${username}\n${lines.join('')}\n`;
 }
 
-/** Mosquitto's files know no leave to subscribe: it is part of `read`, so that wants both bits. */
+/** Mosquitto's files have no word for subscribing. `read` includes it, and therefore needs both bits. */
 function accessWord(access: number): string | undefined {
   const receives = ACCESS.read | ACCESS.subscribe;
   const reads = (access & receives) === receives;
@@ -89,7 +91,7 @@ function accessWord(access: number): string | undefined {
   return reads ? 'read' : writes ? 'write' : undefined;
 }
 
-/** A file that takes the place of another once it is complete. */
+/** A file that replaces `file` when it is complete. */
 function replacement(file: string) {
   const descriptor = openSync(`${file}.new`, 'w', 0o640);
   return {
@@ -101,15 +103,16 @@ function replacement(file: string) {
   };
 }
 
-if (import.meta.main) {
-  const [dir, brokerId] = process.argv.slice(2);
-  const databaseUrl = process.env.DATABASE_URL;
+async function mosquittoFiles([dir, brokerId]: string[], databaseUrl: string | undefined): Promise<void> {
   if (!databaseUrl || !dir || (brokerId !== undefined && !/^\d+$/.test(brokerId))) {
-    console.error('DATABASE_URL=postgres://user:password@host:5432/berth npm run mosquitto-files -- DIR [BROKER_ID]');
-    process.exit(2);
+    throw new UserError(
+      'DATABASE_URL=postgres://user:password@host:5432/berth npm run mosquitto-files -- DIR [BROKER_ID]',
+    );
   }
   const options = { databaseUrl, dir, ...(brokerId ? { brokerId: Number(brokerId) } : {}) };
   const { users, leftOut } = await writeMosquittoFiles(options);
   console.log(`${users} users written to ${dir}.`);
   for (const username of leftOut) console.error(`left out: ${JSON.stringify(username)}`);
 }
+
+if (import.meta.main) await runProgram(() => mosquittoFiles(process.argv.slice(2), process.env.DATABASE_URL), 2);

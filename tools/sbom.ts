@@ -5,14 +5,14 @@ import path from 'node:path';
 import { runtimeManifest } from './runtime-packages.ts';
 
 /**
- * The software bill of materials (CycloneDX, JSON) of what is needed at run time.
+ * The software bill of materials (CycloneDX, JSON) of the packages that are needed at run time.
  *
- * `npm sbom --omit dev` leaves out whatever a development package needs as well (npm 11.19: 56 of 89, `pg` among
- * them), so npm gets a lock file without those.
+ * `npm sbom --omit dev` omits every package that a development package also needs (npm 11.19: 56 of 89, including `pg`).
+ * Therefore npm gets a lock file without development packages.
  */
 export function sbom(): string {
   const parent = mkdtempSync(path.join(tmpdir(), 'berth-sbom-'));
-  // npm takes the project's name from its directory's.
+  // npm names the project after its directory.
   const dir = path.join(parent, 'berth');
   const { manifest, lock } = runtimeManifest();
   try {

@@ -3,8 +3,8 @@ import { type Failure, retryDelay } from './backoff.ts';
 import { say, url } from './identity.ts';
 
 /**
- * Calls Berth until there is an answer that counts: network errors, half replies, 10 s of silence, 429 and 5xx are
- * tried again. Anywhere but on a laptop the URL is https: both keys and the MQTT password travel here.
+ * Calls Berth until it gets a final reply. Network errors, incomplete replies, 10 s without a reply, 429 and 5xx are
+ * retried. Use https except on a laptop: both keys and the MQTT password are in these requests.
  */
 export async function call(path: string, key: string, init: { method?: string; headers: object; body?: string }) {
   for (let attempt = 0; ; attempt++) {

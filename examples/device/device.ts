@@ -1,6 +1,6 @@
 /**
- * A device that lives on Berth: it registers, connects to the MQTT broker it was given, and follows when an operator
- * moves it to another one. Read it from top to bottom; README.md says what a firmware has to copy.
+ * A device that uses Berth: it registers, connects to the MQTT broker that it receives, and follows when an operator moves
+ * it to another one. Read it from top to bottom. README.md says what to copy into a firmware.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { connect, ErrorWithSubackPacket, type MqttClient } from 'mqtt';
@@ -8,7 +8,7 @@ import { backoff } from './backoff.ts';
 import { call } from './call.ts';
 import { deviceApiKey, fail, provisioningKey, say, uuid } from './identity.ts';
 
-/** What Berth says about MQTT, as far as it is used here: part of the reply to registering, and the reply to polling. */
+/** The `mqtt` object of Berth's replies, as far as it is used here. */
 type Settings = {
   username: string;
   password?: string; // absent: keep the one you have
@@ -30,8 +30,8 @@ type Settings = {
 const pollMs = 1_000 * (Number(process.env.POLL_SECONDS) || 5);
 const topic = (name: string) => `iot/device/${uuid}/${name}`;
 
-let settings: Settings | undefined; // what Berth said last
-let newest: MqttClient | undefined; // the connection by these settings
+let settings: Settings | undefined; // the latest from Berth
+let newest: MqttClient | undefined; // the connection with these settings
 let live: MqttClient | undefined; // the connection in use: `newest`, except while a move is under way
 let askNow = () => {}; // ends the pause before the next poll
 let stopping = false;
@@ -63,7 +63,7 @@ for (let slower = 1; ; ) {
   } else fail(`asking for the broker: ${reply.problem}`);
 }
 
-/** Registers. The same uuid with the same device key gets the same answer, so every start simply does it again. */
+/** Registers. The same uuid with the same device key gets the same reply, so every start registers again. */
 async function register(): Promise<Settings> {
   const { DEVICE_NAME: deviceName = 'Example device', DEVICE_TYPE: deviceType = 'example' } = process.env;
   const body = JSON.stringify({ uuid, deviceName, deviceType, deviceApiKey });
@@ -75,19 +75,19 @@ async function register(): Promise<Settings> {
   return reply.body.mqtt;
 }
 
-/** Goes by new settings: connects to the new broker first, and leaves the old one when that has worked (see `open`). */
+/** Applies new settings: connects to the new broker first, and leaves the old one when that has worked (see `open`). */
 function follow(reply: Settings): void {
   const before = settings;
   settings = { ...(before?.password && { password: before.password }), ...reply };
-  // A new reason for having the same broker (`assignment`) is no reason to reconnect.
+  // Another source of the same broker (`assignment`) is no reason to reconnect.
   if (newest && isDeepStrictEqual({ ...settings, assignment: 0 }, { ...before, assignment: 0 })) return;
   if (newest && before?.broker === settings.broker) say('settings changed');
   else if (newest) say(`moved from ${before?.broker} to ${settings.broker}`);
-  if (newest !== live) newest?.end(true); // the last move never got through, and this one replaces it
+  if (newest !== live) newest?.end(true); // the last move did not succeed, and this one replaces it
   newest = open(settings);
 }
 
-/** Connects by exactly these settings, and stays connected until the client is ended. */
+/** Connects with exactly these settings, and stays connected until the client is ended. */
 function open({ username, password, broker, brokerConfig, topics }: Settings): MqttClient {
   const client = connect(broker, {
     username,
@@ -97,17 +97,17 @@ function open({ username, password, broker, brokerConfig, topics }: Settings): M
       keepalive: brokerConfig.keepAlive,
       clean: brokerConfig.cleanSession,
       connectTimeout: brokerConfig.connectTimeout,
-      // TLS. A certificate that is refused is no reason to stop verifying: give Berth the broker's CA.
+      // TLS. If the certificate is refused, store the broker's CA in Berth. Do not stop verifying.
       rejectUnauthorized: brokerConfig.verifyCertificate,
       ...(brokerConfig.caCert && { ca: brokerConfig.caCert }),
-      // Half of mutual TLS: add the device's own private key as `key`; Berth never has it.
+      // Half of mutual TLS: add the device's own private key as `key`. Berth never has it.
       ...(brokerConfig.clientCert && { cert: brokerConfig.clientCert }),
     }),
     reconnectOnConnackError: true,
     resubscribe: false, // every 'connect' below subscribes
   });
 
-  // mqtt.js waits `reconnectPeriod` before each try. A new random one every time makes that full jitter; 0 means never.
+  // mqtt.js waits `reconnectPeriod` before each try. A new random value each time gives full jitter. 0 would mean never.
   let attempt = 0;
   const jitter = () => {
     client.options.reconnectPeriod = 1 + backoff(attempt++, 0, brokerConfig?.reconnectPeriod || 1_000);
@@ -129,9 +129,9 @@ function open({ username, password, broker, brokerConfig, topics }: Settings): M
   });
   client.on('offline', () => client === newest && say(`${broker}: no connection, trying again`));
   client.on('error', (error: Error & { code?: unknown }) => {
-    if (client !== newest) return; // on its way out
+    if (client !== newest) return; // is being replaced
     say(`${broker}: ${error.message || error.code}`);
-    if (typeof error.code === 'number') askNow(); // refused by the broker itself: perhaps this device has been moved
+    if (typeof error.code === 'number') askNow(); // the broker refused the device: it may have been moved
   });
   return client;
 }
@@ -148,17 +148,17 @@ async function tryOut(client: MqttClient, topics: Settings['topics']): Promise<v
   say(refused ? `refused on ${foreign}, as it should be` : `WARNING: this broker let the device read ${foreign}`);
 }
 
-/** Leaves with a DISCONNECT, so that the broker need not wait for the keepalive to notice. */
+/** Sends a DISCONNECT, so that the broker need not wait for the keepalive. */
 async function disconnect(): Promise<void> {
   const clients = [live, newest];
   live = newest = undefined;
   await Promise.all(clients.map((client) => client?.endAsync(!client.connected)));
 }
 
-/** Ctrl-C can arrive twice (npm passes it on): only the first counts. */
+/** Ctrl-C can arrive twice (npm also sends it): only the first counts. */
 function stop(): void {
   if (stopping) return;
   stopping = true;
-  setTimeout(() => process.exit(0), 2_000); // for a broker that no longer answers
+  setTimeout(() => process.exit(0), 2_000); // if the broker no longer answers
   disconnect().then(() => process.exit(0));
 }

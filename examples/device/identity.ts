@@ -16,8 +16,8 @@ export const { uuid, deviceApiKey } = identity(process.env.DEVICE_DIR ?? '.berth
 export const { url, provisioningKey } = configuration('.berth/local.json');
 
 /**
- * Made up once and kept for the device's whole life. It is safely on disk before anything is sent, so that after a
- * lost reply the registration is repeated with the same uuid and key, and answered with the same credentials.
+ * Generated once and kept for the device's whole life. It is on disk before the first request, so that after a lost reply
+ * the device registers with the same uuid and key again, and receives the same credentials.
  */
 function identity(directory: string): { uuid: string; deviceApiKey: string } {
   const path = join(directory, 'identity.json');
@@ -26,14 +26,14 @@ function identity(directory: string): { uuid: string; deviceApiKey: string } {
   const created = { uuid: randomUUID(), deviceApiKey: randomBytes(32).toString('base64url') };
   mkdirSync(directory, { recursive: true });
   writeFileSync(`${path}.new`, JSON.stringify(created), { mode: 0o600, flush: true }); // flush: fsync
-  renameSync(`${path}.new`, path); // whole or not at all, whenever the power fails
+  renameSync(`${path}.new`, path); // as a whole or not at all, even if the power fails
   const handle = openSync(directory, 'r');
   fsyncSync(handle); // the new name, too
   closeSync(handle);
   return created;
 }
 
-/** From the environment, else from the file that a running `npm start` keeps. */
+/** From the environment; default: the file of a running `npm start`. */
 function configuration(localStack: string): { url: string; provisioningKey: string } {
   const { BERTH_URL, BERTH_PROVISIONING_KEY: provisioningKey } = process.env;
   if (BERTH_URL && provisioningKey) return { url: BERTH_URL.replace(/\/+$/, ''), provisioningKey };

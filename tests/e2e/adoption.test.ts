@@ -15,11 +15,11 @@ import { createDatabase } from '../support/postgres.ts';
 import { cloneProject } from '../support/stack.ts';
 
 /**
- * Goes the way of docs/adoption.md: its commands, step by step, on a database with the legacy service's columns,
- * and after each step all devices with both services. `npm run adopt-trial` does it with 10,000 devices.
+ * Runs the commands of docs/adoption.md step by step on a database with the legacy service's columns. After each step all
+ * devices use both services. `npm run adopt-trial` does this with 10,000 devices.
  */
 const DEVICES = Number(process.env.ADOPT_DEVICES ?? 400);
-/** Devices that register again with Berth, and so get another MQTT password. */
+/** Devices that register again with Berth and receive another MQTT password. */
 const AGAIN = 20;
 /** New devices per fleet and service. */
 const NEW = 2;
@@ -42,7 +42,7 @@ let fleet: LegacyFleet;
 let legacy: LegacyService;
 let gateway: Gateway;
 let berth: string;
-/** Devices whose MQTT password the test doesn’t know: the document’s own, and those of a key of Berth’s. */
+/** Devices whose MQTT password the test does not know: of the document, and of a provisioning key of Berth. */
 const others: Known[] = [{ uuid: '7d3f0a52-4b1c-4c3e-9a8e-2f1d6b7c8d90', deviceApiKey: 'adopted-key' }];
 let shell: ReturnType<typeof startShell>;
 
@@ -78,9 +78,9 @@ afterAll(async () => {
   clone.remove();
 });
 
-it('1. Look', () => runSteps('1. Look'));
+it('step 1: the commands of “Look” work', () => runSteps('1. Look'));
 
-it('1. a table that is not as the legacy service has it is named', async () => {
+it('step 1: names a table that differs from the legacy service’s', async () => {
   await sql('alter table devices rename column mqtt_username to name_elsewhere');
   await sql('alter table mqtt_users drop constraint mqtt_users_username_key');
   expect(await shell.run('npm run -s adoption -- look; echo $?')).toMatch(/^Missing: devices\.mqtt_username\.\n1\n/);
@@ -90,13 +90,13 @@ it('1. a table that is not as the legacy service has it is named', async () => {
   );
   expectLike(
     await shell.run('npm run -s adoption -- look; echo $?'),
-    'In the way:…1 values of mqtt_users.username…such as device_…\n1',
+    'Prevents the migration:…1 values of mqtt_users.username…such as device_…\n1',
   );
   await sql('delete from mqtt_users where id = (select max(id) from mqtt_users)');
   await sql('alter table mqtt_users add constraint mqtt_users_username_key unique (username)');
 });
 
-it('1. what Berth treats differently is told', async () => {
+it('step 1: reports what Berth treats differently', async () => {
   await sql(`
     create table taken as select * from devices where id <= 2;
     update mqtt_broker_config set is_active = false where name = 'old-2';
@@ -114,7 +114,7 @@ it('1. what Berth treats differently is told', async () => {
   ]) {
     expect(output).toContain(`- ${line}`);
   }
-  expect(output, 'nothing that is in the way').toMatch(/\n0\n$/);
+  expect(output, 'nothing prevents the migration').toMatch(/\n0\n$/);
   await sql(`
     update devices d set mqtt_broker_id = t.mqtt_broker_id, is_active = t.is_active from taken t where d.id = t.id;
     drop table taken;
@@ -123,7 +123,7 @@ it('1. what Berth treats differently is told', async () => {
     update mqtt_broker_config set is_active = true where name = 'old-2'`);
 });
 
-it('2. Take the fingerprint', () => runSteps('2. Take the fingerprint'));
+it('step 2: the commands of “Take the fingerprint” work', () => runSteps('2. Take the fingerprint'));
 
 it.each([
   [
@@ -133,27 +133,27 @@ it.each([
     'devices:…changed: memory_usage',
   ],
   [
-    'a value that is gone',
+    'a lost value',
     'update devices set os_version = null where id = 9',
     `update devices set os_version = 'Linux 6' where id = 9`,
     'devices:…changed: os_version',
   ],
-  ['values that two rows have swapped', SWAP, SWAP, 'mqtt_users:…changed: password_hash'],
-  ['a row that is gone', take('mqtt_acls', 'id = 3'), putBack('mqtt_acls'), 'mqtt_acls: 1 of…rows are gone'],
+  ['swapped values of two rows', SWAP, SWAP, 'mqtt_users:…changed: password_hash'],
+  ['a lost row', take('mqtt_acls', 'id = 3'), putBack('mqtt_acls'), 'mqtt_acls: 1 of…rows are gone'],
   [
-    'keys that are gone',
+    'lost keys',
     take('provisioning_keys', 'not is_active'),
     putBack('provisioning_keys'),
     'provisioning_keys: 4 of 12 rows are gone',
   ],
-])('2. the fingerprint shows %s', async (_, change, undo, expected) => {
+])('step 2: the fingerprint shows %s', async (_, change, undo, expected) => {
   await sql(change);
   expectLike(await shell.run('npm run -s adoption -- compare before.json; echo $?'), `${expected}…\n1`);
   await sql(undo);
   expect(await shell.run('npm run -s adoption -- compare before.json; echo $?')).toMatch(/\n0\n$/);
 });
 
-it('3. a migration that does not get its locks gives up, and has changed nothing', async () => {
+it('step 3: a migration that does not get its locks gives up and changes nothing', async () => {
   const holder = await pool.connect();
   await holder.query('begin');
   await holder.query('select from devices limit 1');
@@ -163,15 +163,15 @@ it('3. a migration that does not get its locks gives up, and has changed nothing
   expect(output).toMatch(/lock timeout/);
   expect(output).toMatch(/\n[^0]\n?$/);
   expect(await shell.run('npm run -s adoption -- compare before.json; echo $?')).toMatch(/\n0\n$/);
-  // Its own list of what is applied is there, and empty.
+  // The list of applied migrations exists and is empty.
   expect(await sql('select name from berth_migrations')).toEqual([]);
   expect(await sql(`select to_regclass('device_events') as made`)).toEqual([{ made: null }]);
 });
 
-it('3. Migrate', () => runSteps('3. Migrate'), LONG_MS);
+it('step 3: the commands of “Migrate” work', () => runSteps('3. Migrate'), LONG_MS);
 
 it(
-  '3. the legacy service goes on: every device exchanges its key, new ones register',
+  'step 3: the legacy service still works: every device exchanges its key, new ones register',
   async () => {
     await exchangeAll(legacy.url, fleet.devices);
     await registerNew(legacy.url);
@@ -180,28 +180,28 @@ it(
 );
 
 it(
-  '4. with keep, every device exchanges its key with Berth and asks for its broker, and no legacy value changes',
+  'step 4: with keep, devices exchange keys with Berth and get their broker, and no legacy value changes',
   async () => {
     await exchangeAll(berth, fleet.devices);
     await inTurns(fleet.devices.slice(0, 200), async ({ uuid, deviceApiKey, username, brokerId }) => {
       const { body } = await ask(`${berth}/device/${uuid}/mqtt`, deviceApiKey);
       const broker = brokerId === 1 ? 'mqtt://mqtt-1.example.com:1883' : 'mqtts://mqtt-2.example.com:8883';
       expect(body).toMatchObject({ username, broker });
-      expect(body, 'the password that it has is known to nobody here').not.toHaveProperty('password');
+      expect(body, 'Berth does not know its password').not.toHaveProperty('password');
     });
     const output = await shell.run('npm run -s adoption -- compare before.json');
     expect(output).toMatch(/^devices: \d+ rows, 40 columns, all as before$/m);
     expect(output).toMatch(/^mqtt_users: .* all as before$/m);
     expect(output).toMatch(/^mqtt_acls: .* all as before$/m);
-    // By the registrations with the legacy service in between.
+    // Changed by the registrations with the legacy service.
     expect(output).toMatch(/^provisioning_keys: 12 rows, changed: devices_provisioned, last_used_at$/m);
   },
   LONG_MS,
 );
 
-it('4. Run side by side', () => runSteps('4. Run side by side'));
+it('step 4: the commands of “Run side by side” work', () => runSteps('4. Run side by side'));
 
-it('4. legacy devices register again, new ones register with legacy keys; repetitions answer the same', async () => {
+it('step 4: legacy devices register again, new ones with legacy keys; repeated requests get the same reply', async () => {
   await inTurns(fleet.devices.slice(0, AGAIN), async (device) => {
     const reply = await registerWith(berth, device);
     expect(reply).toMatchObject({ status: 200, body: { fleetId: device.fleet } });
@@ -215,10 +215,10 @@ it('4. legacy devices register again, new ones register with legacy keys; repeti
   expect(await forms('provisioning_keys', 'key_hash')).toEqual(['$2']);
 });
 
-it('6. Back out', () => runSteps('6. Back out'));
+it('step 6: the commands of “Back out” work', () => runSteps('6. Back out'));
 
 it(
-  '6. the legacy service lets every device in, also those of Berth, and takes its keys',
+  'step 6: the legacy service accepts every device, including those of Berth, and its own keys',
   async () => {
     await exchangeAll(legacy.url, fleet.devices);
     await registerNew(legacy.url);
@@ -227,7 +227,7 @@ it(
 );
 
 it(
-  '6. every device logs in to MQTT, where a broker reads mqtt_users and knows bcrypt alone',
+  'step 6: every device logs in at a broker that reads mqtt_users and knows only bcrypt',
   async () => {
     await inTurns(fleet.devices, async ({ username, mqttPassword }) => {
       expect(await compare(mqttPassword, await passwordHash(username)), username).toBe(true);
@@ -236,7 +236,7 @@ it(
   LONG_MS,
 );
 
-it('6. what a key of Berth’s own is to the legacy service: unknown; its devices get in', async () => {
+it('step 6: the legacy service does not know Berth’s provisioning keys, but accepts their devices', async () => {
   const { key } = await issueKey({ fleetId: 'north' });
   const device = newDevice();
   expect((await ask(`${legacy.url}/device/register`, key, device)).status).toBe(401);
@@ -245,17 +245,17 @@ it('6. what a key of Berth’s own is to the legacy service: unknown; its device
   const long = newDevice({ deviceApiKey: 'k'.repeat(73) });
   expect((await ask(`${berth}/device/register`, key, long)).status).toBe(200);
   expect((await exchange(berth, long)).status).toBe(200);
-  expect((await exchange(legacy.url, long)).status, 'bcrypt can’t hold it').toBe(401);
+  expect((await exchange(legacy.url, long)).status, 'too long for bcrypt').toBe(401);
   others.push(device, long);
 });
 
-it('7. Settle', async () => {
+it('step 7: the commands of “Settle” work', async () => {
   setEnv({ MQTT_PASSWORD_HASH: 'bcrypt' });
   await runSteps('7. Settle');
 });
 
 it(
-  '7. every device goes on at Berth, and its hash is Berth’s then: no way back',
+  'step 7: every device works with Berth and has Berth’s hash: no way back',
   async () => {
     await exchangeAll(berth, [...fleet.devices, ...others]);
     await registerNew(berth);
@@ -274,7 +274,7 @@ it(
 );
 
 it(
-  'nothing was lost: rows, the values that nobody had reason to change, MQTT logins, counts',
+  'loses nothing: rows, values that nothing had to change, MQTT logins, counts',
   async () => {
     const output = await shell.run('npm run -s adoption -- compare before.json');
     expect(output).toMatch(/^provisioning_keys: 12 rows, changed: key_hash, devices_provisioned, last_used_at$/m);
@@ -296,11 +296,11 @@ it(
   LONG_MS,
 );
 
-it('every command of the document was run', () => {
+it('runs every command of the document', () => {
   expect([...ran].sort()).toEqual([...new Set(steps.map(({ title }) => title))].sort());
 });
 
-/** The document's commands under a heading; its file goes to a directory of the test's. */
+/** Runs the document's commands under a heading. */
 async function runSteps(heading: string): Promise<void> {
   const own = steps.filter(({ title }) => title === `## ${heading}`);
   expect(own.length, heading).toBeGreaterThan(0);
@@ -334,7 +334,7 @@ function exchangeAll(service: string, devices: Known[]): Promise<void> {
   });
 }
 
-/** As a device does: what the comparison with legacy keys didn't end in its time goes on when asked again. */
+/** Repeats the request as a device does: an unfinished comparison with legacy keys continues then. */
 async function registerWith(service: string, { uuid, deviceApiKey, fleet: name }: Known & { fleet: string }) {
   const body = { uuid, deviceApiKey, deviceName: 'Pump', deviceType: 'raspberry-pi' };
   for (let attempt = 1; ; attempt++) {
@@ -344,7 +344,7 @@ async function registerWith(service: string, { uuid, deviceApiKey, fleet: name }
   }
 }
 
-/** New devices with each fleet's legacy key; from then on they are among all devices. */
+/** Registers new devices with each fleet's legacy key, and adds them to all devices. */
 async function registerNew(service: string): Promise<void> {
   for (const name of fleet.provisioningKeys.keys()) {
     for (let i = 0; i < NEW; i++) {
@@ -357,7 +357,7 @@ async function registerNew(service: string): Promise<void> {
   }
 }
 
-/** Eight at a time. */
+/** Runs eight at a time. */
 async function inTurns<T>(all: T[], run: (one: T) => Promise<void>): Promise<void> {
   const rest = all.values();
   await Promise.all(
@@ -367,7 +367,7 @@ async function inTurns<T>(all: T[], run: (one: T) => Promise<void>): Promise<voi
   );
 }
 
-/** The first two characters of the hashes of a column, each once; of keys only those in use. */
+/** The distinct first two characters of a column's hashes; only of keys in use. */
 async function forms(table: 'devices' | 'provisioning_keys', column: string): Promise<string[]> {
   const inUse = table === 'devices' ? 'true' : 'is_active and expires_at > now()';
   const rows = await sql(`select distinct left(${column}, 2) as form from ${table} where ${inUse} order by 1`);

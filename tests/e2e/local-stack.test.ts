@@ -26,7 +26,7 @@ let local: Local;
 const start = () => run(process.execPath, ['local/start.ts'], { cwd: clone.dir, env: ports });
 const device = (env: Record<string, string> = {}) =>
   run(process.execPath, ['examples/device/device.ts'], { cwd: clone.dir, env: { POLL_SECONDS: '1', ...env } });
-/** Runs a command as it was printed, in a shell. */
+/** Runs a printed command in a shell. */
 const paste = (command: string) =>
   execFileSync('bash', ['-c', command], { encoding: 'utf8', cwd: clone.dir, stdio: ['ignore', 'pipe', 'ignore'] });
 const banner = (start: string) => {
@@ -51,7 +51,7 @@ afterAll(async () => {
 });
 
 describe('npm start', () => {
-  it('prints a curl that registers test-123; pasted again it answers the same', () => {
+  it('prints a curl that registers test-123, with the same reply when pasted again', () => {
     const command = banner('curl -i -X POST');
     const [head, body] = paste(command).split('\r\n\r\n');
     expect(head).toMatch(/^HTTP\/1.1 200/);
@@ -77,21 +77,21 @@ describe('npm start', () => {
     expect(await second.ended).toBe(1);
   });
 
-  it('answers through the gateway as the handlers do: 413 for 10 MB, 401 for nonsense', async () => {
+  it('passes the handlers’ replies through the gateway: 413 for 10 MB, 401 for an invalid key', async () => {
     const post = (body: string, authorization: string) =>
       fetch(`${local.url}/api/v1/device/register`, { method: 'POST', headers: { authorization }, body });
     expect((await post('a'.repeat(10 * 1024 * 1024), 'Bearer x')).status).toBe(413);
-    const nonsense = await post(
+    const invalid = await post(
       JSON.stringify({ uuid: 'a', deviceName: 'b', deviceType: 'c', deviceApiKey: 'd' }),
       'Bearer x',
     );
-    expect(nonsense.status).toBe(401);
-    expect(nonsense.headers.get('content-type')).toBe('application/problem+json');
+    expect(invalid.status).toBe(401);
+    expect(invalid.headers.get('content-type')).toBe('application/problem+json');
   });
 });
 
 describe('npm run device', () => {
-  it('connects with what it got, talks on its own topic and on no other, and follows a move', async () => {
+  it('connects with the settings that it received, uses only its own topic, and follows a move', async () => {
     const agent = device();
     await agent.says(/round trip on iot\/device/);
     await agent.says(/refused on iot\/device\/someone-else/);
@@ -104,7 +104,7 @@ describe('npm run device', () => {
     expect(await agent.end('SIGINT')).toBe(0);
   });
 
-  it('keeps its identity', async () => {
+  it('keeps its identity after a restart', async () => {
     const agent = device();
     await agent.says(/registered; its broker: local-2/);
     expect(await agent.end('SIGTERM')).toBe(0);
@@ -137,7 +137,7 @@ describe('npm run device', () => {
 });
 
 describe('the schedule', () => {
-  it('ends a job that a killed worker has left', async () => {
+  it('completes the job of a killed worker', async () => {
     const client = new pg.Client({ connectionString: local.databaseUrl });
     await client.connect();
     const one = async (text: string, values?: unknown[]) => (await client.query(text, values)).rows[0];
@@ -173,7 +173,7 @@ describe('stopping', () => {
     return (await Promise.all(all.map((port) => portTaken(port, '127.0.0.1')))).every((taken) => !taken);
   };
 
-  it('Ctrl-C ends all of it and keeps the data for the next start', async () => {
+  it('Ctrl-C ends all processes and keeps the data for the next start', async () => {
     expect(await stack.end('SIGINT')).toBe(0);
     expect(localFile(clone.dir)).toBeUndefined();
     expect(await everythingFree()).toBe(true);
@@ -183,7 +183,7 @@ describe('stopping', () => {
     expect(paste(banner('curl -i -X POST'))).toMatch(/idempotent-replayed: true/i);
   });
 
-  it('kill -9 leaves nothing running either', async () => {
+  it('kill -9 leaves no process running', async () => {
     await stack.end('SIGKILL');
     for (const end = Date.now() + 20_000; !(await everythingFree()) && Date.now() < end; ) {
       await new Promise((resolve) => setTimeout(resolve, 200));

@@ -11,7 +11,7 @@ import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
 import { describeInstalled } from '../support/installed.ts';
 import { type Mosquitto, startMosquitto } from '../support/mosquitto.ts';
 
-/** A Debian Mosquitto, which nobody here wrote, with files made from the database. */
+/** Debian's Mosquitto, with files written from the database. */
 describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
   let dir: string;
   let berth: Berth;
@@ -19,7 +19,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
   let stranger: Authority;
   let first: Mosquitto;
   let second: Mosquitto;
-  /** Ids of the rows: a Mosquitto has one for each of its listeners. */
+  /** Ids of the broker rows: one for each listener of a Mosquitto. */
   let ids: Record<'tls' | 'mutual' | 'ws' | 'second', number>;
   let key: string;
   let device: ReturnType<typeof newDevice>;
@@ -68,7 +68,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
   };
   const own = (rest: string) => `iot/device/${device.uuid}/${rest}`;
 
-  it('registers, connects over TLS with what came back, and talks on its own topic', async () => {
+  it('a device connects over TLS with the settings that it received, and uses its own topic', async () => {
     const settings = await registered();
     expect(settings.broker).toBe(`mqtts://127.0.0.1:${first.ports.tls}`);
     await first.reload(berth.databaseUrl, ids.tls);
@@ -78,7 +78,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await client.inbox.arrives(own('hello'))).toBe('there');
   });
 
-  it('is refused with another password, with another’s name, and without any', async () => {
+  it('refuses a wrong password, another device’s name, and a client without credentials', async () => {
     const settings = await registered();
     await first.reload(berth.databaseUrl, ids.tls);
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
@@ -88,7 +88,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await refusalOf(device.uuid, settings, anonymous)).toMatch(/not authorized/i);
   });
 
-  it('is kept off another’s topics: what it sends is refused, and nothing reaches it', async () => {
+  it('refuses publishing to another device’s topics, and delivers nothing from them', async () => {
     const victim = newDevice();
     const [mine, theirs] = [await registered(), await registered(victim)];
     await first.reload(berth.databaseUrl, ids.tls);
@@ -97,7 +97,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     const foreign = (rest: string) => `iot/device/${victim.uuid}/${rest}`;
     await other.subscribeAsync(foreign('#'), { qos: 1 });
     await client.subscribeAsync(own('#'), { qos: 1 });
-    // Mosquitto's ACL file doesn't judge subscriptions, it keeps messages back.
+    // Mosquitto's ACL file does not refuse subscriptions. It withholds messages.
     await client.subscribeAsync([foreign('#'), 'iot/#', '#'], { qos: 1 });
 
     await expect(client.publishAsync(foreign('command'), 'open', { qos: 1 })).rejects.toThrow(/not authorized/i);
@@ -109,7 +109,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(other.inbox.topics()).toEqual([foreign('state')]);
   });
 
-  it('refuses a broker whose certificate is of another CA', async () => {
+  it('a device refuses a broker whose certificate comes from another CA', async () => {
     await registered();
     await first.reload(berth.databaseUrl, ids.tls);
     await berth.sql('update mqtt_broker_config set ca_cert = $1 where id = $2', [stranger.cert, ids.tls]);
@@ -119,7 +119,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await refusalOf(device.uuid, await current())).toBe('connected');
   });
 
-  it('mutual TLS: only with a certificate of the broker’s CA, and then still with its password', async () => {
+  it('mutual TLS requires a certificate of the broker’s CA and the password', async () => {
     await registered();
     await move(ids.mutual);
     const settings = await current();
@@ -133,7 +133,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await refusalOf(device.uuid, settings, right)).toBe('connected');
   });
 
-  it('WebSockets', async () => {
+  it('a device connects over WebSockets', async () => {
     await registered();
     await move(ids.ws);
     const settings = await current();
@@ -145,7 +145,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await client.inbox.arrives(own('hello'))).toBe('there');
   });
 
-  it('moved to a second Mosquitto: the old one disconnects and refuses it, the new one accepts it', async () => {
+  it('after a move the old Mosquitto disconnects and refuses the device, the new one accepts it', async () => {
     const before = await registered();
     await first.reload(berth.databaseUrl, ids.tls);
     await second.reload(berth.databaseUrl, ids.second);
@@ -164,12 +164,12 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await refusalOf(device.uuid, after)).toBe('connected');
   });
 
-  it('inactive or rotated: refused once the files are new', async () => {
+  it('new files refuse an inactive device, and the old password after a rotation', async () => {
     const settings = await registered();
     await call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { is_active: false } });
     await first.reload(berth.databaseUrl, ids.tls);
     expect(await refusalOf(device.uuid, settings)).toMatch(/not authorized/i);
-    // The legacy service left users behind whose device it had deactivated.
+    // The legacy service deactivated devices without their users.
     await berth.sql('update mqtt_users set is_active = true where username = $1', [settings.username]);
     await first.reload(berth.databaseUrl, ids.tls);
     expect(await refusalOf(device.uuid, settings)).toMatch(/not authorized/i);
@@ -183,7 +183,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await refusalOf(device.uuid, rotated)).toBe('connected');
   });
 
-  it('the files: bits become words, and what they cannot hold is left out and named', async () => {
+  it('writes access bits as words, leaves out and reports what the files cannot contain', async () => {
     const settings = await registered();
     const [row] = await berth.sql('select password_hash from mqtt_users where username = $1', [settings.username]);
     const names = ['colon:name', 'line\nuser device_x', ' blank', '#comment', 'bcrypt', 'service', 'super'];

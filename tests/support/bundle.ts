@@ -18,11 +18,12 @@ export type Bundle = { start: BundleFile[]; onDemand: BundleFile[] };
  *
  * @param name without extension, such as `register`
  * @param dir receives functions/`name`.mjs and its chunks
+ * @param root of the checkout
  */
-export async function bundleFunction(name: string, dir: string): Promise<Bundle> {
+export async function bundleFunction(name: string, dir: string, root = ROOT): Promise<Bundle> {
   const { metafile } = await build({
-    ...deployedOptions(),
-    absWorkingDir: ROOT,
+    ...deployedOptions(root),
+    absWorkingDir: root,
     entryPoints: [`functions/${name}.ts`],
     outdir: path.join(dir, 'functions'),
     metafile: true,
@@ -30,21 +31,21 @@ export async function bundleFunction(name: string, dir: string): Promise<Bundle>
   });
   const files = Object.keys(metafile.outputs).filter((file) => file.endsWith('.mjs'));
   const start = loadedAtStart(metafile, `functions/${name}.ts`);
-  const read = (file: string) => bundleFile(metafile, file);
+  const read = (file: string) => bundleFile(metafile, root, file);
   return {
     start: files.filter((file) => start.has(file)).map(read),
     onDemand: files.filter((file) => !start.has(file)).map(read),
   };
 }
 
-function deployedOptions(): BuildOptions {
-  const yaml = parse(readFileSync(path.join(ROOT, 'serverless.yml'), 'utf8'));
+function deployedOptions(root: string): BuildOptions {
+  const yaml = parse(readFileSync(path.join(root, 'serverless.yml'), 'utf8'));
   const { exclude, outputFileExtension, plugins, ...options } = yaml.custom.esbuild;
   return {
     ...options,
     external: exclude,
     outExtension: { '.js': outputFileExtension },
-    plugins: createRequire(import.meta.url)(path.join(ROOT, plugins)),
+    plugins: plugins ? createRequire(import.meta.url)(path.join(root, plugins)) : [],
   };
 }
 
@@ -59,10 +60,10 @@ function loadedAtStart({ outputs }: Metafile, entryPoint: string): Set<string> {
   return start;
 }
 
-function bundleFile({ outputs }: Metafile, file: string): BundleFile {
+function bundleFile({ outputs }: Metafile, root: string, file: string): BundleFile {
   const inputs = Object.entries(outputs[file]?.inputs ?? {});
   const sources = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([input]) => input);
   const packages = sources.flatMap((source) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(source)?.[1] ?? []);
-  const text = readFileSync(path.join(ROOT, file), 'utf8');
+  const text = readFileSync(path.join(root, file), 'utf8');
   return { name: path.basename(file), bytes: Buffer.byteLength(text), text, sources, packages: [...new Set(packages)] };
 }

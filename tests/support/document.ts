@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 
-/** An `sh` block of a document: the heading it is under, and the `text` block that follows it, if one does. */
+/** An `sh` block of a document with its heading, and the `text` block that follows it, if any. */
 export type Step = { title: string; commands: string; expected: string | undefined };
 
 /** The `sh` blocks of docs/<name>, from top to bottom. */
@@ -36,7 +36,7 @@ export function startShell(cwd: string, env: Record<string, string> = {}) {
   };
 }
 
-/** The parts between the `…` must come one after the other. */
+/** Expects the parts between the `…` in this order. */
 export function expectLike(output: string, expected: string): void {
   let at = 0;
   for (const part of expected.trim().split(/\s*…\s*/)) {

@@ -2,30 +2,30 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { hash } from 'bcryptjs';
 import type { Berth } from './berth.ts';
 
-/** A device with its secrets in plain, as only the device has them. */
+/** A device with its plain secrets, which only the device has. */
 export type LegacyDevice = {
   uuid: string;
   deviceApiKey: string;
   username: string;
   mqttPassword: string;
   fleet: string;
-  /** The broker that its row names, if it names one. */
+  /** The broker of its row; null: none. */
   brokerId: number | null;
 };
 type Row = LegacyDevice & { keyHash: string; passwordHash: string };
 
 export type LegacyFleet = {
   devices: LegacyDevice[];
-  /** In plain, by fleet: the key of it that can be used. */
+  /** The plain valid key of each fleet. */
   provisioningKeys: Map<string, string>;
 };
 
 const FLEETS = ['north', 'south', 'east', 'west'];
-/** The legacy service's cost for the first few, bcrypt's least for the rest: 10,000 hashes shall not take half an hour. */
+/** The legacy service's cost for the first ones, the minimum for the rest: 10,000 hashes would take half an hour. */
 const COSTS = { first: 10, rest: 4 };
 const FIRST = 20;
 
-/** Fills the legacy tables as years of use leave them: used, revoked and expired keys, odd spellings, two defaults. */
+/** Fills the legacy tables as after years of use: used, revoked and expired keys, odd spellings, two default brokers. */
 export async function addLegacyFleet(sql: Berth['sql'], size: number): Promise<LegacyFleet> {
   await sql(`
     insert into mqtt_broker_config (name, host, port, use_tls, protocol, is_default, is_active, updated_at, extra_config)

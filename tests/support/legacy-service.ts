@@ -10,8 +10,8 @@ type Asked = { uuid: string; credential: string; body: Record<string, string> };
 type Answer = { status: number; body: object };
 
 /**
- * A stand-in for the legacy service, by what was recorded of it: its routes for devices, its columns, its several
- * statements without a transaction, bcrypt for every secret. It knows nothing that a migration of ours has added.
+ * A stand-in for the legacy service, made from recordings: its routes for devices, its columns, several statements without
+ * a transaction, bcrypt for every secret. It uses nothing that our migrations add.
  */
 export async function startLegacyService(databaseUrl: string): Promise<LegacyService> {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 4 });
@@ -77,7 +77,7 @@ async function register(sql: Sql, { credential, body }: Asked): Promise<Answer> 
   return { status: 200, body: { id: device?.id, uuid: device?.uuid, mqtt } };
 }
 
-/** Compares with every key that can be used. */
+/** Compares with every valid key. */
 async function findKey(sql: Sql, key: string) {
   const rows = await sql('select * from provisioning_keys where is_active and expires_at > current_timestamp');
   for (const row of rows) if (await compare(key, row.key_hash)) return row;

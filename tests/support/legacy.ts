@@ -23,7 +23,7 @@ const CONSTRAINTS = [
   'alter table mqtt_acls add constraint mqtt_acls_access_check check (access between 1 and 7)',
 ];
 
-/** Makes the legacy service's tables. uuid-ossp's generator is replaced by Postgres' own. */
+/** Creates the legacy service's tables, with Postgres' uuid generator instead of uuid-ossp's. */
 export async function createLegacyTables(sql: Berth['sql']): Promise<void> {
   for (const [table, columns] of Object.entries(Object.groupBy(legacyColumns(), ({ table }) => table))) {
     await sql(`create table ${table} (${(columns ?? []).map(columnSql).join(', ')}, primary key (id))`);
@@ -45,7 +45,7 @@ export const LEGACY_DEVICE = {
   deviceApiKey: 'cd34'.repeat(16),
 };
 
-/** A fleet as the legacy service left it: a key, a device with bcrypt hashes, two brokers, both the default. */
+/** A fleet of the legacy service: a key, a device with bcrypt hashes, two brokers that are both the default. */
 export async function addLegacyRows(sql: Berth['sql']): Promise<void> {
   const [key] = await sql(
     `insert into provisioning_keys (key_hash, fleet_id, max_devices, devices_provisioned, expires_at)

@@ -10,11 +10,11 @@ import { type Program, run } from './stack.ts';
 
 export type Mosquitto = Program & {
   ports: { tls: number; mutual: number; ws: number };
-  /** Writes its files anew from the database, for this broker, and makes it read them. */
+  /** Writes its files from the database, for this broker, and makes it read them. */
   reload: (databaseUrl: string, brokerId: number) => Promise<void>;
 };
 
-/** Starts a Mosquitto with a listener for TLS, one for mutual TLS and one for WebSockets; it knows nobody yet. */
+/** Starts a Mosquitto with listeners for TLS, mutual TLS and WebSockets. It knows no user yet. */
 export async function startMosquitto(dir: string, authority: Authority): Promise<Mosquitto> {
   mkdirSync(dir, { recursive: true });
   const ports = { tls: await freePort(), mutual: await freePort(), ws: await freePort() };
@@ -45,7 +45,7 @@ function configuration(dir: string, { tls, mutual, ws }: Mosquitto['ports']): st
   const file = (name: string) => path.join(dir, name);
   const certificate = [`certfile ${file('cert.pem')}`, `keyfile ${file('key.pem')}`];
   const lines = [
-    // Elsewhere it becomes the user `mosquitto`, who may not enter a temporary directory.
+    // By default root's Mosquitto becomes the user `mosquitto`, who may not enter a temporary directory.
     ...(isRoot ? ['user root'] : []),
     'allow_anonymous false',
     `password_file ${file('passwords')}`,

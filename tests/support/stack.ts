@@ -30,15 +30,15 @@ export type Local = {
   brokers: { id: number; url: string }[];
 };
 
-/** A program that runs beside the test: what it printed, and its end. */
+/** A program that runs during the test. */
 export type Program = {
   child: ChildProcess;
   output: () => string;
-  /** Waits until the output matches; rejects with the output when it ends or takes too long. */
+  /** Waits until the output matches. Rejects with the output if the program ends or takes too long. */
   says: (pattern: RegExp, timeoutMs?: number) => Promise<void>;
-  /** The exit code, once it has ended. */
+  /** Resolves with the exit code when it ends. */
   ended: Promise<number | null>;
-  /** Sends the signal and waits for the end; answers the exit code. */
+  /** Sends the signal, waits for the end, and returns the exit code. */
   end: (signal: NodeJS.Signals) => Promise<number | null>;
 };
 
@@ -72,13 +72,13 @@ export function run(command: string, args: string[], options: { cwd: string; env
   };
 }
 
-/** A copy of the project in a directory that only its owner may enter, as `mktemp -d` makes them. */
+/** A copy of the project in a directory that only its owner may enter, like those of `mktemp -d`. */
 export function cloneProject(): { dir: string; remove: () => void } {
   const dir = mkdtempSync(path.join(realpathSync(tmpdir()), 'berth-clone-'));
   for (const part of PARTS) cpSync(path.join(ROOT, part), path.join(dir, part), { recursive: true });
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));
   const remove = () => {
-    // Root's data may lie elsewhere (local/postgres-home.ts): reset knows where.
+    // If root runs this, the data can be in another directory (local/postgres-home.ts), which reset knows.
     execFileSync(process.execPath, ['local/reset.ts'], { cwd: dir });
     rmSync(dir, { recursive: true, force: true });
   };
@@ -90,7 +90,7 @@ export async function stackPorts(): Promise<{ PORT: string; MQTT_PORTS: string }
   return { PORT: String(await freePort()), MQTT_PORTS: `${await freePort()},${await freePort()}` };
 }
 
-/** Runs `npm start` until it is ready; on other ports when somebody was faster at the ones found free. */
+/** Runs `npm start` until it is ready. Tries other ports if another process has taken one meanwhile. */
 export async function startStack(
   dir: string,
 ): Promise<{ stack: Program; ports: Awaited<ReturnType<typeof stackPorts>> }> {
@@ -106,7 +106,7 @@ export async function startStack(
   }
 }
 
-/** What a running `npm start` in `dir` says about itself; undefined when none runs. */
+/** The .berth/local.json of a running `npm start` in `dir`; undefined: none runs. */
 export function localFile(dir: string): Local | undefined {
   const file = path.join(dir, '.berth/local.json');
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;

@@ -1,9 +1,14 @@
-/** Tells what is measured now, and for how many seconds. */
+export type Options = { devices?: string; against?: string; quick?: boolean };
+
+/** A part of the benchmark. It prints its figures and returns them. */
+export type Part = (options: Options) => Promise<Record<string, unknown>>;
+
+/** Says what is measured now, and for how many seconds. */
 export type Progress = (what: string, seconds: number) => void;
 
 /**
- * Prints, as a part of the benchmark goes on, what is measured and how long it all still takes.
- * @param totalSeconds of all that will be told
+ * Prints what is measured, and how long the whole part still takes.
+ * @param totalSeconds the sum of all seconds that will be reported
  */
 export function progress(part: string, totalSeconds: number): Progress {
   let left = totalSeconds;

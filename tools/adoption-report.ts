@@ -1,17 +1,19 @@
 import type pg from 'pg';
 import { legacyColumns } from './legacy-columns.ts';
 
-/** `n`: how many; 0 is nothing to tell. `names`: which. */
+/** The lines to print, and whether all is well. */
+export type Report = { lines: string[]; isOk: boolean };
+/** `n`: how many; 0: no finding. `names`: which. */
 type Found = { n: number; names: string | null };
 type Check = { sql: string; say: (found: Found) => string };
 
-/** With these the migration fails, or Berth does. */
-const IN_THE_WAY: Check[] = [
+/** With these the migration fails, or Berth fails later. */
+const BLOCKERS: Check[] = [
   {
     sql: `select count(*), string_agg(relname, ', ' order by relname) as names from pg_class
           where relnamespace = current_schema()::regnamespace and relkind = 'r' and relname = any($1)
             and not pg_has_role(relowner, 'usage')`,
-    say: ({ names }) => `this role does not own ${names}: migrate as one that does`,
+    say: ({ names }) => `this role does not own ${names}: migrate with the role that does`,
   },
   ...[
     ['devices', 'uuid'],
@@ -20,39 +22,39 @@ const IN_THE_WAY: Check[] = [
   ].map(([table, column]) => ({
     sql: `select count(*), min(value) as names
           from (select ${column}::text as value from ${table} where $1::text[] is not null group by 1 having count(*) > 1) twice`,
-    say: ({ n, names }: Found) => `${n} values of ${table}.${column} are there more than once, such as ${names}`,
+    say: ({ n, names }: Found) => `${n} values of ${table}.${column} occur more than once, such as ${names}`,
   })),
 ];
 
-/** Berth treats these differently from the legacy service: better put in order first. */
-const TO_PUT_IN_ORDER: Check[] = [
+/** Berth treats these differently from the legacy service: fix them before the migration. */
+const TO_FIX: Check[] = [
   {
     sql: `select greatest(count(*) - 1, 0) as count,
                  (array_agg(name order by is_active desc nulls last, updated_at desc nulls last, id))[1] as names
           from mqtt_broker_config where is_default`,
-    say: ({ n, names }) => `${n + 1} brokers are the default: the migration leaves it to “${names}”`,
+    say: ({ n, names }) => `${n + 1} brokers are the default: the migration keeps only “${names}”`,
   },
   {
     sql: `select count(*), min(name) as names from mqtt_broker_config where is_default and is_active is not true`,
     say: ({ names }) =>
-      `the default broker “${names}” is not active: Berth skips it, and answers MQTT_BROKER_URL or 503`,
+      `the default broker “${names}” is not active: Berth skips it, and answers with MQTT_BROKER_URL or 503`,
   },
   {
     sql: `select count(*), min(id::text) as names from provisioning_keys
           where is_active and expires_at > now() at time zone 'utc' and max_devices is null`,
-    say: ({ n }) => `${n} provisioning keys have no max_devices: nobody registers with them`,
+    say: ({ n }) => `${n} provisioning keys have no max_devices: no device can register with them`,
   },
   {
     sql: `select (current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT'))::integer as count, current_setting('TimeZone') as names`,
     say: ({ names }) =>
-      `the time zone is ${names}: Berth reads the legacy columns' times as UTC, so keys expire hours off`,
+      `the time zone is ${names}: Berth reads the legacy columns as UTC, so keys expire hours too early or too late`,
   },
 ];
 
 const TO_KNOW: Check[] = [
   {
     sql: `select count(*), null as names from devices where mqtt_broker_id in (select id from mqtt_broker_config)`,
-    say: ({ n }) => `${n} devices are assigned to a broker: Berth gives them that one, whatever the default is`,
+    say: ({ n }) => `${n} devices are assigned to a broker: Berth gives them that one, not the default`,
   },
   {
     sql: `select count(*), null as names from devices where mqtt_username <> 'device_' || uuid`,
@@ -62,56 +64,56 @@ const TO_KNOW: Check[] = [
   {
     sql: `select count(*), null as names from devices d join mqtt_users u on u.username = d.mqtt_username
           where d.is_active is false and u.is_active`,
-    say: ({ n }) => `${n} inactive devices have an active MQTT user: brokers that read mqtt_users alone let them in`,
+    say: ({ n }) => `${n} inactive devices have an active MQTT user: brokers that read only mqtt_users accept them`,
   },
   {
     sql: `select count(*), null as names from devices d
           where mqtt_broker_id is not null and not exists (select from mqtt_broker_config b where b.id = d.mqtt_broker_id)`,
-    say: ({ n }) => `${n} devices are assigned to a broker that does not exist: they resolve as if they were not`,
+    say: ({ n }) => `${n} devices are assigned to a broker that does not exist: Berth treats them as unassigned`,
   },
   {
     sql: `select case when count(*) > 50 then count(*) else 0 end as count, null as names from provisioning_keys
           where key_hash like '$2%' and is_active and expires_at > now() at time zone 'utc'`,
-    say: ({ n }) => `${n} provisioning keys are in use: the first use of each compares it with all of them, 60 ms each`,
+    say: ({ n }) =>
+      `${n} provisioning keys are in use: Berth compares each with all of them on its first use, 60 ms each`,
   },
   {
     sql: `select count(*), string_agg(relname || ' (' || reltuples::bigint || ')', ', ') as names from pg_class
           where relnamespace = current_schema()::regnamespace and relname in ('devices', 'mqtt_acls') and reltuples > 500000
             and to_regclass('devices_mqtt_broker_id_idx') is null`,
-    say: ({ names }) => `big tables: ${names}. Make the indexes beforehand`,
+    say: ({ names }) => `big tables: ${names}. Create the indexes first`,
   },
 ];
 
-/** What form the hashes have that are left. */
 const FORM = (column: string) =>
   `case when ${column} like '$2%' then 'bcrypt' else 'Berth’s' end as form, count(*)::integer as n`;
 const DEVICE_KEYS = `select ${FORM('device_api_key_hash')} from devices where device_api_key_hash is not null group by 1 order by 1 desc`;
 const PROVISIONING_KEYS = `select ${FORM('key_hash')} from provisioning_keys
   where is_active and expires_at > now() at time zone 'utc' group by 1 order by 1 desc`;
 
-/** What a legacy database holds, and what of it stands in the way of adopting it. Only reads. */
-export async function lookAround(client: pg.Client): Promise<{ lines: string[]; isWell: boolean }> {
+/** What a legacy database contains, and what prevents its adoption. Only reads. */
+export async function reportLegacyDatabase(client: pg.Client): Promise<Report> {
   const missing = await missingColumns(client);
-  if (missing.length > 0) return { lines: [`Missing: ${missing.join(', ')}.`], isWell: false };
+  if (missing.length > 0) return { lines: [`Missing: ${missing.join(', ')}.`], isOk: false };
   const { rows: version } = await client.query('show server_version');
+  const blockers = await findings(client, BLOCKERS, [[...legacyColumns().keys()]]);
   const lines = [
     `PostgreSQL ${version[0].server_version}. ${await counts(client)}.`,
     `Device keys: ${await forms(client, DEVICE_KEYS)}. Provisioning keys in use: ${await forms(client, PROVISIONING_KEYS)}.`,
+    ...section('Prevents the migration', blockers),
+    ...section('Fix first', await findings(client, TO_FIX)),
+    ...section('Good to know', await findings(client, TO_KNOW)),
   ];
-  const inTheWay = await findings(client, IN_THE_WAY, [[...legacyColumns().keys()]]);
-  lines.push(...section('In the way', inTheWay));
-  lines.push(...section('To put in order first', await findings(client, TO_PUT_IN_ORDER)));
-  lines.push(...section('To know', await findings(client, TO_KNOW)));
-  return { lines, isWell: inTheWay.length === 0 };
+  return { lines, isOk: blockers.length === 0 };
 }
 
 async function missingColumns(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     `select table_name || '.' || column_name as name from information_schema.columns where table_schema = current_schema()`,
   );
-  const there = new Set(rows.map(({ name }) => name));
-  const wanted = [...legacyColumns()].flatMap(([table, columns]) => columns.map((column) => `${table}.${column}`));
-  return wanted.filter((name) => !there.has(name));
+  const present = new Set(rows.map(({ name }) => name));
+  const expected = [...legacyColumns()].flatMap(([table, columns]) => columns.map((column) => `${table}.${column}`));
+  return expected.filter((name) => !present.has(name));
 }
 
 async function counts(client: pg.Client): Promise<string> {
