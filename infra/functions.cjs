@@ -4,15 +4,15 @@ const ONLY_LAMBDA = {
 };
 
 /**
- * A plugin. To each function of serverless.yml it adds what follows from its `rights` (infra/rights.yml) and its
- * `requestsPerSecond`: a role of its own, settings, its place in a deployment, limits at the gateway.
+ * A plugin that completes each function of serverless.yml. From its `rights` (infra/rights.yml) follow its role, its settings
+ * and its order in a deployment; from its `requestsPerSecond`, limits at the gateway.
  */
 module.exports = class Functions {
   constructor(serverless) {
     serverless.configSchemaHandler.defineFunctionProperties('aws', {
       properties: {
         rights: { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true },
-        // For each of its routes. Without it, they have the default of infra/gateway.yml, which is for operators.
+        // For each of the function's routes. Default: the limit of operators' routes in infra/gateway.yml.
         requestsPerSecond: { type: 'number' },
       },
       required: ['rights'],
@@ -26,11 +26,10 @@ function complete(serverless) {
   const { naming } = serverless.getProvider('aws');
   const { HttpApiStage } = resources.extensions;
   for (const [name, fn] of Object.entries(functions)) {
-    const rights = fn.rights.map((right) => {
-      if (!custom.rights[right])
-        throw new Error(`serverless.yml: ${name} has the right ${right}, which infra/rights.yml does not have`);
-      return custom.rights[right];
-    });
+    const unknown = fn.rights.find((right) => !custom.rights[right]);
+    if (unknown)
+      throw new Error(`serverless.yml: ${name} has a right that infra/rights.yml does not define: ${unknown}`);
+    const rights = fn.rights.map((right) => custom.rights[right]);
 
     fn.role = `${name.replace(/(^|-)(.)/g, (_all, _dash, letter) => letter.toUpperCase())}Role`;
     resources.Resources[fn.role] = role(rights, naming.getLogGroupLogicalId(name));
@@ -39,14 +38,15 @@ function complete(serverless) {
     if (custom.environment !== 'local')
       fn.environment = Object.assign({}, ...rights.map(({ environment }) => environment));
 
-    // What uses the tables waits for the migrations.
+    // Code that uses the tables waits for the migrations.
     if (fn.rights.includes('database')) fn.dependsOn = ['Migrations'];
 
     if (fn.requestsPerSecond === undefined) continue;
     for (const { httpApi } of fn.events) {
-      HttpApiStage.Properties.RouteSettings[httpApi] = limit(fn.requestsPerSecond);
-      // Settings of a route that does not exist yet are an error.
-      HttpApiStage.DependsOn.push(naming.getHttpApiRouteLogicalId(httpApi));
+      const route = typeof httpApi === 'string' ? httpApi : `${httpApi.method} ${httpApi.path}`;
+      HttpApiStage.Properties.RouteSettings[route] = limit(fn.requestsPerSecond);
+      // CloudFormation refuses settings of a route that does not exist yet.
+      HttpApiStage.DependsOn.push(naming.getHttpApiRouteLogicalId(route));
     }
   }
 }
