@@ -3,7 +3,7 @@ import type { Endpoint, Handler } from '../lib/http/endpoint.ts';
 
 const DIR = new URL('../functions/', import.meta.url);
 
-/** A route, and the function file whose Lambda answers it. */
+/** A route, and the function file that serves it. */
 export type Route = { endpoint: Endpoint; handler: Handler; functionName: string };
 
 /** Every route of every function file. */

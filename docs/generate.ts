@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { loadRoutes } from './endpoints.ts';
 import { allProblems, openapi } from './openapi.ts';
 
-/** The generated files and what they should hold. `npm run generate` writes them, a test compares them. */
+/** The generated files and their content. `npm run generate` writes them, a test compares them. */
 export async function generated(): Promise<{ url: URL; text: string }[]> {
   const specs = (await loadRoutes()).map(({ endpoint }) => endpoint.spec);
   return [

@@ -27,7 +27,7 @@ const TAGS = [
   { name: 'provisioning-keys', description: 'For operators: the keys that devices register with' },
 ];
 
-/** Every problem of lib/errors.ts, in its order of status. */
+/** Every problem of lib/errors.ts, sorted by status and code. */
 export function allProblems(): ProblemType[] {
   const problems = Object.values(errors).filter((value): value is ProblemType & typeof internal => 'status' in value);
   return problems.sort((a, b) => a.status - b.status || a.code.localeCompare(b.code));
@@ -146,14 +146,14 @@ function headerObjects(headers: Record<string, string>): object {
   );
 }
 
-/** Every problem that a route can answer with: its own, and those that follow from its spec. */
+/** Every problem that a route can reply with: those of its spec, and those that its auth and input imply. */
 export function problemsOf({ auth, params, query, body, missing = missingFields, problems = [] }: Spec): ProblemType[] {
   const ofBody = body ? [missing, malformedJson, bodyTooLarge] : [];
   const ofInput = params || query || body ? [invalidRequest] : [];
   return [...auth.problems, ...ofBody, ...ofInput, ...problems, settingsUnavailable, databaseUnavailable, internal];
 }
 
-/** One response a status: its description lists the codes that a client can switch on. */
+/** One response per status. Its description lists the codes that a client can switch on. */
 function problemReplies(all: ProblemType[]): object {
   const statuses = [...new Set(all.map(({ status }) => status))].sort();
   return Object.fromEntries(

@@ -1,28 +1,28 @@
 import { loadAwsServiceSpecSync } from '@aws-cdk/aws-service-spec';
 import type { Resolved, Template, Value } from './template.ts';
 
-/** AWS' own description of the resources of CloudFormation, as its CDK has it. */
+/** AWS' description of CloudFormation's resources, from its CDK. */
 const aws = loadAwsServiceSpecSync();
 type ResourceSpec = ReturnType<typeof lookUp>[number];
 type PropertyType = ResourceSpec['properties'][string]['type'];
 
 /**
- * What CloudFormation would refuse: unknown types, properties and attributes, values of another type or not among
- * those allowed, required properties that are missing, references to nothing, circles.
+ * What CloudFormation would refuse: unknown types, properties and attributes; values of the wrong type or not in the list of
+ * allowed values; missing required properties; references to resources that do not exist; circular dependencies.
  *
- * @returns a line each, `Id.Property: what`
+ * @returns one line per problem, `Id.Property: what`
  */
 export function schemaProblems(template: Template): string[] {
   const specs = new Map(Object.entries(template.raw.Resources).map(([id, { Type }]) => [id, lookUp(Type)[0]]));
   const properties = Object.entries(template.resources).flatMap(([id, { Type, Properties }]) => {
     if (Type.startsWith('Custom::')) return Properties.ServiceToken ? [] : [`${id}.ServiceToken: is missing`];
     const spec = specs.get(id);
-    return spec ? membersProblems(id, Properties, spec.properties) : [`${id}: ${Type} is not known`];
+    return spec ? membersProblems(id, Properties, spec.properties) : [`${id}: ${Type} is unknown`];
   });
-  return [...properties, ...referenceProblems(template, specs), ...circles(template)];
+  return [...properties, ...referenceProblems(template, specs), ...cycles(template)];
 }
 
-/** Whether CloudWatch has the metric with exactly these dimensions, as far as AWS' CDK knows it. */
+/** Whether AWS' CDK lists the metric with exactly these dimensions. */
 export function isAwsMetric(namespace: string, name: string, dimensions: string[]): boolean {
   return aws
     .lookup('metric', 'name', 'equals', name)
@@ -44,7 +44,7 @@ function membersProblems(path: string, value: Resolved, properties: ResourceSpec
   );
   const wrong = Object.entries(value).flatMap(([name, member]) => {
     const property = properties[name];
-    return property ? valueProblems(`${path}.${name}`, member, property.type) : [`${path}.${name}: is not known`];
+    return property ? valueProblems(`${path}.${name}`, member, property.type) : [`${path}.${name}: is unknown`];
   });
   return [...missing, ...wrong];
 }
@@ -70,7 +70,7 @@ function valueProblems(path: string, value: Resolved, type: PropertyType): strin
       if (!isObject(value)) return no('an object');
       return membersProblems(path, value, aws.get('typeDefinition', type.reference.$ref).properties);
     case 'union':
-      return type.types.some((one) => valueProblems(path, value, one).length === 0) ? [] : no('of one of its types');
+      return type.types.some((one) => valueProblems(path, value, one).length === 0) ? [] : no('of an allowed type');
     default:
       return [];
   }
@@ -90,7 +90,7 @@ function referenceProblems({ raw }: Template, specs: Map<string, ResourceSpec | 
       if (!raw.Resources[id]) return [id];
       return attribute && !hasAttribute(specs.get(id), attribute) ? [`${id}.${attribute}`] : [];
     });
-    return [...missing, ...unknown].map((what) => `${from}: refers to ${what}, which is not there`);
+    return [...missing, ...unknown].map((what) => `${from}: refers to ${what}, which does not exist`);
   });
 }
 
@@ -119,11 +119,11 @@ function referenceOf(text: string): Reference {
   return attribute ? { id, attribute } : { id };
 }
 
-/** Resources that wait for themselves, by what they refer to and depend on. */
-function circles({ raw }: Template): string[] {
+/** Resources that wait for themselves, by their references and dependencies. */
+function cycles({ raw }: Template): string[] {
   const done = new Set<string>();
   const visit = (id: string, path: string[]): string[] => {
-    if (path.includes(id)) return [`circle: ${[...path.slice(path.indexOf(id)), id].join(' → ')}`];
+    if (path.includes(id)) return [`cycle: ${[...path.slice(path.indexOf(id)), id].join(' → ')}`];
     const resource = raw.Resources[id];
     if (!resource || done.has(id)) return [];
     const next = [

@@ -4,7 +4,7 @@ import { serverlessPackage } from './package.ts';
 
 /** A value of a template: plain, or an intrinsic function (`{ Ref: … }`). */
 export type Value = string | number | boolean | null | Value[] | { [name: string]: Value };
-// biome-ignore lint/suspicious/noExplicitAny: what is resolved is checked member by member
+// biome-ignore lint/suspicious/noExplicitAny: tests check resolved values property by property
 export type Resolved = any;
 
 export type Resource = {
@@ -16,20 +16,20 @@ export type Resource = {
   Properties?: Record<string, Value>;
 };
 
-/** A template with its conditions decided. */
+/** A template with its conditions evaluated. */
 export type Template = {
-  /** As it goes to CloudFormation. */
+  /** As serverless sends it to CloudFormation. */
   raw: { Resources: Record<string, Resource>; Conditions?: Record<string, Value>; Outputs?: Record<string, Resolved> };
-  /** The resources that are made, with every intrinsic function resolved; ids and ARNs are stand-ins (below). */
+  /** The resources that CloudFormation would create, with every intrinsic function resolved. Ids and ARNs are placeholders. */
   resources: Record<string, Omit<Resource, 'Properties'> & { Properties: Resolved }>;
-  /** Those of a type, by their logical ids. */
+  /** The resources of a type, by their logical ids. */
   ofType(type: string): [id: string, properties: Resolved][];
 };
 
 /**
- * What `serverless package` makes of the project in `dir`, without credentials and without a network.
+ * The template that `serverless package` makes from the project in `dir`, without credentials and without a network.
  * @param parameters as `--param`
- * @param env what serverless.yml shall find in the environment
+ * @param env the environment for serverless.yml
  */
 export async function synthesise(
   dir: string,
@@ -40,11 +40,11 @@ export async function synthesise(
   const given = Object.entries(parameters).flatMap(([name, value]) => ['--param', `${name}=${value}`]);
   await serverlessPackage(dir, env, ['--stage', stage, ...given]);
   const file = path.join(dir, '.serverless', 'cloudformation-template-update-stack.json');
-  return decided(JSON.parse(readFileSync(file, 'utf8')));
+  return evaluated(JSON.parse(readFileSync(file, 'utf8')));
 }
 
-/** A template as CloudFormation would see it: conditions decided, functions resolved. */
-export function decided(raw: Template['raw']): Template {
+/** Evaluates the conditions and intrinsic functions of a template, as CloudFormation does. */
+export function evaluated(raw: Template['raw']): Template {
   const resolver = new Resolver(raw);
   const made = Object.entries(raw.Resources).filter(([, { Condition }]) => resolver.holds(Condition));
   const resources = Object.fromEntries(
@@ -66,7 +66,7 @@ const PSEUDO: Record<string, string> = {
 const HERE = 'eu-central-1:123456789012';
 const NO_VALUE = Symbol('AWS::NoValue');
 
-/** Stand-ins: `Ref` and `Fn::GetAtt` of X are `<X>` and `<X.Attribute>`, except for ARNs that others are made of. */
+/** Placeholders: `Ref` and `Fn::GetAtt` of X are `<X>` and `<X.Attribute>`, except for ARNs that are parts of others. */
 class Resolver {
   readonly #raw: Template['raw'];
   constructor(raw: Template['raw']) {
@@ -106,18 +106,18 @@ class Resolver {
     if (name === 'Fn::Join') return second.join(first);
     if (name === 'Fn::Split') return second.split(first);
     if (name === 'Fn::Select') return second[Number(first)];
-    throw new Error(`${name} is not known here`);
+    throw new Error(`${name}: this intrinsic function is not supported here`);
   }
 
   #ref(id: string): Resolved {
     if (id === 'AWS::NoValue') return NO_VALUE;
-    return PSEUDO[id] ?? `<${this.#made(id)}>`;
+    return PSEUDO[id] ?? `<${this.#existing(id)}>`;
   }
 
-  /** @throws Error for what is not in the template, or not made under these conditions */
-  #made(id: string): string {
+  /** @throws Error if the resource is not in the template, or its condition is false */
+  #existing(id: string): string {
     const resource = this.#raw.Resources[id];
-    if (!resource || !this.holds(resource.Condition)) throw new Error(`${id} is referred to and not there`);
+    if (!resource || !this.holds(resource.Condition)) throw new Error(`${id} is referenced and does not exist`);
     return id;
   }
 
@@ -125,7 +125,7 @@ class Resolver {
     const [id = '', attribute = ''] = Array.isArray(argument)
       ? (argument as string[])
       : String(argument).split(/\.(.*)/s);
-    const { Type, Properties = {} } = this.#raw.Resources[this.#made(id)] as Resource;
+    const { Type, Properties = {} } = this.#raw.Resources[this.#existing(id)] as Resource;
     if (Type === 'AWS::Logs::LogGroup') return `arn:aws:logs:${HERE}:log-group:${Properties.LogGroupName}:*`;
     if (Type === 'AWS::Lambda::Function') return `arn:aws:lambda:${HERE}:function:${Properties.FunctionName}`;
     if (attribute === 'DBProxyArn') return `arn:aws:rds:${HERE}:db-proxy:<${id}.Id>`;
@@ -145,12 +145,13 @@ class Resolver {
 
 export type Statement = { effect: string; action: string; resource: string; condition: Resolved };
 
-/** What a role may do and must not: every action with every resource of its statements, attached and inline. */
+/** What a role allows and denies: every action with every resource of its attached and inline policies. */
 export function statementsOf(template: Template, roleId: string): Statement[] {
   const { ManagedPolicyArns = [], Policies = [] } = template.resources[roleId]?.Properties ?? {};
   const attached = (ManagedPolicyArns as string[]).map((ref) => {
     const policy = template.resources[ref.replace(/^<(.*)>$/, '$1')];
-    if (policy?.Type !== 'AWS::IAM::ManagedPolicy') throw new Error(`${roleId}: ${ref} is no policy of this template`);
+    if (policy?.Type !== 'AWS::IAM::ManagedPolicy')
+      throw new Error(`${roleId}: ${ref} is not a policy of this template`);
     return policy.Properties.PolicyDocument;
   });
   const inline = Policies.map(({ PolicyDocument }: Resolved) => PolicyDocument);

@@ -1,0 +1,74 @@
+const ONLY_LAMBDA = {
+  Version: '2012-10-17',
+  Statement: [{ Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' }],
+};
+
+/**
+ * A plugin that completes each function of serverless.yml. From its `rights` (infra/rights.yml) follow its role, its settings
+ * and its order in a deployment; from its `requestsPerSecond`, limits at the gateway.
+ */
+module.exports = class Functions {
+  constructor(serverless) {
+    serverless.configSchemaHandler.defineFunctionProperties('aws', {
+      properties: {
+        rights: { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true },
+        // For each of the function's routes. Default: the limit of operators' routes in infra/gateway.yml.
+        requestsPerSecond: { type: 'number' },
+      },
+      required: ['rights'],
+    });
+    this.hooks = { initialize: () => complete(serverless) };
+  }
+};
+
+function complete(serverless) {
+  const { functions, resources, custom } = serverless.service;
+  const { naming } = serverless.getProvider('aws');
+  const { HttpApiStage } = resources.extensions;
+  for (const [name, fn] of Object.entries(functions)) {
+    const unknown = fn.rights.find((right) => !custom.rights[right]);
+    if (unknown)
+      throw new Error(`serverless.yml: ${name} has a right that infra/rights.yml does not define: ${unknown}`);
+    const rights = fn.rights.map((right) => custom.rights[right]);
+
+    fn.role = `${name.replace(/(^|-)(.)/g, (_all, _dash, letter) => letter.toUpperCase())}Role`;
+    resources.Resources[fn.role] = role(rights, naming.getLogGroupLogicalId(name));
+
+    // The local stack gives functions their secrets as plain settings.
+    if (custom.environment !== 'local')
+      fn.environment = Object.assign({}, ...rights.map(({ environment }) => environment));
+
+    // Code that uses the tables waits for the migrations.
+    if (fn.rights.includes('database')) fn.dependsOn = ['Migrations'];
+
+    if (fn.requestsPerSecond === undefined) continue;
+    for (const { httpApi } of fn.events) {
+      const route = typeof httpApi === 'string' ? httpApi : `${httpApi.method} ${httpApi.path}`;
+      HttpApiStage.Properties.RouteSettings[route] = limit(fn.requestsPerSecond);
+      // CloudFormation refuses settings of a route that does not exist yet.
+      HttpApiStage.DependsOn.push(naming.getHttpApiRouteLogicalId(route));
+    }
+  }
+}
+
+function role(rights, logGroup) {
+  const writesItsLog = {
+    Effect: 'Allow',
+    Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+    Resource: { 'Fn::GetAtt': [logGroup, 'Arn'] },
+  };
+  return {
+    Type: 'AWS::IAM::Role',
+    Properties: {
+      AssumeRolePolicyDocument: ONLY_LAMBDA,
+      ManagedPolicyArns: [{ Ref: 'RunsPolicy' }, ...rights.map(({ policy }) => policy)],
+      Policies: [
+        { PolicyName: 'writes-its-log', PolicyDocument: { Version: '2012-10-17', Statement: [writesItsLog] } },
+      ],
+    },
+  };
+}
+
+function limit(perSecond) {
+  return { ThrottlingRateLimit: perSecond, ThrottlingBurstLimit: perSecond, DetailedMetricsEnabled: true };
+}

@@ -1,0 +1,103 @@
+/** Region and account of the stand-ins for ids (template.ts). */
+export const HERE = 'eu-central-1:123456789012';
+const DATABASE_SECRET = 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:berth-app-000000';
+const OWNER_SECRET = `arn:aws:secretsmanager:${HERE}:secret:owner-abcdef`;
+const SECRETS_KEY = `arn:aws:kms:${HERE}:key/of-the-secrets`;
+
+/** The deployments whose templates are tested. */
+export const deployments = {
+  created: { stage: 'prod', parameters: {} },
+  existing: {
+    stage: 'prod',
+    parameters: {
+      database: 'existing',
+      databaseOwnerSecretArn: OWNER_SECRET,
+      databaseSecretKeyArn: SECRETS_KEY,
+      databaseSecurityGroupId: 'sg-of-the-database',
+      endpoints: 'create',
+      adminAuth: 'gateway',
+      corsOrigins: 'https://panel.example.com,https://other.example.com',
+      bulkAssignSchedule: 'true',
+      alarmEmail: 'operators@example.com',
+    },
+  },
+  dev: { stage: 'dev', parameters: { database: 'existing', adminAuth: 'jwt' } },
+};
+export type Mode = keyof typeof deployments;
+
+/**
+ * Every right of infra/rights.yml: the IAM statements that it stands for, and the settings `NAME=value` that it adds. This is
+ * the list to review. It is spelled out, not derived from infra/.
+ */
+export function rightsIn(mode: Mode): Record<string, string[]> {
+  const secret = (name: string, arn: string) => [`Allow secretsmanager:GetSecretValue ${arn}`, `${name}_ARN=${arn}`];
+  const existingDatabase = ['DATABASE_HOST=', 'DATABASE_PORT=', 'DATABASE_NAME=', 'DATABASE_PREPARE=true'];
+  if (mode === 'existing') existingDatabase.push(`Allow kms:Decrypt ${SECRETS_KEY}`);
+  return {
+    pepper: secret('BERTH_PEPPER', '<Pepper>'),
+    sealKey: secret('BERTH_SEAL_KEY', '<SealKey>'),
+    brokerSecret: secret('BROKER_AUTH_SECRET_HASH', '<BrokerAuthSecretHash>'),
+    admin: {
+      created: [
+        'ADMIN_AUTH=token',
+        ...secret('ADMIN_TOKEN_HASH', '<AdminTokenHash>'),
+        ...secret('ADMIN_READ_TOKEN_HASH', '<AdminReadTokenHash>'),
+      ],
+      existing: ['ADMIN_AUTH=none'],
+      dev: [
+        'ADMIN_AUTH=jwt',
+        'ADMIN_JWT_ISSUER=https://login.example.com/',
+        'ADMIN_JWT_AUDIENCE=berth',
+        'ADMIN_JWT_JWKS_URL=',
+      ],
+    }[mode],
+    ...(mode === 'created'
+      ? {
+          database: [
+            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseProxy.Id>/berth_app`,
+            'DATABASE_AUTH=iam',
+            'DATABASE_USER=berth_app',
+            'DATABASE_HOST=<DatabaseProxy.Endpoint>',
+            'DATABASE_NAME=berth',
+            'DATABASE_PREPARE=false',
+          ],
+          owner: [
+            ...secret('DATABASE_SECRET', '<DatabaseCluster.MasterUserSecret.SecretArn>'),
+            'DATABASE_AUTH=',
+            'DATABASE_USER=',
+            'DATABASE_APP_USER=berth_app',
+            'DATABASE_HOST=<DatabaseCluster.Endpoint.Address>',
+            'DATABASE_NAME=berth',
+            'DATABASE_PREPARE=false',
+          ],
+        }
+      : {
+          database: [...secret('DATABASE_SECRET', DATABASE_SECRET), ...existingDatabase],
+          owner: [
+            ...secret('DATABASE_SECRET', mode === 'existing' ? OWNER_SECRET : DATABASE_SECRET),
+            ...existingDatabase,
+          ],
+        }),
+  };
+}
+
+/** What every function may do: run in the VPC, be traced, write its own log. */
+export function running(stage: string, name: string): string[] {
+  const log = `arn:aws:logs:${HERE}:log-group:/aws/lambda/berth-${stage}-${name}:*`;
+  const subnets = 'StringEquals ec2:SubnetID subnet-00000000000000001,subnet-00000000000000002';
+  return [
+    `Allow logs:CreateLogStream ${log}`,
+    `Allow logs:PutLogEvents ${log}`,
+    'Allow xray:PutTraceSegments *',
+    'Allow xray:PutTelemetryRecords *',
+    'Allow ec2:DescribeNetworkInterfaces *',
+    'Allow ec2:DescribeSubnets *',
+    `Allow ec2:CreateNetworkInterface arn:aws:ec2:${HERE}:network-interface/*`,
+    `Allow ec2:DeleteNetworkInterface arn:aws:ec2:${HERE}:network-interface/*`,
+    `Allow ec2:AssignPrivateIpAddresses arn:aws:ec2:${HERE}:network-interface/*`,
+    `Allow ec2:UnassignPrivateIpAddresses arn:aws:ec2:${HERE}:network-interface/*`,
+    `Allow ec2:CreateNetworkInterface arn:aws:ec2:${HERE}:subnet/* if ${subnets}`,
+    `Allow ec2:CreateNetworkInterface arn:aws:ec2:${HERE}:security-group/sg-00000000000000001`,
+    `Deny ec2:* * if ArnLike lambda:SourceFunctionArn arn:aws:lambda:${HERE}:function:berth-${stage}-*`,
+  ];
+}
