@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
+import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
 
 /**
  * Creates the scheduled job that assigns every unassigned device to the default broker. Creates none when there is no such
@@ -17,7 +18,7 @@ export async function assignUnassigned(ctx: Context, time: string): Promise<numb
         (once, request_id, created_by, filter, target_broker_id, start_id, cursor_id, end_id)
       select ${once}, ${ctx.requestId}, ${ctx.actor}, '{"unassigned": true}', b.id, 0, 0, (select max(id) from devices)
       from mqtt_broker_config b
-      where b.is_default and b.refusal is null
+      where b.id = ${getDefaultBrokerConfig(sql)} and b.refusal is null
         and exists (select from devices where mqtt_broker_id is null)
         and not exists (
           select from bulk_assign_jobs

@@ -1,5 +1,6 @@
 import type { Fragment, Sql } from '../database/db.ts';
 import { brokerDraining, brokerInactive, brokerNotFound, noDefaultBroker, Problem } from '../errors.ts';
+import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
 
 /** The broker that a job moves devices to. `refusal`: why it takes none; null: it takes them. */
 export type Target = { id: number; refusal: 'inactive' | 'draining' | null };
@@ -8,7 +9,7 @@ export type Target = { id: number; refusal: 'inactive' | 'draining' | null };
 export function targetBroker(sql: Sql, target: number | null | 'default'): Fragment {
   return sql`
     select id, refusal from mqtt_broker_config
-    where ${target === 'default' ? sql`is_default` : sql`id = ${target}::integer`}`;
+    where id = ${target === 'default' ? getDefaultBrokerConfig(sql) : sql`${target}::integer`}`;
 }
 
 /** The problem of a target that takes no devices. */

@@ -50,7 +50,10 @@ export function databaseTls(url: string): ConnectionOptions | false {
   return { rejectUnauthorized: true, ...(ca ? { ca } : {}) };
 }
 
-/** The root certificates of RDS for a host of RDS, in PEM; undefined: use the system's. */
+/**
+ * The root certificates of RDS for a host of RDS, in PEM; undefined: use the system's. Only the region's: with all roots a
+ * connection takes 9 ms longer to verify instead of 1.
+ */
 function rdsRoots(hostname: string): string | undefined {
   const [, region] = /\.([a-z0-9-]+)\.rds\.amazonaws\.com$/.exec(hostname) ?? [];
   if (!region || hostname.includes('.proxy-')) return undefined;

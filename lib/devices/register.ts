@@ -181,7 +181,8 @@ async function runStatement(
         select id, fleet_id, is_active, expires_at > berth_now() as in_time,
                coalesce(devices_provisioned, 0) < max_devices as has_room
         from provisioning_keys
-        where id = ${keyId} and key_hash = any(string_to_array(${keyHashes.join(',')}, ','))
+        -- Compared here: reading the key first would be a second round trip, 40 % of the throughput.
+        where id = ${keyId} and key_hash = any(${keyHashes}::text[])
       ), existing as (
         select * from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (

@@ -56,7 +56,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
       with before as (
         select * from devices where uuid = berth_uuid(${uuid}) for update
       ), tag as (
-        select ${anyTag} or ${deviceTag(sql, 'before')} = any(string_to_array(${tags?.join(',') ?? ''}, ',')) as matches
+        select ${anyTag} or ${deviceTag(sql, 'before')} = any(${tags ?? []}::text[]) as matches
         from before
       ), target as (
         select id, refusal from mqtt_broker_config where id = ${brokerId}

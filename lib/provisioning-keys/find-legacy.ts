@@ -25,8 +25,7 @@ export async function findLegacyKey(
   const hashes = hashCandidates(peppers, 'provisioning-key', key);
   const [upgraded] = await query<Row>(
     ctx,
-    (sql) =>
-      sql`select id::text, key_hash from provisioning_keys where key_hash = any(string_to_array(${hashes.join(',')}, ',')) limit 1`,
+    (sql) => sql`select id::text, key_hash from provisioning_keys where key_hash = any(${hashes}::text[]) limit 1`,
   );
   if (upgraded) return upgraded;
 
