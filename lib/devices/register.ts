@@ -184,7 +184,9 @@ async function runStatement(
         -- Compared here: reading the key first would be a second round trip, 40 % of the throughput.
         where id = ${keyId} and key_hash = any(${keyHashes}::text[])
       ), existing as (
-        select * from devices where uuid = berth_uuid(${input.uuid})
+        select id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
+               mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id
+        from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (
         -- Whose broker is looked up: the device that there is, or the one to be inserted.
         select ${input.uuid}::text as uuid, existing.mqtt_broker_id,
@@ -213,17 +215,18 @@ async function runStatement(
           select (broker ->> 'id')::integer as id from broker
           where broker_source = 'provisioning_key' or ${autoAssignBroker}
         ) assigned on true
-        returning *
+        returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
+                  mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
-        select mqtt_username, ${credentials.passwordHash}, false, true, created_at, created_at from device
+        select mqtt_username, ${credentials.passwordHash}, false, true, berth_now(), berth_now() from device
         on conflict (username) do update
           set password_hash = excluded.password_hash, is_superuser = false, is_active = true, updated_at = excluded.updated_at
       ), leftover_acl as (
         delete from mqtt_acls where username = ${username} and exists (select from device)
       ), acl as (
         insert into mqtt_acls (username, topic, access, priority, created_at)
-        select mqtt_username, ${deviceTopic(username)}, 7, 0, created_at from device
+        select mqtt_username, ${deviceTopic(username)}, 7, 0, berth_now() from device
       ), event as (
         ${recordEvents(
           sql,
@@ -238,11 +241,7 @@ async function runStatement(
         select * from device union all select * from existing
       )
       select (select row_to_json(key) from key) as key,
-             (select json_build_object(
-                'id', id, 'uuid', uuid, 'device_name', device_name, 'device_type', device_type, 'fleet_id', fleet_id,
-                'is_active', is_active, 'created_at', created_at at time zone 'utc', 'mqtt_username', mqtt_username,
-                'mqtt_password_salt', mqtt_password_salt, 'device_api_key_hash', device_api_key_hash
-              ) from found) as device,
+             (select row_to_json(found) from found) as device,
              exists (select from device) as created,
              exists (select from claimable) as claimable,
              (select broker_source from broker) as broker_source,
