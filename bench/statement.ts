@@ -4,7 +4,7 @@ import type { BenchKey } from './requests.ts';
 /** A statement as the handler sent it. Knowing what each parameter is, others can take its place. */
 export type Recorded = { text: string; parameters: Parameter[] };
 
-type Changing = 'keyId' | 'keyHash' | 'deviceKeyHash' | 'passwordHash' | 'salt' | 'requestId';
+type Changing = 'keyId' | 'keyHash' | 'keyHashes' | 'deviceKeyHash' | 'passwordHash' | 'salt' | 'requestId';
 /** A parameter changes with each request, contains the uuid, or stays the same. */
 type Parameter =
   | { is: Changing }
@@ -29,6 +29,7 @@ function parameterOf(value: string | null, isBoolean: boolean, known: { uuid: st
   if (isBoolean) return { is: 'constant', value: value === 't' };
   if (value === known.key.id) return { is: 'keyId' };
   if (value === known.key.hash) return { is: 'keyHash' };
+  if (value === arrayOf(known.key.hash)) return { is: 'keyHashes' };
   if (value.startsWith('PBKDF2$')) return { is: 'passwordHash' };
   if (/^\w+\$[\w-]{43}$/.test(value)) return { is: 'deviceKeyHash' };
   if (/^\w+\$[\w-]{22}$/.test(value)) return { is: 'salt' };
@@ -38,6 +39,11 @@ function parameterOf(value: string | null, isBoolean: boolean, known: { uuid: st
   return { is: 'constant', value };
 }
 
+/** A text[] of one element, as it is sent. */
+function arrayOf(text: string): string {
+  return `{"${text}"}`;
+}
+
 /** The parameters of another registration. Random texts stand in for hashes, at no cost. */
 export function varied({ parameters }: Recorded, key: BenchKey): (string | boolean | null)[] {
   const uuid = randomUUID();
@@ -45,6 +51,7 @@ export function varied({ parameters }: Recorded, key: BenchKey): (string | boole
   const changing: Record<Changing, string> = {
     keyId: key.id,
     keyHash: key.hash,
+    keyHashes: arrayOf(key.hash),
     deviceKeyHash: `1$${hash}`,
     passwordHash: `PBKDF2$sha512$100$${hash.slice(0, 16)}$${hash}${hash}==`,
     salt: `1$${hash.slice(0, 22)}`,
