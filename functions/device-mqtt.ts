@@ -16,12 +16,16 @@ export const handler = endpoint({
   method: 'GET',
   path: '/api/v1/device/{uuid}/mqtt',
   summary: 'The broker that the device belongs to now',
-  description: 'Poll it with `If-None-Match`: 304 while nothing has changed, else the settings to connect with.',
+  description: 'Poll it with `If-None-Match`: 304 while the settings are the same, 200 with the new ones.',
   auth: deviceKey,
   params: deviceParams,
   replies: {
-    200: { description: 'Connection settings', body: mqttReply, headers: { ETag: 'Strong; changes with any setting' } },
-    304: { description: 'Nothing has changed', headers: { ETag: 'As sent' } },
+    200: {
+      description: 'Connection settings',
+      body: mqttReply,
+      headers: { ETag: '`version` in quotes; changes with anything that the device must act on' },
+    },
+    304: { description: 'The settings are the same', headers: { ETag: 'As sent' } },
   },
   problems: [authenticationFailed, deviceInactive, deviceNotFound, tooManyRequests, noBrokerAvailable],
   run: async (ctx, { params, credential, headers }) => {

@@ -21,7 +21,7 @@ const list = endpoint({
   method: 'GET',
   path,
   summary: 'List devices',
-  description: 'A page in the order of ids; `next` is the link to the one after it.',
+  description: 'A page in the order of ids. `next` is the link to the next page.',
   auth: admin,
   query: listDevicesQuery,
   replies: {
@@ -36,7 +36,7 @@ const list = endpoint({
 const get = endpoint({
   method: 'GET',
   path: `${path}/{uuid}`,
-  summary: 'One device, and why its broker is what it is',
+  summary: 'Get a device and the explanation of its broker',
   auth: admin,
   params: deviceParams,
   replies: {
@@ -63,7 +63,7 @@ const remove = endpoint({
   path: `${path}/{uuid}`,
   summary: 'Delete a device',
   description:
-    'Its MQTT user stops working at once and its place on the provisioning key is free. It may register again.',
+    'Its MQTT user stops working immediately, and its place on the provisioning key is free. It may register again.',
   auth: admin,
   params: deviceParams,
   replies: { 200: { description: 'Deleted', body: done } },
@@ -75,7 +75,7 @@ const rotate = endpoint({
   method: 'POST',
   path: `${path}/{uuid}/rotate-credentials`,
   summary: 'End a device’s MQTT password',
-  description: 'At once. The device gets the next one when it asks for its broker or registers again.',
+  description: 'Immediately. The device gets the next one when it asks for its broker or registers again.',
   auth: admin,
   params: deviceParams,
   replies: { 200: { description: 'Ended', body: done } },
@@ -86,8 +86,8 @@ const rotate = endpoint({
 const events = endpoint({
   method: 'GET',
   path: `${path}/{uuid}/events`,
-  summary: 'What happened to a device',
-  description: 'Newest first; a deleted device’s too.',
+  summary: 'List the events of a device',
+  description: 'Newest first, also of a deleted device.',
   auth: admin,
   params: deviceParams,
   query: listEventsQuery,

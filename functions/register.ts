@@ -20,14 +20,14 @@ export const handler = endpoint({
   path: '/api/v1/device/register',
   summary: 'Register a device',
   description:
-    'Safe to repeat: the same uuid with the same device key gets the same credentials and the current broker, with `Idempotent-Replayed: true`, and uses no place on its key.',
+    'Safe to repeat: the same uuid with the same device key gets the same credentials and the current broker, with `Idempotent-Replayed: true`, and charges no quota.',
   auth: provisioningKey,
   body: registerBody,
   replies: {
     200: {
-      description: 'Registered, now or before',
+      description: 'Registered now or before',
       body: registerReply,
-      headers: { 'Idempotent-Replayed': '`true` when the device was registered already' },
+      headers: { 'Idempotent-Replayed': '`true` if the device was registered before' },
     },
   },
   problems: [

@@ -17,15 +17,15 @@ import { quoted, tagsOf } from '../lib/http/etag.ts';
 export const handler = endpoint({
   method: 'PUT',
   path: '/api/v1/devices/{uuid}',
-  summary: 'Change a device, move it to another broker',
+  summary: 'Change a device or move it to another broker',
   description:
-    'At least one field. `mqtt_broker_id` null: back to whatever the default is. With `If-Match` only if the device is still as it was read.',
+    'At least one field is required. `mqtt_broker_id` null: follow the default broker. With `If-Match`, the change fails if the device has changed since.',
   auth: admin,
   params: deviceParams,
   body: updateDeviceBody,
   replies: {
     200: {
-      description: 'The device as it is now, and the broker it resolves to',
+      description: 'The changed device and the broker that it resolves to',
       body: z.object({ device: deviceReply, resolved_broker: resolvedBrokerReply }),
       headers: { ETag: 'For If-Match' },
     },

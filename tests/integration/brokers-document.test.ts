@@ -94,8 +94,8 @@ const names = [
 ];
 const login = (name: string) => logins[name] as { uuid: string; username: string; password: string };
 
-describe('by database as by HTTP', () => {
-  it('some are let in and some are not', async () => {
+describe('the statements of docs/brokers.md decide like the HTTP callbacks', () => {
+  it('both outcomes occur: some devices are accepted and some are refused', async () => {
     const answers = await Promise.all(names.map((name) => answerByHttp(login(name))));
     expect(Object.fromEntries(names.map((name, index) => [name, answers[index]]))).toEqual({
       unassigned: 'allow',
@@ -111,21 +111,21 @@ describe('by database as by HTTP', () => {
     });
   });
 
-  it.each(names)('mosquitto-go-auth: %s', async (name) => {
+  it.each(names)('mosquitto-go-auth decides like the callback: device %s', async (name) => {
     const { username, password } = login(name);
     const [row] = await rows(setting(/^auth_opt_pg_userquery (.*)$/m), [username]);
     expect(row ? 'allow' : 'deny').toBe(await answerByHttp(login(name)));
     if (row) expect(await verifyMqttPassword(password, row.password_hash)).toBe(true);
   });
 
-  it.each(names.filter((name) => name !== 'with bcrypt'))('EMQX: %s', async (name) => {
+  it.each(names.filter((name) => name !== 'with bcrypt'))('EMQX decides like the callback: device %s', async (name) => {
     const { username, password } = login(name);
     const [row] = await rows(setting(/query = "(select key .*)"$/m), [username]);
     expect(row ? 'allow' : 'deny').toBe(await answerByHttp(login(name)));
     if (row) expect(pbkdf2Sync(password, row.salt, 100, 64, 'sha512').toString('hex')).toBe(row.password_hash);
   });
 
-  it('VerneMQ: with bcrypt, by its own client ids', async () => {
+  it('VerneMQ accepts a device with a bcrypt hash under its own client ids only', async () => {
     const { uuid, username, password } = login('with bcrypt');
     // As auth/postgres_cockroach_commons.lua has it.
     const found = (client_id: string, name = username) =>
@@ -168,7 +168,7 @@ describe('ACLs and superusers', () => {
     expect(emqx).toEqual(action ? [{ permission: 'allow', action, topic: `iot/device/${uuid}/#` }] : []);
   });
 
-  it('mosquitto-go-auth’s question about superusers', async () => {
+  it('mosquitto-go-auth: the superuser query finds superusers only', async () => {
     const query = setting(/^auth_opt_pg_superquery (.*)$/m);
     const { username } = login('unassigned');
     expect(await rows(query, [username])).toEqual([{ count: '0' }]);
@@ -176,14 +176,14 @@ describe('ACLs and superusers', () => {
     expect(await rows(query, [username])).toEqual([{ count: '1' }]);
   });
 
-  it('the role reads this and nothing else', async () => {
+  it('the role mqtt_broker reads the views and mqtt_acls, and no other table', async () => {
     for (const table of ['mqtt_users', 'devices', 'provisioning_keys', 'mqtt_broker_config', 'device_events']) {
       await expect(rows(`select * from ${table}`, []), table).rejects.toThrow('permission denied');
     }
     await expect(rows(`update mqtt_acls set access = 7`, [])).rejects.toThrow('permission denied');
   });
 
-  it('finds a user by indexes', async () => {
+  it('a user is found by indexes only', async () => {
     await broker.query('set enable_seqscan = off');
     const plan = JSON.stringify(await rows(`explain select * from mqtt_broker_users where username = 'device_x'`, []));
     expect(plan).toMatch(/(Index|Bitmap Heap) [^"]*on devices/);
@@ -191,7 +191,7 @@ describe('ACLs and superusers', () => {
   });
 });
 
-it('moves are seen at once', async () => {
+it('a move takes effect with the next query', async () => {
   const query = setting(/^auth_opt_pg_userquery (.*)$/m);
   const { uuid, username } = login('assigned here');
   const move = (mqtt_broker_id: number) =>

@@ -38,7 +38,7 @@ const eventsOf = (uuid = device.uuid) =>
   );
 
 describe('PUT /devices/{uuid}', () => {
-  it('defect 17: assigns a broker, and answers the device with the broker it resolves to', async () => {
+  it('200 with the device and its resolved broker: a broker is assigned', async () => {
     const reply = await put({ mqtt_broker_id: second, reason: 'nearer' });
     expect(reply).toMatchObject({
       status: 200,
@@ -57,7 +57,7 @@ describe('PUT /devices/{uuid}', () => {
     });
   });
 
-  it('with null gives it back to the default', async () => {
+  it('200: mqtt_broker_id null returns the device to the default broker', async () => {
     await put({ mqtt_broker_id: second });
     expect(await put({ mqtt_broker_id: null })).toMatchObject({
       status: 200,
@@ -66,7 +66,7 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).at(-1)).toMatchObject({ type: 'moved', from_broker_id: second, to_broker_id: null });
   });
 
-  it('the same broker again is no move', async () => {
+  it('200 without an event: the same broker again', async () => {
     const first = await put({ mqtt_broker_id: second });
     const before = await eventsOf();
     const again = await put({ mqtt_broker_id: second });
@@ -75,7 +75,7 @@ describe('PUT /devices/{uuid}', () => {
     expect(again.body.device.mqtt_broker_assigned_at).toBe(first.body.device.mqtt_broker_assigned_at);
   });
 
-  it('changes name and type, and leaves the rest', async () => {
+  it('200: name and type change, everything else stays', async () => {
     const { body } = await put({ device_name: 'Pump 8', device_type: 'plc' });
     expect(body.device).toMatchObject({
       device_name: 'Pump 8',
@@ -86,7 +86,7 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
   });
 
-  it('defect 5: is_active false ends its MQTT user in the same statement, true brings it back', async () => {
+  it('is_active false deactivates its MQTT user in the same statement, true activates it', async () => {
     const active = async () => (await berth.sql('select is_active from mqtt_users'))[0]?.is_active;
     await put({ is_active: false });
     expect(await active()).toBe(false);
@@ -97,7 +97,7 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'deactivated', 'refused', 'activated']);
   });
 
-  it('works as the documents have it: curl without a content type', async () => {
+  it('200 for curl -d, which sends a form content type', async () => {
     const reply = await call(`PUT ${path}/${device.uuid}`, {
       headers: { ...admin, 'content-type': 'application/x-www-form-urlencoded' },
       body: JSON.stringify({ mqtt_broker_id: second }),
@@ -130,13 +130,13 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered']);
   });
 
-  it('an unknown field is named', async () => {
+  it('400 names an unknown field', async () => {
     expect((await put({ mqtt_broker: 1 })).body.errors).toEqual([
       { path: 'mqtt_broker', message: 'is not a known field' },
     ]);
   });
 
-  it('a broker that is inactive or draining is 422', async () => {
+  it('422 broker-inactive, broker-draining', async () => {
     await berth.sql('update mqtt_broker_config set is_active = false where id = $1', [second]);
     expect(await put({ mqtt_broker_id: second })).toMatchObject({ status: 422, body: { code: 'broker-inactive' } });
     await berth.sql('update mqtt_broker_config set is_active = true, accepts_new_devices = false where id = $1', [
@@ -145,7 +145,7 @@ describe('PUT /devices/{uuid}', () => {
     expect(await put({ mqtt_broker_id: second })).toMatchObject({ status: 422, body: { code: 'broker-draining' } });
   });
 
-  it('an unknown device is 404', async () => {
+  it('404 device-not-found: unknown device', async () => {
     expect(await put({ mqtt_broker_id: second }, {}, 'nobody')).toMatchObject({
       status: 404,
       body: { code: 'device-not-found', error: 'Device not found' },
@@ -154,7 +154,7 @@ describe('PUT /devices/{uuid}', () => {
 });
 
 describe('If-Match', () => {
-  it('lets a change through that goes by what was read, and no other', async () => {
+  it('412 unless the tag is that of the current row', async () => {
     const { etag } = (await get()).headers as { etag: string };
     const first = await put({ mqtt_broker_id: second }, { 'if-match': etag });
     expect(first.status).toBe(200);
@@ -171,7 +171,7 @@ describe('If-Match', () => {
     expect((await put({ mqtt_broker_id: second }, { 'if-match': 'W/"x"' })).status).toBe(412);
   });
 
-  it('of 20 operators who read the same, one gets through', async () => {
+  it('20 concurrent changes with the same tag: one succeeds, 19 get 412', async () => {
     const { etag } = (await get()).headers as { etag: string };
     const answers = await callConcurrently(
       Array.from({ length: 20 }, (_, i) => ({
@@ -185,7 +185,7 @@ describe('If-Match', () => {
 });
 
 describe('GET /devices/{uuid}', () => {
-  it('defect 11: shows the legacy columns, never a hash or a salt', async () => {
+  it('200 with the legacy columns, without hash and salt', async () => {
     const { status, body, text } = await get();
     expect(status).toBe(200);
     expect(body.device).toMatchObject({
@@ -199,7 +199,7 @@ describe('GET /devices/{uuid}', () => {
     expect(text).not.toMatch(/hash|salt/);
   });
 
-  it('explains every step of the resolution', async () => {
+  it('explains every step of the resolution: taken, skipped with the reason, not reached', async () => {
     const steps = async () => {
       const { explain, if_default_changes } = (await get()).body;
       return [
@@ -259,7 +259,7 @@ describe('GET /devices', () => {
   };
   const uuids = ({ body }: { body: { devices: { uuid: string }[] } }) => body.devices.map(({ uuid }) => uuid);
 
-  it('answers pages that together are every device once', async () => {
+  it('the pages together contain every device once', async () => {
     await many();
     const seen: string[] = [];
     let query: Record<string, string> | undefined = { limit: '3' };
@@ -273,7 +273,7 @@ describe('GET /devices', () => {
     expect((await list()).text).not.toMatch(/hash|salt/);
   });
 
-  it('filters, and keeps the filter in the link', async () => {
+  it('filters, and repeats the filter in the link to the next page', async () => {
     await many();
     expect(uuids(await list({ device_type: 'odd' }))).toEqual(['d-1', 'd-3', 'd-5']);
     expect(uuids(await list({ broker_id: String(second) }))).toEqual(['d-1']);
@@ -302,7 +302,7 @@ describe('GET /devices', () => {
 });
 
 describe('DELETE /devices/{uuid}', () => {
-  it('defect 5: removes the device with its MQTT user and ACLs and gives its place back', async () => {
+  it('200: device, MQTT user and ACLs are deleted, its place on the key is free', async () => {
     const remove = () => call(`DELETE ${path}/${device.uuid}`, { headers: admin });
     expect(await remove()).toMatchObject({ status: 200, body: { status: 'ok', uuid: device.uuid } });
     for (const table of ['devices', 'mqtt_users', 'mqtt_acls'])
@@ -313,7 +313,7 @@ describe('DELETE /devices/{uuid}', () => {
     expect((await mqtt()).status).toBe(404);
   });
 
-  it('defect 4: registering again works, with a password that works', async () => {
+  it('a deleted device registers again and gets a password that works', async () => {
     await call(`DELETE ${path}/${device.uuid}`, { headers: admin });
     const { status, body } = await register(key.key, device);
     expect(status).toBe(200);
@@ -321,7 +321,7 @@ describe('DELETE /devices/{uuid}', () => {
     expect(await verifyMqttPassword(body.mqtt.password, user?.password_hash)).toBe(true);
   });
 
-  it('deleting and registering at the same time leaves whole devices only, and the count right', async () => {
+  it('concurrent deletions and registrations leave complete devices only, and the right count on the key', async () => {
     const calls = Array.from({ length: 60 }, (_, i) =>
       i % 2
         ? { target: `DELETE ${path}/${device.uuid}`, options: { headers: admin } }
@@ -342,7 +342,7 @@ describe('DELETE /devices/{uuid}', () => {
 });
 
 describe('POST /devices/{uuid}/rotate-credentials', () => {
-  it('ends the password at once; the device gets the next one by asking', async () => {
+  it('200: the password stops working immediately, the device gets the next one from /mqtt or registering', async () => {
     const before = (await mqtt()).body.password;
     expect(await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin })).toMatchObject({
       status: 200,
@@ -362,7 +362,7 @@ describe('POST /devices/{uuid}/rotate-credentials', () => {
     ]);
   });
 
-  it('an unknown device is 404', async () => {
+  it('404 device-not-found: unknown device', async () => {
     expect(await call(`POST ${path}/nobody/rotate-credentials`, { headers: admin })).toMatchObject({ status: 404 });
   });
 });
@@ -371,7 +371,7 @@ describe('GET /devices/{uuid}/events', () => {
   const events = (uuid: string, query?: Record<string, string>) =>
     call(`GET ${path}/${uuid}/events`, { headers: admin, ...(query ? { query } : {}) });
 
-  it('answers newest first, in pages, for a deleted device too', async () => {
+  it('200 newest first, in pages, also for a deleted device', async () => {
     await put({ mqtt_broker_id: second });
     await call(`DELETE ${path}/${device.uuid}`, { headers: admin });
     const all = await events(device.uuid);
@@ -383,7 +383,7 @@ describe('GET /devices/{uuid}/events', () => {
     expect(rest.body).not.toHaveProperty('next');
   });
 
-  it('someone nobody knows is 404', async () => {
+  it('404 device-not-found: neither a device nor an event', async () => {
     expect(await events('nobody')).toMatchObject({ status: 404, body: { code: 'device-not-found' } });
   });
 });

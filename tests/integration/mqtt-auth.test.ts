@@ -72,7 +72,7 @@ describe.each(ROUTES)('%s', (route) => {
   const text = async (changes?: Record<string, string>, query?: Record<string, string>) =>
     (await ask(changes, query)).text;
 
-  it('answers a form in text, JSON in JSON', async () => {
+  it('answers a form with text and JSON with JSON', async () => {
     const inForm = await ask();
     expect(inForm).toMatchObject({ status: 200, text: 'allow' });
     expect(inForm.headers['content-type']).toBe('text/plain');
@@ -81,7 +81,7 @@ describe.each(ROUTES)('%s', (route) => {
     expect(inJson.headers['content-type']).toBe('application/json');
   });
 
-  it('refuses with 200, which EMQX alone takes for a no', async () => {
+  it('a refusal is 200: EMQX ignores a source that answers another status', async () => {
     const refused = await ask({ username: 'device_nobody' });
     expect(refused).toMatchObject({ status: 200, text: 'deny' });
     expect(await json(route, { ...rightQuestions()[route], username: 'device_nobody' })).toMatchObject(
@@ -89,7 +89,7 @@ describe.each(ROUTES)('%s', (route) => {
     );
   });
 
-  it('refuses a device that is assigned elsewhere where the broker says who it is', async () => {
+  it('refuses a device that belongs to another broker, if the request names the broker', async () => {
     expect(await text({}, { broker: String(here) })).toBe('allow');
     expect(await text({}, { broker: String(elsewhere) })).toBe('deny');
     await move(elsewhere);
@@ -101,7 +101,7 @@ describe.each(ROUTES)('%s', (route) => {
     expect(await text()).toBe('allow');
   });
 
-  it('refuses who is inactive, by the device’s row or the user’s', async () => {
+  it('refuses an inactive device and an inactive MQTT user', async () => {
     await call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { is_active: false } });
     expect(await text()).toBe('deny');
     await berth.sql('update mqtt_users set is_active = true where username = $1', [username]);
@@ -112,12 +112,12 @@ describe.each(ROUTES)('%s', (route) => {
     expect(await text(), 'the user alone is inactive').toBe('deny');
   });
 
-  it('refuses who is deleted', async () => {
+  it('refuses a deleted device', async () => {
     await call(`DELETE /api/v1/devices/${device.uuid}`, { headers: admin });
     expect(await text()).toBe('deny');
   });
 
-  it('refuses what is missing, of another type, over-long or not storable', async () => {
+  it('refuses values that are missing, of another type, too long or not storable', async () => {
     const right = rightQuestions()[route] as Record<string, string>;
     expect(await json(route, {})).toMatchObject({ status: 200, body: { result: 'deny' } });
     expect((await form(route, {})).text).toBe('deny');
@@ -141,7 +141,7 @@ describe.each(ROUTES)('%s', (route) => {
     }
   });
 
-  it('is 400 for a broker that is no id, and for what is neither form nor JSON', async () => {
+  it('400 for ?broker= that is not an id, and for a body that is neither form nor JSON', async () => {
     expect((await ask({}, { broker: 'first' })).status).toBe(400);
     expect((await ask({}, { broker: '0' })).status).toBe(400);
     const noJson = await call(`${path}/${route}`, { query: { secret: SECRET }, body: '{"username":' });
@@ -155,7 +155,7 @@ describe('user', () => {
     expect(await json('user', { username, password: device.deviceApiKey })).toMatchObject(denied('wrong password'));
   });
 
-  it('knows bcrypt passwords too', async () => {
+  it('accepts a password with a bcrypt hash', async () => {
     setEnv({ BROKER_AUTH_SECRET_HASH: sha256Hex(SECRET), MQTT_PASSWORD_HASH: 'bcrypt' });
     const other = newDevice();
     const { mqtt } = (await register(key, other)).body;
@@ -163,7 +163,7 @@ describe('user', () => {
     expect(await json('user', { username: mqtt.username, password })).toMatchObject(denied('wrong password'));
   });
 
-  it('lets RabbitMQ’s clients in with their own client id only', async () => {
+  it('accepts clients of RabbitMQ only with their own client id', async () => {
     const as = async (client_id: string) => (await form('user', { username, password, client_id })).text;
     expect(await as(`fleet_${device.uuid}`)).toBe('allow');
     expect(await as(username)).toBe('allow');
@@ -173,7 +173,7 @@ describe('user', () => {
     expect(await as(`fleet_${other.uuid}`)).toBe('deny');
   });
 
-  it('of no device: passes at every broker', async () => {
+  it('an MQTT user that belongs to no device is accepted at every broker', async () => {
     const [row] = await berth.sql('select password_hash from mqtt_users where username = $1', [username]);
     await berth.sql(`insert into mqtt_users (username, password_hash) values ('backend', $1) on conflict do nothing`, [
       row?.password_hash,
@@ -183,7 +183,7 @@ describe('user', () => {
     expect(await json('user', question, { broker: String(elsewhere) })).toMatchObject(allowed);
   });
 
-  it('with a username that kept the spelling of the legacy service is found by its device', async () => {
+  it('a username in a spelling of the legacy service is found with its device', async () => {
     const spelt = `device_${device.uuid.toUpperCase()}`;
     await berth.sql('update devices set mqtt_username = $1 where uuid = $2', [spelt, device.uuid]);
     await berth.sql('update mqtt_users set username = $1 where username = $2', [spelt, username]);
@@ -193,13 +193,13 @@ describe('user', () => {
     expect(await json('user', { username: spelt, password }, { broker: String(here) })).toMatchObject(allowed);
   });
 
-  it('resolving to no broker row passes everywhere: the environment decides', async () => {
+  it('a device for which no broker row resolves is accepted at every broker', async () => {
     await berth.sql('update mqtt_broker_config set is_active = false where id = $1', [here]);
     expect(await json('user', { username, password }, { broker: String(elsewhere) })).toMatchObject(allowed);
     await berth.sql('update mqtt_broker_config set is_active = true where id = $1', [here]);
   });
 
-  it('whose broker follows from its provisioning key is refused elsewhere', async () => {
+  it('a device whose broker comes from its provisioning key is refused at another broker', async () => {
     const keyed = await issueKey({ default_broker_id: elsewhere });
     const other = newDevice();
     const { mqtt } = (await register(keyed.key, other)).body;
@@ -215,7 +215,7 @@ describe('user', () => {
 describe('acl', () => {
   const acl = async (question: Question) => (await json('acl', { username, ...question })).body.result;
 
-  it('EMQX: publish and subscribe on the own topics, nothing else', async () => {
+  it('EMQX: publish and subscribe to its own topics only', async () => {
     const other = `iot/device/${newDevice().uuid}/state`;
     for (const action of ['publish', 'subscribe']) {
       expect(await acl({ action, topic: own('a/b') })).toBe('allow');
@@ -226,7 +226,7 @@ describe('acl', () => {
     expect(await acl({ action: 'toString', topic: own('a') })).toBe('deny');
   });
 
-  it('a filter must be covered', async () => {
+  it('a subscription is allowed only if an ACL covers its whole filter', async () => {
     expect(await acl({ action: 'subscribe', topic: own('#') })).toBe('allow');
     expect(await acl({ action: 'subscribe', topic: own('+/x') })).toBe('allow');
     for (const topic of ['#', '+/#', 'iot/device/+/state', 'iot/device/#', '$share/g/iot/device/#']) {
@@ -251,7 +251,7 @@ describe('acl', () => {
     expect(Object.fromEntries(await Promise.all(asked))).toEqual(expected);
   });
 
-  it('a superuser may all, until it is inactive', async () => {
+  it('a superuser may use every topic while it is active', async () => {
     await berth.sql('update mqtt_users set is_superuser = true where username = $1', [username]);
     const question = { action: 'subscribe', topic: '#' };
     expect(await json('acl', { username, ...question })).toMatchObject(allowed);
@@ -266,19 +266,22 @@ describe('mosquitto-go-auth', () => {
     return asForm ? form(route, all as Record<string, string>) : json(route, all);
   };
 
-  it.each([false, true])('reads the status alone unless it is told: its no is a 403 (form: %s)', async (asForm) => {
-    expect((await goAuth('user', { password }, asForm)).status).toBe(200);
-    expect((await goAuth('user', { password: 'wrong' }, asForm)).status).toBe(403);
-    expect((await goAuth('user', { password, clientid: '\0' }, asForm)).status).toBe(200);
-    expect((await goAuth('user', { password: 'wrong', clientid: '' }, asForm)).status).toBe(403);
-    const acl = async (topic: string, acc: string) => (await goAuth('acl', { topic, acc }, asForm)).status;
-    expect(await acl(own('a'), '2')).toBe(200);
-    expect(await acl('iot/device/other/a', '2')).toBe(403);
-    expect(await acl(own('a'), '0')).toBe(403);
-    expect(await acl(own('a'), 'x')).toBe(403);
-  });
+  it.each([false, true])(
+    '403 for a refusal, because the plugin reads only the status by default (form: %s)',
+    async (asForm) => {
+      expect((await goAuth('user', { password }, asForm)).status).toBe(200);
+      expect((await goAuth('user', { password: 'wrong' }, asForm)).status).toBe(403);
+      expect((await goAuth('user', { password, clientid: '\0' }, asForm)).status).toBe(200);
+      expect((await goAuth('user', { password: 'wrong', clientid: '' }, asForm)).status).toBe(403);
+      const acl = async (topic: string, acc: string) => (await goAuth('acl', { topic, acc }, asForm)).status;
+      expect(await acl(own('a'), '2')).toBe(200);
+      expect(await acl('iot/device/other/a', '2')).toBe(403);
+      expect(await acl(own('a'), '0')).toBe(403);
+      expect(await acl(own('a'), 'x')).toBe(403);
+    },
+  );
 
-  it('the refusal says why', async () => {
+  it('the refusal contains the reason', async () => {
     expect(await goAuth('user', { password: 'wrong' })).toMatchObject({
       status: 403,
       body: { code: 'mqtt-access-refused', detail: 'Refused: wrong password.' },
@@ -292,7 +295,7 @@ describe('RabbitMQ', () => {
   const topic = async (permission: string, routing_key: string, name = 'amq.topic') =>
     (await form('topic', { username, vhost: '/', resource: 'topic', name, permission, routing_key })).text;
 
-  it('its own queues, with every permission', async () => {
+  it('allows its own queues with every permission', async () => {
     for (const permission of ['configure', 'write', 'read']) {
       const id = `fleet_${device.uuid}`;
       for (const name of [`mqtt-subscription-${id}qos0`, `mqtt-subscription-${id}qos1`, `mqtt-will-${id}`]) {
@@ -301,7 +304,7 @@ describe('RabbitMQ', () => {
     }
   });
 
-  it('no other queue, by whatever client id', async () => {
+  it('refuses every other queue, whatever the client id', async () => {
     const other = newDevice();
     await register(key, other);
     for (const name of [
@@ -315,7 +318,7 @@ describe('RabbitMQ', () => {
     }
   });
 
-  it('the exchange to publish and to bind, not to configure; no other exchange', async () => {
+  it('allows the exchange to publish and bind but not to configure, and no other exchange', async () => {
     expect(await resource('exchange', 'amq.topic', 'read')).toBe('allow');
     expect(await resource('exchange', 'amq.topic', 'configure')).toBe('deny');
     expect(await resource('exchange', 'amq.direct', 'write')).toBe('deny');
@@ -323,7 +326,7 @@ describe('RabbitMQ', () => {
     expect(await resource('topic', 'amq.topic', 'write')).toBe('deny');
   });
 
-  it('topics in the spelling of AMQP', async () => {
+  it('reads topics in the spelling of AMQP', async () => {
     const prefix = `iot.device.${device.uuid}`;
     expect(await topic('write', `${prefix}.state`)).toBe('allow');
     expect(await topic('read', `${prefix}.#`)).toBe('allow');
@@ -338,7 +341,7 @@ describe('RabbitMQ', () => {
     expect(await topic('write', `${prefix}.state`, 'amq.direct')).toBe('deny');
   });
 
-  it('a device whose uuid has a dot gets nothing: RabbitMQ would mix its topics with another’s', async () => {
+  it('refuses every topic of a device whose uuid has a dot: RabbitMQ would mix its topics with another device’s', async () => {
     const plain = newDevice({ uuid: 'pump' });
     const dotted = newDevice({ uuid: 'pump.7' });
     await register(key, plain);
@@ -351,8 +354,8 @@ describe('RabbitMQ', () => {
   });
 });
 
-describe('what is left behind', () => {
-  it('nothing of the secret or the password in the log', async () => {
+describe('the callbacks leave nothing behind', () => {
+  it('neither the secret nor the password is in the log', async () => {
     let written = '';
     const spies = [process.stdout, process.stderr].map((stream) =>
       vi.spyOn(stream, 'write').mockImplementation((chunk) => {
@@ -370,7 +373,7 @@ describe('what is left behind', () => {
     for (const secret of [SECRET, password, 'wrong-password', 'wrong-secret']) expect(written).not.toContain(secret);
   });
 
-  it('nothing in the database', async () => {
+  it('no request writes to the database', async () => {
     const state = () =>
       berth.sql('select count(*)::int as events, (select max(updated_at) from mqtt_users) from device_events');
     const before = await state();
@@ -379,7 +382,7 @@ describe('what is left behind', () => {
     expect(await state()).toEqual(before);
   });
 
-  it('an unreachable database is 503, never a yes', async () => {
+  it('503 for an unreachable database, never an acceptance', async () => {
     const url = process.env.DATABASE_URL as string;
     await closeDatabase();
     setEnv({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/none', BROKER_AUTH_SECRET_HASH: sha256Hex(SECRET) });
@@ -390,7 +393,7 @@ describe('what is left behind', () => {
   });
 });
 
-it('finds a user by indexes alone, in one statement', async () => {
+it('one statement finds a user by indexes only', async () => {
   const ctx = { requestId: '', sourceIp: '', actor: 'schedule' as const, deadline: Date.now() + 5_000 };
   // The handlers' own connection, which knows what it has prepared.
   await closeDatabase();

@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 
 describe('a new device', () => {
-  it('gets everything it needs to connect', async () => {
+  it('200 with everything that it needs to connect', async () => {
     const device = newDevice({
       applicationId: 'app-1',
       macAddress: 'aa:bb:cc:dd:ee:ff',
@@ -60,7 +60,7 @@ describe('a new device', () => {
     expect(Math.abs(Date.parse(body.createdAt) - Date.now())).toBeLessThan(60_000);
   });
 
-  it('is stored with its user, its ACL and its event, and never its key or password', async () => {
+  it('is stored with MQTT user, ACL and event; its key and password are not stored', async () => {
     const device = newDevice();
     const { body } = await register(key.key, device);
     const [row] = await berth.sql('select * from devices where uuid = $1', [device.uuid]);
@@ -86,20 +86,20 @@ describe('a new device', () => {
     for (const secret of [device.deviceApiKey, body.mqtt.password, key.key]) expect(everything).not.toContain(secret);
   });
 
-  it('named test-123 works as the documents have it', async () => {
+  it('200 for the uuid test-123 of the seed documents', async () => {
     const body = { uuid: 'test-123', deviceName: 'Test Device', deviceType: 'raspberry-pi', deviceApiKey: 'test-key' };
     const reply = await register(key.key, body);
     expect(reply.status).toBe(200);
     expect(reply.body.mqtt.username).toBe('device_test-123');
   });
 
-  it('may have an identifier of 255 characters', async () => {
+  it('200 for a uuid of 255 characters', async () => {
     const { status, body } = await register(key.key, newDevice({ uuid: 'x'.repeat(255) }));
     expect(status).toBe(200);
     expect(body.mqtt.topics.publish).toEqual([`iot/device/${'x'.repeat(255)}/#`]);
   });
 
-  it('stores a bcrypt hash where brokers are set up for it', async () => {
+  it('stores a bcrypt hash with MQTT_PASSWORD_HASH=bcrypt', async () => {
     setEnv({ MQTT_PASSWORD_HASH: 'bcrypt' });
     const { body } = await register(key.key, newDevice());
     const [user] = await berth.sql('select password_hash from mqtt_users where username = $1', [body.mqtt.username]);
@@ -108,8 +108,8 @@ describe('a new device', () => {
   });
 });
 
-describe('the same request again', () => {
-  it('is answered the same, says that it is a repetition and uses no place', async () => {
+describe('a replay', () => {
+  it('200 with the identical reply and Idempotent-Replayed, no quota charged', async () => {
     const device = newDevice();
     const first = await register(key.key, device);
     const before = await counts(berth);
@@ -120,7 +120,7 @@ describe('the same request again', () => {
     expect(await counts(berth)).toEqual(before);
   });
 
-  it('still works when the key is used up or expired by now, not when it is revoked', async () => {
+  it('200 although the key is used up or expired by now, 401 if it is revoked', async () => {
     const small = await issueKey({ maxDevices: 1 });
     const device = newDevice();
     const first = await register(small.key, device);
@@ -133,7 +133,7 @@ describe('the same request again', () => {
     expect((await register(small.key, device)).body.code).toBe('provisioning-key-revoked');
   });
 
-  it('with another device key is 409 and changes nothing', async () => {
+  it('409 with another device key, and nothing changes', async () => {
     const device = newDevice();
     const first = await register(key.key, device);
     const before = await counts(berth);
@@ -150,7 +150,7 @@ describe('the same request again', () => {
     expect((await register(key.key, device)).text).toBe(first.text);
   });
 
-  it('with the key of another fleet is 409, with another key of its fleet 200', async () => {
+  it('409 with a provisioning key of another fleet, 200 with another key of its fleet', async () => {
     const device = newDevice();
     await register(key.key, device);
     const foreign = await issueKey({ fleetId: 'fleet-b' });
@@ -162,7 +162,7 @@ describe('the same request again', () => {
     });
   });
 
-  it('gets the broker that is right now', async () => {
+  it('200 with the broker that it belongs to now', async () => {
     const device = newDevice();
     await register(key.key, device);
     const second = await addBroker(berth, { host: 'second.example.com' });
@@ -201,7 +201,7 @@ describe('a provisioning key', () => {
       'Invalid provisioning key',
     ],
   ];
-  it.each(cases)('%s is refused and nothing else written', async (_, headers, status, code, title) => {
+  it.each(cases)('401 for %s; only the refusal is written', async (_, headers, status, code, title) => {
     const before = await counts(berth);
     const reply = await call('POST /api/v1/device/register', { headers, body: newDevice(), ip: '203.0.113.1' });
     expect(reply).toMatchObject({ status, body: { code, error: title, title } });
@@ -210,7 +210,7 @@ describe('a provisioning key', () => {
     expect(await counts(berth)).toEqual(before);
   });
 
-  it('with a wrong secret is answered as one that does not exist', async () => {
+  it('401 is the same for a wrong secret and for an unknown id', async () => {
     const wrong = await register(`${key.key.slice(0, -1)}${key.key.endsWith('A') ? 'B' : 'A'}`, newDevice());
     const unknown = await register(`prov_00000000-0000-4000-8000-000000000000_${'A'.repeat(43)}`, newDevice());
     const alike = ({ requestId: _, ...rest }: Record<string, unknown>) => rest;
@@ -231,7 +231,7 @@ describe('a provisioning key', () => {
     expect(reply.status).toBe(200);
   });
 
-  it('of a pepper that has been succeeded still works and is stored under the new one', async () => {
+  it('200 for a key of an older pepper, which is stored under the new one', async () => {
     const device = newDevice();
     const first = await register(key.key, device);
     const { PEPPER } = await import('../support/berth.ts');
@@ -320,11 +320,11 @@ describe('bad input', () => {
     expect(await counts(berth)).toEqual(before);
   });
 
-  it('comes before the key: 400 even without one', async () => {
+  it('400 comes before 401: also without a key', async () => {
     expect(await call('POST /api/v1/device/register', { body: {} })).toMatchObject({ status: 400 });
   });
 
-  it('__proto__ is one more unknown field', async () => {
+  it('__proto__ is ignored like any unknown field', async () => {
     const device = newDevice();
     const text = JSON.stringify(device).replace('{', '{"__proto__": {"deviceName": "x"}, ');
     const { status, body } = await register(key.key, text);
@@ -332,7 +332,7 @@ describe('bad input', () => {
     expect(body.deviceName).toBe('Pump 7');
   });
 
-  it('optional fields that are empty or null count as not given', async () => {
+  it('optional fields that are empty or null count as absent', async () => {
     const device = newDevice({ macAddress: '', osVersion: null, applicationId: null });
     const { status, body } = await register(key.key, device);
     expect(status).toBe(200);
@@ -363,7 +363,7 @@ describe('a body is read', () => {
 });
 
 describe('races', () => {
-  it('50 first registrations of one device: one row, 50 times the same credentials', async () => {
+  it('50 concurrent first registrations of one device: one row, 50 identical replies', async () => {
     const device = newDevice();
     const before = await counts(berth);
     const replies = await Promise.all(Array.from({ length: 50 }, () => register(key.key, device)));

@@ -24,8 +24,8 @@ const mqttOf = (device: { uuid: string; deviceApiKey: string }) =>
 const set = (id: number, column: string, value: unknown) =>
   berth.sql(`update mqtt_broker_config set ${column} = $1 where id = $2`, [value, id]);
 
-describe('the steps, one after the other', () => {
-  it('device, its provisioning key, default, environment, none', async () => {
+describe('the steps', () => {
+  it('decide in this order: device, provisioning key, default, environment, none', async () => {
     const { key, id } = await issueKey({ default_broker_id: keyed });
     const device = newDevice();
     await register(key, device);
@@ -48,7 +48,7 @@ describe('the steps, one after the other', () => {
     expect((await mqttOf(device)).body.assignment).toEqual({ source: 'environment', brokerId: null, brokerName: null });
   });
 
-  it('an assignment ends with its broker', async () => {
+  it('deleting a broker ends the assignments to it', async () => {
     const { key } = await issueKey();
     const device = newDevice();
     await register(key, device);
@@ -58,7 +58,7 @@ describe('the steps, one after the other', () => {
   });
 });
 
-it('a drained broker keeps its devices and takes no new ones', async () => {
+it('a draining broker keeps its devices and takes no new ones', async () => {
   const { key } = await issueKey();
   const old = newDevice();
   await register(key, old);
@@ -68,7 +68,7 @@ it('a drained broker keeps its devices and takes no new ones', async () => {
   expect(await register(key, newDevice())).toMatchObject({ status: 503, body: { code: 'no-broker-available' } });
 });
 
-it('without any broker nothing is written: 503', async () => {
+it('503 no-broker-available writes nothing', async () => {
   await set(standard, 'is_active', false);
   const { key } = await issueKey();
   const before = await counts(berth);
@@ -77,7 +77,7 @@ it('without any broker nothing is written: 503', async () => {
   expect(await counts(berth)).toEqual(before);
 });
 
-it('a registration works with MQTT_BROKER_URL alone', async () => {
+it('200 from MQTT_BROKER_URL without any broker row', async () => {
   await berth.sql('delete from mqtt_broker_config');
   setEnv({ MQTT_BROKER_URL: 'mqtt://mosquitto:1883' });
   const { key } = await issueKey();
@@ -87,7 +87,7 @@ it('a registration works with MQTT_BROKER_URL alone', async () => {
   expect(body.mqtt).not.toHaveProperty('brokerConfig');
 });
 
-it('the environment also decides when the lookup itself fails', async () => {
+it('200 from MQTT_BROKER_URL when the lookup fails, 500 without it', async () => {
   const { key } = await issueKey();
   const device = newDevice();
   await berth.sql('alter table mqtt_broker_config rename to out_of_order');
@@ -112,7 +112,7 @@ describe('AUTO_ASSIGN_BROKER', () => {
   const assigned = async (uuid: string) =>
     (await berth.sql('select mqtt_broker_id from devices where uuid = $1', [uuid]))[0]?.mqtt_broker_id;
 
-  it('writes the default into a new device', async () => {
+  it('true: assigns the default broker to a new device', async () => {
     setEnv({ AUTO_ASSIGN_BROKER: 'true' });
     const { key } = await issueKey();
     const device = newDevice();
@@ -121,7 +121,7 @@ describe('AUTO_ASSIGN_BROKER', () => {
     expect(await assigned(device.uuid)).toBe(standard);
   });
 
-  it('off, leaves it unassigned, so that it follows the default', async () => {
+  it('default: leaves a new device unassigned, so that it follows the default broker', async () => {
     const { key } = await issueKey();
     const device = newDevice();
     await register(key, device);
@@ -147,7 +147,7 @@ describe('berth_resolve', () => {
     expect(plan).toContain('Values Scan');
   });
 
-  it('names what it skips: no broker, a missing one, an inactive one, a draining one for a new device', async () => {
+  it('gives the skip_reason: none, missing, inactive, and draining for a new device', async () => {
     const { id } = await issueKey({ default_broker_id: keyed });
     const steps = (isNew: boolean, assigned: number | null) =>
       berth.sql(
