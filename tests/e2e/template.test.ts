@@ -202,6 +202,27 @@ describe.each(modes)('%s', (mode) => {
     }
   });
 
+  it('gives every function the behaviour that the parameters set', () => {
+    const behaviour =
+      mode === 'existing'
+        ? ['mqtts://fallback.example.com:8883', 'bcrypt', 'true', 'keep']
+        : ['', 'pbkdf2', 'false', 'upgrade'];
+    for (const { name, properties } of deployed(mode)) {
+      const { MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES } =
+        properties.Environment.Variables;
+      expect([MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES], name).toEqual(behaviour);
+    }
+  });
+
+  it('does not repeat a failed run of a bulk-assign schedule: the next run is the retry', () => {
+    const configured = ofType(mode, 'AWS::Lambda::EventInvokeConfig').map(([, one]) => one);
+    for (const name of ['bulk-assign-worker', 'bulk-assign-unassigned']) {
+      const { id } = functionNamed(mode, name);
+      const ofFunction = configured.filter(({ FunctionName }) => FunctionName === `<${id}>`);
+      expect(ofFunction, name).toMatchObject([{ MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 }]);
+    }
+  });
+
   it('keeps every log for a limited time', () => {
     const retention = ofType(mode, 'AWS::Logs::LogGroup').map(([, { LogGroupName, RetentionInDays }]) => [
       LogGroupName,
@@ -358,6 +379,7 @@ it('CORS is for the given origins, and off by default', () => {
   expect(only('existing', 'AWS::ApiGatewayV2::Api').CorsConfiguration).toMatchObject({
     AllowOrigins: ['https://panel.example.com', 'https://other.example.com'],
     AllowHeaders: expect.arrayContaining(['authorization', 'content-type', 'idempotency-key', 'if-match']),
+    ExposeHeaders: expect.arrayContaining(['etag', 'location', 'link', 'retry-after', 'x-request-id']),
   });
   expect(only('created', 'AWS::ApiGatewayV2::Api')).not.toHaveProperty('CorsConfiguration');
 });
@@ -366,6 +388,20 @@ it('an existing database: the stack creates none', () => {
   for (const mode of ['existing', 'dev'] as const) {
     expect(Object.values(templates[mode].resources).filter(({ Type }) => Type.startsWith('AWS::RDS::'))).toEqual([]);
   }
+});
+
+it('endpoints=create: Secrets Manager by its usual name, S3 by the route tables', () => {
+  const endpoints = ofType('existing', 'AWS::EC2::VPCEndpoint').map(([, one]) => one);
+  expect(endpoints).toMatchObject([
+    {
+      ServiceName: 'com.amazonaws.eu-central-1.secretsmanager',
+      VpcEndpointType: 'Interface',
+      PrivateDnsEnabled: true,
+      SecurityGroupIds: ['<EndpointGroup>'],
+    },
+    { ServiceName: 'com.amazonaws.eu-central-1.s3', VpcEndpointType: 'Gateway' },
+  ]);
+  expect(ofType('created', 'AWS::EC2::VPCEndpoint')).toEqual([]);
 });
 
 describe('a database of the stack', () => {
@@ -404,6 +440,11 @@ describe('a database of the stack', () => {
     ]);
   });
 
+  it('has a writer before the proxy gets the cluster as its target', () => {
+    expect(only('created', 'AWS::RDS::DBProxyTargetGroup').DBClusterIdentifiers).toEqual(['<DatabaseCluster>']);
+    expect(templates.created.raw.Resources.DatabaseProxyTargets?.DependsOn).toEqual(['DatabaseWriter']);
+  });
+
   it('exists before migrations run, and so does the network path to it', () => {
     expect(only('created', 'Custom::Migrations').ready).toEqual(['<DatabaseWriter>', '<DatabaseFromFunctions>']);
     expect(only('existing', 'Custom::Migrations').ready).toEqual(['<DatabaseFromFunctions>']);
@@ -426,6 +467,21 @@ describe('alarms', () => {
       ({ Dimensions }) => Dimensions[1]?.Value as string,
     );
     expect(sorted(watched)).toEqual(sorted(codes));
+  });
+
+  it.each([
+    [1, 100, false],
+    [2, 100, true],
+    [100, 10_100, false],
+    [300, 10_000, true],
+    [0, 0, false],
+  ])('server-errors: %i errors in %i requests are above the threshold: %s', (errors, requests, fires) => {
+    const { Metrics, Threshold, ComparisonOperator } = alarmNamed('created', 'server-errors');
+    const { Expression } = Metrics.find(({ Id }: Resolved) => Id === 'combined');
+    const evaluate = new Function('errors', 'requests', 'IF', `return ${Expression}`);
+    const percent = evaluate(errors, requests, (condition: boolean, yes: number, no: number) => (condition ? yes : no));
+    expect(ComparisonOperator).toBe('GreaterThanThreshold');
+    expect(percent > Threshold).toBe(fires);
   });
 
   it('throttles: every function behind the gateway, and no other', () => {

@@ -268,6 +268,14 @@ describe('a certificate is not trusted, and nothing is sent', () => {
     expect(body.data.advice).toContain('no ca_cert');
   });
 
+  it('a certificate of a private CA, when verify_certificate is NULL, as in legacy rows', async () => {
+    const { port, clients } = await broker({ protocol: 'mqtts', tls: server });
+    const id = await add({ ...login, protocol: 'mqtts', port });
+    await berth.sql('update mqtt_broker_config set verify_certificate = null');
+    expect(await test(id)).toMatchObject(unreachable('tls', 'certificate-untrusted'));
+    expect(clients).toEqual([]);
+  });
+
   it('an expired certificate', async () => {
     const expired = await authority.issue({ commonName: 'broker', hosts: ['localhost'], days: -1 });
     await distrusted(expired, {}, 'certificate-expired');

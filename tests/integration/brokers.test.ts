@@ -292,6 +292,13 @@ describe('creating', () => {
   it('a body over 256 KB is 413', async () => {
     expect(await create({ ...newBroker, ca_cert: 'x'.repeat(300_000) })).toMatchObject({ status: 413 });
   });
+
+  it('a certificate bundle of 40 KB can be stored when a broker is created and when it is changed', async () => {
+    const ca_cert = authority.cert.repeat(Math.ceil(40_000 / authority.cert.length));
+    const id = await created({ ca_cert });
+    expect((await update(id, { ca_cert: `# new\n${ca_cert}` })).status).toBe(200);
+    expect((await row(id))?.ca_cert).toBe(`# new\n${ca_cert}`);
+  });
 });
 
 describe('certificates', () => {

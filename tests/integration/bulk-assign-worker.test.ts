@@ -115,6 +115,20 @@ describe('a device that an operator moves while the job runs', () => {
     expect(await perBroker(berth)).toEqual({ [two]: 9, null: 1 });
     expect(await outcomes(berth, id)).toEqual({ 'moved bulk-assign': 9, 'skipped changed-since': 1 });
   });
+
+  it('stays there also when it was moved by plain SQL, which does not set mqtt_broker_assigned_at', async () => {
+    await addDevices(berth, 10, { mqtt_broker_id: String(one) });
+    const id = await leaveOpen(berth, { target_broker_id: two, filter: JSON.stringify({ broker_id: one }) });
+    const hand = await session();
+    await hand.query('begin');
+    await hand.query(`update devices set mqtt_broker_id = null where uuid = 'dev-5'`);
+    const batch = batchOf(id, 500);
+    await sleep(50);
+    await hand.query('commit');
+    await hand.end();
+    expect(await batch).toMatchObject({ moved: 9 });
+    expect(await perBroker(berth)).toEqual({ [two]: 9, null: 1 });
+  });
 });
 
 describe('workers of a job', () => {

@@ -86,6 +86,15 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
   });
 
+  it.each([
+    ['name', { device_name: 'Pump 8' }],
+    ['type', { device_type: 'plc' }],
+  ])('a changed %s alone is an event; the same value again is none', async (_, change) => {
+    await put(change);
+    await put(change);
+    expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
+  });
+
   it('is_active false deactivates its MQTT user in the same statement, true activates it', async () => {
     const active = async () => (await berth.sql('select is_active from mqtt_users'))[0]?.is_active;
     await put({ is_active: false });
@@ -169,6 +178,13 @@ describe('If-Match', () => {
     );
     expect((await put({ mqtt_broker_id: null }, { 'if-match': '*' })).status).toBe(200);
     expect((await put({ mqtt_broker_id: second }, { 'if-match': 'W/"x"' })).status).toBe(412);
+  });
+
+  it('412 for the ETag of before, when a value was changed and changed back', async () => {
+    const { etag } = (await get()).headers as { etag: string };
+    await put({ device_name: 'Pump 8' });
+    await put({ device_name: 'Pump 7' });
+    expect((await put({ device_type: 'plc' }, { 'if-match': etag })).status).toBe(412);
   });
 
   it('20 concurrent changes with the same tag: one succeeds, 19 get 412', async () => {
@@ -284,6 +300,12 @@ describe('GET /devices', () => {
     expect((await list({ device_type: 'odd', limit: '1' })).body.next).toMatch(/device_type=odd/);
   });
 
+  it('is_active NULL, as in legacy rows, counts as active', async () => {
+    await berth.sql('update devices set is_active = null');
+    expect(uuids(await list({ is_active: 'true' }))).toEqual([device.uuid]);
+    expect(uuids(await list({ is_active: 'false' }))).toEqual([]);
+  });
+
   it.each([
     ['limit', { limit: '0' }],
     ['limit', { limit: '501' }],
@@ -311,6 +333,12 @@ describe('DELETE /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'deleted']);
     expect(await remove()).toMatchObject({ status: 404 });
     expect((await mqtt()).status).toBe(404);
+  });
+
+  it('removes the MQTT user and ACLs of a legacy device, whose row does not name its user', async () => {
+    await berth.sql('update devices set mqtt_username = null');
+    expect((await call(`DELETE ${path}/${device.uuid}`, { headers: admin })).status).toBe(200);
+    for (const table of ['mqtt_users', 'mqtt_acls']) expect(await berth.sql(`select from ${table}`)).toEqual([]);
   });
 
   it('a deleted device registers again and gets a password that works', async () => {

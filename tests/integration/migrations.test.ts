@@ -72,6 +72,48 @@ describe('on a fresh database', () => {
   });
 });
 
+/** Applies the migrations before the one with this number. */
+async function migrateUpTo(number: string, sql: Berth['sql']): Promise<void> {
+  const dir = mkdtempSync(path.join(tmpdir(), 'berth-migrations-'));
+  cpSync(new URL('../../migrations', import.meta.url), dir, { recursive: true });
+  for (const name of readdirSync(dir)) if (name >= number) rmSync(path.join(dir, name));
+  const [database] = await sql('select current_database() as name');
+  const url = new URL(inject('postgresUrl'));
+  url.pathname = `/${database?.name}`;
+  await migrate(url.href, { dir });
+  rmSync(dir, { recursive: true });
+}
+
+it('0002: of several default brokers the active one remains, even if an inactive one was changed later', async () => {
+  const berth = await startBerth({
+    prepare: async (sql) => {
+      await createLegacyTables(sql);
+      await addLegacyRows(sql);
+      await sql(`update mqtt_broker_config set is_active = false where name = 'second'`);
+    },
+  });
+  expect(await berth.sql('select name from mqtt_broker_config where is_default')).toEqual([{ name: 'first' }]);
+  await berth.stop();
+});
+
+it('0005: events of earlier jobs get the id of their device; other events get none', async () => {
+  const berth = await startBerth({
+    prepare: async (sql) => {
+      await migrateUpTo('0005', sql);
+      await sql(`insert into devices (id, uuid) values (41, 'a'), (42, 'b')`);
+      await sql(`insert into device_events (type, device_uuid, job_id)
+                 values ('moved', 'b', 7), ('moved', 'a', 7), ('moved', 'a', null), ('moved', 'gone', 7)`);
+    },
+  });
+  expect(await berth.sql('select device_uuid, job_id, device_id from device_events order by id')).toMatchObject([
+    { device_uuid: 'b', device_id: 42 },
+    { device_uuid: 'a', device_id: 41 },
+    { device_uuid: 'a', job_id: null, device_id: null },
+    { device_uuid: 'gone', device_id: null },
+  ]);
+  await berth.stop();
+});
+
 describe('migration of a view mqtt_broker_users that was created by hand', () => {
   const reader = `view_reader_${process.pid}`;
   const byHand = (more = '') => `
@@ -79,21 +121,11 @@ describe('migration of a view mqtt_broker_users that was created by hand', () =>
     select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser, d.uuid::text as device_uuid,
            b.id as broker_id, b.client_id_prefix ${more}
     from mqtt_users u left join devices d on true left join mqtt_broker_config b on true`;
-  const before0007 = async (sql: Berth['sql']) => {
-    const dir = mkdtempSync(path.join(tmpdir(), 'berth-migrations-'));
-    cpSync(new URL('../../migrations', import.meta.url), dir, { recursive: true });
-    for (const name of readdirSync(dir)) if (name >= '0007') rmSync(path.join(dir, name));
-    const [database] = await sql('select current_database() as name');
-    const url = new URL(inject('postgresUrl'));
-    url.pathname = `/${database?.name}`;
-    await migrate(url.href, { dir });
-    rmSync(dir, { recursive: true });
-  };
 
   it('replaces the view; roles that could read the old one can read the new one, and no secret column', async () => {
     const berth = await startBerth({
       prepare: async (sql) => {
-        await before0007(sql);
+        await migrateUpTo('0007', sql);
         await sql(byHand());
         await sql(`create role ${reader}`);
         await sql(`grant select on mqtt_broker_users to ${reader}`);
@@ -122,7 +154,7 @@ describe('migration of a view mqtt_broker_users that was created by hand', () =>
 
   it('fails with an instruction when the view has columns of its own', async () => {
     const prepare = async (sql: Berth['sql']) => {
-      await before0007(sql);
+      await migrateUpTo('0007', sql);
       await sql(byHand(', 1 as mine'));
     };
     await expect(startBerth({ prepare })).rejects.toThrow(

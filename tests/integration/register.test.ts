@@ -28,6 +28,7 @@ describe('a new device', () => {
     const { status, body, headers } = await register(key.key, device);
     expect(status).toBe(200);
     expect(headers['idempotent-replayed']).toBeUndefined();
+    expect(headers['cache-control']).toBe('no-store');
     expect(body).toEqual({
       id: expect.any(Number),
       uuid: device.uuid,
@@ -160,6 +161,24 @@ describe('a replay', () => {
       status: 200,
       headers: { 'idempotent-replayed': 'true' },
     });
+  });
+
+  it('with another key of its fleet resolves by the key that it registered with', async () => {
+    const device = newDevice();
+    const first = await register(key.key, device);
+    const sibling = await issueKey();
+    const elsewhere = await addBroker(berth, { host: 'elsewhere.example.com' });
+    await berth.sql('update provisioning_keys set default_broker_id = $1 where id = $2', [elsewhere, sibling.id]);
+    expect((await register(sibling.key, device)).text).toBe(first.text);
+  });
+
+  it('is 200 for a legacy device without a fleet', async () => {
+    const device = newDevice();
+    const { body } = await register(key.key, device);
+    await berth.sql('update devices set fleet_id = null where uuid = $1', [device.uuid]);
+    const again = await register(key.key, device);
+    expect(again.status).toBe(200);
+    expect(again.body).toEqual({ ...body, fleetId: null });
   });
 
   it('200 with the broker that it belongs to now', async () => {

@@ -22,3 +22,17 @@ it.each(allProblems().filter(({ operatorHelp }) => operatorHelp))(
     expect(warn).toHaveBeenCalledWith(type.title, { requestId: 'request-1', code: type.code, help: type.operatorHelp });
   },
 );
+
+it('an unexpected error is logged with its type and stack, without its message, whose lines can contain values', () => {
+  const error = vi.spyOn(log, 'error').mockImplementation(() => {});
+  const cause = Object.assign(new Error('Key (uuid)=(secret-1)\nsecret-2 is not valid'), { code: 'XX000' });
+  const { body = '' } = renderProblem(cause, 'request-1');
+  const logged = error.mock.calls[0]?.[1] as unknown as { stack: string[] };
+  expect(logged).toMatchObject({ requestId: 'request-1', name: 'Error', code: 'XX000' });
+  expect(logged.stack.length).toBeGreaterThan(1);
+  for (const text of [JSON.stringify(error.mock.calls), body]) expect(text).not.toContain('secret');
+});
+
+it('no cache may store a problem', () => {
+  expect(renderProblem(new Error('x'), 'request-1').headers).toMatchObject({ 'cache-control': 'no-store' });
+});

@@ -1,10 +1,17 @@
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { sameSecret } from '../../lib/crypto/compare.ts';
 import { deriveMqttPassword, newMqttSalt } from '../../lib/crypto/derive.ts';
 import { hashCandidates, hashSecret } from '../../lib/crypto/hash.ts';
 import { verifyBcrypt } from '../../lib/crypto/legacy-hash.ts';
 import { hashMqttPassword, verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
+
+const timingSafeEqual = vi.hoisted(() => vi.fn());
+vi.mock('node:crypto', async (original) => {
+  const crypto = await original<typeof import('node:crypto')>();
+  timingSafeEqual.mockImplementation(crypto.timingSafeEqual);
+  return { ...crypto, timingSafeEqual };
+});
 
 const one = { generation: '1', key: createSecretKey('a'.repeat(32), 'utf8') };
 const two = { generation: '2', key: createSecretKey('b'.repeat(32), 'utf8') };
@@ -62,4 +69,16 @@ it('secrets are equal only when they are equal as a whole', () => {
   expect(sameSecret('abc', 'abc')).toBe(true);
   expect(sameSecret('abc', 'abd')).toBe(false);
   expect(sameSecret('abc', 'abcd')).toBe(false);
+});
+
+it.each([
+  ['the same secret', 'secret', 'secret', true],
+  ['another secret', 'secret', 'secreT', false],
+  ['a longer secret', 'secret', 'secret-and-more', false],
+  ['an empty secret', 'secret', '', false],
+])('%s is compared in constant time, as two hashes of 32 bytes', (_, a, b, isSame) => {
+  timingSafeEqual.mockClear();
+  expect(sameSecret(a, b)).toBe(isSame);
+  expect(timingSafeEqual).toHaveBeenCalledTimes(1);
+  expect(timingSafeEqual.mock.calls[0]?.map((hash) => hash.length)).toEqual([32, 32]);
 });
