@@ -18,7 +18,7 @@ const berth = useBerth();
 let proxy: TcpProxy;
 let key: string;
 beforeAll(async () => {
-  const url = new URL(berth.databaseUrl);
+  const url = new URL(process.env.DATABASE_URL as string);
   proxy = await startProxy(Number(url.port));
   setEnv({ DATABASE_URL: Object.assign(url, { port: proxy.port }).href });
   key = (await issueKey({ maxDevices: 1000 })).key;
