@@ -295,6 +295,34 @@ CREATE OR REPLACE FUNCTION public.berth_now()
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$ select now() at time zone 'utc' $function$
+CREATE OR REPLACE FUNCTION public.berth_purge_events(after_id bigint, days integer, size integer)
+ RETURNS TABLE(last_id bigint, purged integer, is_last boolean)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  with expiry as (
+    select now() - make_interval(days => greatest(90, days)) as at
+  ), page as materialized (
+    select id, at from device_events where id > after_id order by id limit size
+  ), purged as (
+    delete from device_events e
+    using page, expiry
+    where e.id = page.id and page.at < expiry.at
+      -- A revert moves back what is still where the job put it.
+      and not (
+        e.type = 'moved' and e.job_id is not null
+        and not exists (
+          select from bulk_assign_jobs revert where revert.reverts_job_id = e.job_id and revert.state = 'finished')
+        and exists (
+          select from devices d where d.id = e.device_id and d.mqtt_broker_id is not distinct from e.to_broker_id))
+    returning e.id
+  )
+  select max(page.id), (select count(*)::integer from purged),
+         -- Ids grow with time: behind a page without an expired event there is none.
+         count(*) < size or min(page.at) >= (select at from expiry)
+  from page
+$function$
 CREATE OR REPLACE FUNCTION public.berth_resolve(device_uuid text, assigned_broker integer, provisioning_key uuid, is_new boolean)
  RETURNS TABLE(number integer, source text, broker_id integer, usable boolean, skip_reason text, connect_after_ms integer)
  LANGUAGE sql
