@@ -123,9 +123,10 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
         ...scheduleDead('unassigned', 'bulk-assign-unassigned', 900, 2),
       },
       CertificatesScheduleAlarm: scheduleDead('certificates', 'check-certificates', 86400, 1),
+      PurgeScheduleAlarm: scheduleDead('purge', 'purge-events', 86400, 1),
 
       // Both ways to fail: the function ends in an error, or EventBridge cannot invoke it. Two failures are tolerated: the
-      // database may be away for a moment, and Lambda runs check-certificates three times.
+      // database may be away for a moment, and Lambda runs check-certificates and purge-events three times.
       ScheduleErrorsAlarm: alarm('schedule-errors', 'A scheduled function fails, or cannot be started.', {
         ...total('Failed runs', 900, [
           ...ofFunctions('Errors', scheduled),

@@ -23,6 +23,17 @@ export async function ensureDatabase(adminUrl: string, name: string): Promise<vo
   });
 }
 
+/** The role that the functions log in as, as on AWS: with its rights, and its limits for statements. */
+export const APP_ROLE = 'berth_app';
+
+/** The URL of the embedded database for {@link APP_ROLE}, which gets the superuser's password. */
+export async function appLogin(databaseUrl: string): Promise<string> {
+  const url = new URL(databaseUrl);
+  const password = pg.escapeLiteral(decodeURIComponent(url.password));
+  await withClient(databaseUrl, (client) => client.query(`alter role ${APP_ROLE} password ${password}`));
+  return Object.assign(url, { username: APP_ROLE }).href;
+}
+
 /**
  * Registers the embedded brokers as `local-1`, `local-2` …, or updates the ports of these rows. Keeps what an operator has
  * changed (active, default). The first one becomes the default if there is none.

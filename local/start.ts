@@ -1,7 +1,7 @@
 import { migrate } from '../lib/database/migrate.ts';
 import { describeError } from '../tools/user-error.ts';
 import { banner } from './banner.ts';
-import { checkReachable, ensureDatabase, type LocalBroker, registerBrokers } from './database.ts';
+import { APP_ROLE, appLogin, checkReachable, ensureDatabase, type LocalBroker, registerBrokers } from './database.ts';
 import { demoKey } from './demo-key.ts';
 import { startBroker } from './mqtt-broker.ts';
 import { startOffline } from './offline.ts';
@@ -55,13 +55,15 @@ async function start(settings: Settings): Promise<void> {
   await checkPorts(settings, crashed ? HANDOVER_MS : 0);
   const secrets = loadSecrets();
   const databaseUrl = await openDatabase(settings);
+  const isEmbedded = !settings.databaseUrl;
   await step('migrations', async () => {
-    const applied = await migrate(databaseUrl);
+    const applied = await migrate(databaseUrl, { appUser: isEmbedded ? APP_ROLE : undefined });
     return applied.length === 0 ? 'up to date' : `${applied.length} applied`;
   });
   const brokers = await registerBrokers(databaseUrl, settings.mqttPorts);
   await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
-  await step('functions', () => openFunctions(settings.port, databaseUrl, secrets));
+  const login = isEmbedded ? await appLogin(databaseUrl) : databaseUrl;
+  await step('functions', () => openFunctions(settings.port, login, secrets));
   const url = `http://localhost:${settings.port}`;
   const provisioningKey = await keptDemoKey(`http://127.0.0.1:${settings.port}/api/v1`, secrets);
   if (stoppingSince) return;

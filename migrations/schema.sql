@@ -186,7 +186,9 @@ CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, 
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
 CREATE INDEX device_events_refused_idx ON public.device_events USING btree (source_ip, reason, at) WHERE (type = 'refused'::text)
 CREATE INDEX device_events_uuid_idx ON public.device_events USING btree (device_uuid, id) WHERE (job_id IS NULL)
+CREATE INDEX devices_device_type_idx ON public.devices USING btree (device_type, id)
 CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
+CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
@@ -293,6 +295,34 @@ CREATE OR REPLACE FUNCTION public.berth_now()
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$ select now() at time zone 'utc' $function$
+CREATE OR REPLACE FUNCTION public.berth_purge_events(after_id bigint, days integer, size integer)
+ RETURNS TABLE(last_id bigint, purged integer, is_last boolean)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  with expiry as (
+    select now() - make_interval(days => greatest(90, days)) as at
+  ), page as materialized (
+    select id, at from device_events where id > after_id order by id limit size
+  ), purged as (
+    delete from device_events e
+    using page, expiry
+    where e.id = page.id and page.at < expiry.at
+      -- A revert moves back what is still where the job put it.
+      and not (
+        e.type = 'moved' and e.job_id is not null
+        and not exists (
+          select from bulk_assign_jobs revert where revert.reverts_job_id = e.job_id and revert.state = 'finished')
+        and exists (
+          select from devices d where d.id = e.device_id and d.mqtt_broker_id is not distinct from e.to_broker_id))
+    returning e.id
+  )
+  select max(page.id), (select count(*)::integer from purged),
+         -- Ids grow with time: behind a page without an expired event there is none.
+         count(*) < size or min(page.at) >= (select at from expiry)
+  from page
+$function$
 CREATE OR REPLACE FUNCTION public.berth_resolve(device_uuid text, assigned_broker integer, provisioning_key uuid, is_new boolean)
  RETURNS TABLE(number integer, source text, broker_id integer, usable boolean, skip_reason text, connect_after_ms integer)
  LANGUAGE sql

@@ -59,7 +59,7 @@ export async function listJobDevices(
         select coalesce(json_agg(page), '[]') from (
           select id, at, device_uuid, fleet_id, type as outcome, reason, from_broker_id, to_broker_id
           from device_events
-          where job_id = j.id and id > ${after} and ${outcome ? sql`type = ${outcome}` : sql`true`}
+          where job_id = ${jobId} and id > ${after} and ${outcome ? sql`type = ${outcome}` : sql`true`}
           order by id
           limit ${limit + 1}) page) as devices
       from bulk_assign_jobs j where j.id = ${jobId}`,

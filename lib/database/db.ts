@@ -66,7 +66,7 @@ export async function query<T extends object>(ctx: Context, statement: Statement
   for (let attempt = 0; ; attempt++) {
     try {
       await pingAfterIdleTime(ctx.deadline);
-      return await runWithLogin((sql) => statement(sql, failure), ctx.deadline);
+      return await runWithLogin(ctx, (sql) => statement(sql, failure));
     } catch (error) {
       failure = error;
       const code = codeOf(error);
@@ -74,8 +74,8 @@ export async function query<T extends object>(ctx: Context, statement: Statement
       if (!isLost && !ROLLED_BACK.has(code)) throw error;
       if (isLost) discardClient();
       const pauseMs = Math.random() * 50 * 2 ** attempt;
-      if (attempt === MAX_RETRIES || Date.now() + pauseMs >= ctx.deadline) throw unavailable(error);
-      log.warn('database statement repeated', { code, attempt });
+      if (attempt === MAX_RETRIES || Date.now() + pauseMs >= ctx.deadline) throw unavailable(ctx, error);
+      log.warn('database statement repeated', { requestId: ctx.requestId, code, attempt });
       count('DatabaseRetry');
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
@@ -90,7 +90,8 @@ export async function closeDatabase(): Promise<void> {
 }
 
 /** Runs the statement. When the database refuses the login, because its password has changed, it uses another login. */
-async function runWithLogin<T extends object>(statement: Statement<T>, deadline: number): Promise<T[]> {
+async function runWithLogin<T extends object>(ctx: Context, statement: Statement<T>): Promise<T[]> {
+  const { requestId, deadline } = ctx;
   const refused: string[] = [];
   let login: string | undefined;
   for (;;) {
@@ -104,10 +105,10 @@ async function runWithLogin<T extends object>(statement: Statement<T>, deadline:
       if (!LOGIN_REFUSED.has(code)) throw error;
       discardClient();
       refused.push(used.login);
-      log.warn('database login refused', { code, tried: refused.length });
+      log.warn('database login refused', { requestId, code, tried: refused.length });
       count('DatabaseLoginRefused');
       login = await anotherLogin(deadline, refused);
-      if (!login) throw settings().database.by === 'url' ? error : unavailable(error);
+      if (!login) throw settings().database.by === 'url' ? error : unavailable(ctx, error);
     }
   }
 }
@@ -184,8 +185,8 @@ async function run<T extends object>({ sql, running }: Client, statement: Statem
   }
 }
 
-function unavailable(cause: unknown): Problem {
-  log.error('database unavailable', { code: codeOf(cause) });
+function unavailable({ requestId }: Context, cause: unknown): Problem {
+  log.error('database unavailable', { requestId, code: codeOf(cause) });
   count('DatabaseUnavailable');
   return temporaryProblem(databaseUnavailable, cause);
 }

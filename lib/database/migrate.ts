@@ -33,12 +33,11 @@ export type MigrateOptions = {
  * @throws MigrationRefused; the error of Postgres, such as 55P03 when a table stays locked for 10 s. Then nothing is applied
  */
 export async function migrate(databaseUrl: string, options: MigrateOptions = {}): Promise<string[]> {
-  const { ssl, timeoutMs = 0 } = options;
+  const { ssl } = options;
   // Our own client: the runner does not wait until its client has ended, and does not handle its errors.
   const client = new pg.Client({
     connectionString: databaseUrl,
     connectionTimeoutMillis: 45_000,
-    statement_timeout: timeoutMs,
     ...(ssl ? { ssl } : {}),
   });
   client.on('error', () => {});
@@ -52,7 +51,9 @@ export async function migrate(databaseUrl: string, options: MigrateOptions = {})
 }
 
 async function migrateWith(client: pg.Client, options: MigrateOptions): Promise<string[]> {
-  const { log = () => {}, dir = DIR, allowBreaking = false, appUser } = options;
+  const { log = () => {}, dir = DIR, allowBreaking = false, appUser, timeoutMs = 0 } = options;
+  // The role may have the limits of the functions' role. Those are too short to wait for another run.
+  await client.query(`set statement_timeout = ${Math.floor(timeoutMs)}; set lock_timeout = 0`);
   await client.query('select pg_advisory_lock($1)', [PG_MIGRATE_LOCK_ID]);
   // While a migration waits for a table that is in use, registrations queue up behind it.
   await client.query(`set lock_timeout = '10s'`);

@@ -36,7 +36,7 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
         ${broker_id === undefined ? sql`` : sql`and d.mqtt_broker_id = ${broker_id}`}
         ${unassigned === undefined ? sql`` : sql`and (d.mqtt_broker_id is null) = ${unassigned}`}
         ${device_type === undefined ? sql`` : sql`and d.device_type = ${device_type}`}
-        ${is_active === undefined ? sql`` : sql`and coalesce(d.is_active, true) = ${is_active}`}
+        ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}
       order by d.id
       limit ${limit + 1}`,
   );

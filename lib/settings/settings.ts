@@ -117,6 +117,8 @@ function readersOf(env: Env) {
     autoAssignBroker: () => optional(env, 'AUTO_ASSIGN_BROKER', flag) === 'true',
     /** The legacy service uses the same database: keep its hashes, and store new device keys as it does. */
     keepLegacyHashes: () => optional(env, 'LEGACY_HASHES', oneOf('upgrade', 'keep')) === 'keep',
+    /** After how many days events are purged. */
+    eventRetentionDays: () => optional(env, 'EVENT_RETENTION_DAYS', retentionDays) ?? 400,
     adminAuth,
     /** SHA-256 in hex of the operators' tokens: one, or several during rotation. */
     adminTokenHashes: () => (isToken() ? required(env, 'ADMIN_TOKEN_HASH', HASH_EXAMPLE, tokenHashes) : []),
@@ -170,6 +172,13 @@ function areDistinct(all: { generation: string | undefined }[]): boolean {
 }
 
 const flag = oneOf('true', 'false');
+/** berth_purge_events in the database has the same minimum. */
+const retentionDays = z.pipe(
+  z
+    .string()
+    .check(rule((value) => /^\d{1,5}$/.test(value) && Number(value) >= 90, 'must be a number of days, at least 90.')),
+  z.transform(Number),
+);
 const databaseUrl = z.string().check(
   rule(
     (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),

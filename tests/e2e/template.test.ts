@@ -314,7 +314,7 @@ describe.each(modes)('%s', (mode) => {
 
   it('has these alarms, and sends each and its end to the topic', () => {
     const expected = ['server-errors', 'throttles', 'slow', 'refusals', 'secrets', 'job-stuck', 'certificate-expiry']
-      .concat(['schedule-errors', 'worker-schedule-dead', 'certificates-schedule-dead'])
+      .concat(['schedule-errors', 'worker-schedule-dead', 'certificates-schedule-dead', 'purge-schedule-dead'])
       .concat({ created: ['connection-pinning'], existing: ['unassigned-schedule-dead'], dev: [] }[mode]);
     expect(sorted(alarms(mode).map(({ name }) => name))).toEqual(sorted(expected));
     expect(ids(mode, 'AWS::SNS::Topic')).toEqual(['AlarmTopic']);

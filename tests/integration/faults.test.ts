@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { log } from '../../lib/log.ts';
 import { call } from '../support/api.ts';
 import {
   admin,
@@ -18,7 +19,7 @@ const berth = useBerth();
 let proxy: TcpProxy;
 let key: string;
 beforeAll(async () => {
-  const url = new URL(berth.databaseUrl);
+  const url = new URL(process.env.DATABASE_URL as string);
   proxy = await startProxy(Number(url.port));
   setEnv({ DATABASE_URL: Object.assign(url, { port: proxy.port }).href });
   key = (await issueKey({ maxDevices: 1000 })).key;
@@ -51,6 +52,18 @@ describe.each<Mode>(['refuse', 'reset', 'hang-up', 'stall'])('database fault: %s
     await proxy.set('pass');
     expect(await call('GET /api/v1/provisioning-keys', { headers: admin, query })).toMatchObject({ status: 200 });
   });
+});
+
+it('every line about the database in the log has the id of the request', async () => {
+  const lines = (['warn', 'error'] as const).map((level) => vi.spyOn(log, level));
+  onTestFinished(() => void vi.restoreAllMocks());
+  await proxy.set('reset');
+  const { body } = await register(key, newDevice());
+  const logged = lines.flatMap(({ mock }) => mock.calls).filter(([what]) => String(what).startsWith('database'));
+  expect(logged.map(([what]) => what)).toEqual(
+    expect.arrayContaining(['database statement repeated', 'database unavailable']),
+  );
+  for (const [what, fields] of logged) expect(fields, String(what)).toMatchObject({ requestId: body.requestId });
 });
 
 it('200: the first request after the server closed the idle connection', async () => {

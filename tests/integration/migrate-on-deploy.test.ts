@@ -8,7 +8,6 @@ import { handler } from '../../functions/migrate.ts';
 import { closeDatabase } from '../../lib/database/db.ts';
 import { migrate } from '../../lib/database/migrate.ts';
 import { log } from '../../lib/log.ts';
-import { reloadSettings } from '../../lib/settings/settings.ts';
 import { migrationHashes } from '../../tools/release-bundle.ts';
 import { call, lambdaContext } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
@@ -241,7 +240,7 @@ describe('the role of the functions (DATABASE_APP_USER)', () => {
       await owner.stop();
     });
     process.env.DATABASE_APP_USER = role;
-    reloadSettings();
+    setEnv({ DATABASE_URL: owner.databaseUrl });
   });
 
   /** From here on, the handlers log in as that role. @returns a client with the same login */
@@ -324,6 +323,27 @@ describe('the role of the functions (DATABASE_APP_USER)', () => {
     await migrate(url.href, { appUser: role, log: (line) => lines.push(line) });
     expect(lines.join()).toContain(`may not grant pg_read_all_stats to "${role}"`);
     expect(await readsStats()).toBe(false);
+    const client = await logInAsRole();
+    expect((await client.query('select count(*)::int as count from devices')).rows).toEqual([{ count: 0 }]);
+    expect((await client.query('show lock_timeout')).rows).toEqual([{ lock_timeout: '2s' }]);
+  });
+
+  it('an owner who may not limit the role’s statements logs it, and the role still works', async () => {
+    await owner.sql(`create role ${role} login`);
+    const plain = `plain_${randomBytes(6).toString('hex')}`;
+    await owner.sql(`create role ${plain} login createrole password '${password}'`);
+    onTestFinished(async () => {
+      await owner.sql(`drop owned by ${plain} cascade`);
+      await owner.sql(`drop role ${plain}`);
+    });
+    await owner.sql('drop schema public cascade');
+    await owner.sql(`create schema public authorization ${plain}`);
+    const database = pg.escapeIdentifier(new URL(owner.databaseUrl).pathname.slice(1));
+    await owner.sql(`grant create on database ${database} to ${plain}`);
+    const lines: string[] = [];
+    const url = Object.assign(new URL(owner.databaseUrl), { username: plain, password });
+    await migrate(url.href, { appUser: role, log: (line) => lines.push(line) });
+    expect(lines.join()).toContain(`may not limit the statements of "${role}"`);
     const client = await logInAsRole();
     expect((await client.query('select count(*)::int as count from devices')).rows).toEqual([{ count: 0 }]);
   });

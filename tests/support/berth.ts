@@ -7,7 +7,7 @@ import { migrate } from '../../lib/database/migrate.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';
 import { type Answer, type Call, call } from './api.ts';
 import type { ConcurrentCall } from './concurrent-calls.ts';
-import { createDatabase } from './postgres.ts';
+import { APP_ROLE, appUrl, createDatabase } from './postgres.ts';
 
 export const ADMIN_TOKEN = 'admin-token-of-the-tests';
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
@@ -18,6 +18,7 @@ export const PEPPER = 'pepper-of-the-tests-0123456789-0123456789';
 export type Make = (target: string, options?: Call) => Promise<Answer>;
 
 export type Berth = {
+  /** For the superuser. The handlers log in as {@link APP_ROLE}. */
   databaseUrl: string;
   /** The test's own access to the database, besides the handlers' connection. */
   // biome-ignore lint/suspicious/noExplicitAny: rows are checked member by member
@@ -38,8 +39,8 @@ export async function startBerth({
   pool.on('error', () => {}); // a test may terminate idle connections
   const sql: Berth['sql'] = async (text, values) => (await pool.query(text, values)).rows;
   await prepare?.(sql);
-  await migrate(database.url);
-  setEnv({ DATABASE_URL: database.url, ...env });
+  await migrate(database.url, { appUser: APP_ROLE });
+  setEnv({ DATABASE_URL: appUrl(database.url), ...env });
   return {
     databaseUrl: database.url,
     sql,

@@ -30,11 +30,26 @@ export default async function setup(project: TestProject) {
     maxConnections: 300,
     settings: { fsync: 'off' },
   });
+  await createAppRole(postgres.url('postgres'));
   project.provide('postgresUrl', postgres.url('postgres'));
   return async () => {
     await postgres.stop();
     rmSync(dir, { recursive: true, force: true });
   };
+}
+
+/** The role that the handlers log in as in tests. Like `berth_app` on AWS, it is no superuser. */
+export const APP_ROLE = 'berth_app';
+
+/** The URL of a database of the run's server for {@link APP_ROLE}. `migrate` with `appUser` grants its rights. */
+export function appUrl(adminUrl: string): string {
+  return Object.assign(new URL(adminUrl), { username: APP_ROLE }).href;
+}
+
+/** Created once: in PostgreSQL, roles belong to the server. Its password is the superuser's. */
+async function createAppRole(adminUrl: string): Promise<void> {
+  const password = pg.escapeLiteral(new URL(adminUrl).password);
+  await execute(adminUrl, `create role ${APP_ROLE} login password ${password}; grant pg_read_all_stats to ${APP_ROLE}`);
 }
 
 /**

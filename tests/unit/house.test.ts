@@ -15,7 +15,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'lib/database': ['lib/settings', 'lib/crypto'],
   'lib/http': ['lib/settings', 'lib/crypto'],
   'lib/mqtt': [],
-  'lib/events': ['lib/database'],
+  'lib/events': ['lib/settings', 'lib/database'],
   'lib/resolution': ['lib/settings', 'lib/database'],
   'lib/brokers': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/mqtt', 'lib/events', 'lib/resolution'],
   'lib/provisioning-keys': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/events'],

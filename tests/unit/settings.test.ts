@@ -61,6 +61,9 @@ describe('a missing or wrong setting is an error that names the variable', () =>
     ['MQTT_PASSWORD_HASH', { MQTT_PASSWORD_HASH: 'md5' }],
     ['AUTO_ASSIGN_BROKER', { AUTO_ASSIGN_BROKER: 'yes' }],
     ['LEGACY_HASHES', { LEGACY_HASHES: 'true' }],
+    ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '89' }],
+    ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '-400' }],
+    ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: 'forever' }],
     ['ADMIN_AUTH', { ADMIN_AUTH: 'open' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: 'token' }],
@@ -74,6 +77,11 @@ describe('a missing or wrong setting is an error that names the variable', () =>
     expect(() => readSettings({ ...good, ...wrong })).toThrow(SettingsError);
     expect(() => readSettings({ ...good, ...wrong })).toThrow(name);
   });
+});
+
+it('events are kept for EVENT_RETENTION_DAYS, by default 400', () => {
+  expect(readSettings(good).eventRetentionDays).toBe(400);
+  expect(readSettings({ ...good, EVENT_RETENTION_DAYS: '90' }).eventRetentionDays).toBe(90);
 });
 
 describe('the database is the first that is set of', () => {

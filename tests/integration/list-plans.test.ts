@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { closeDatabase } from '../../lib/database/db.ts';
+import { type Answer, call } from '../support/api.ts';
+import { addBroker, admin, type Berth, startBerth } from '../support/berth.ts';
+import { addDevices, leaveOpen, onJob } from '../support/bulk.ts';
+
+/** Lists read only what they return, and a little more. The counters of PostgreSQL are exact; times and plans are not. */
+const DEVICES = 200_000;
+/** Named statements get a generic plan after five executions. It must be as good. */
+const EXECUTIONS = 8;
+/** Pages of 100, and the row that says whether there are more. */
+const PAGE = 101;
+
+let berth: Berth;
+let busy: number;
+let idle: number;
+beforeAll(async () => {
+  berth = await startBerth();
+  busy = await addBroker(berth, { is_default: true });
+  idle = await addBroker(berth);
+  // The rare devices are the last ones, where a scan in the order of ids finds them last.
+  await addDevices(berth, DEVICES, {
+    fleet_id: `'fleet-' || n % 3`,
+    device_type: `case when n > ${DEVICES - 20} then 'rare' when n % 4 = 0 then 'raspberry-pi' else 'sensor' end`,
+    mqtt_broker_id: `case when n % 2 = 0 and n <= ${DEVICES - 20} then ${busy} end`,
+    is_active: `n <= ${DEVICES - 10}`,
+  });
+  await addDevices(berth, 20, { uuid: `'last-' || n`, device_type: `'gateway'`, mqtt_broker_id: String(idle) });
+  await berth.sql('analyze devices');
+});
+afterAll(() => berth.stop());
+
+/** Rows that the handlers read from the table, and its entries in indexes. A session writes its counters when it ends. */
+async function rowsRead(table: string, request: () => Promise<Answer>): Promise<{ rows: number; answer: Answer }> {
+  const counters = async () => {
+    await closeDatabase();
+    while ((await berth.sql(`select from pg_stat_activity where application_name = 'berth'`)).length > 0);
+    const [row] = await berth.sql(
+      `select t.seq_tup_read::float8 + t.idx_tup_fetch + (select sum(idx_tup_read) from pg_stat_user_indexes i where i.relid = t.relid)
+         as read from pg_stat_user_tables t where relname = $1`,
+      [table],
+    );
+    return row?.read as number;
+  };
+  const before = await counters();
+  let answer = await request();
+  for (let n = 1; n < EXECUTIONS; n++) answer = await request();
+  return { rows: ((await counters()) - before) / EXECUTIONS, answer };
+}
+
+describe(`GET /devices with ${DEVICES} devices reads few rows more than it returns`, () => {
+  it.each([
+    ['no filter', {}, PAGE],
+    ['a common type', { device_type: 'sensor' }, PAGE],
+    ['a rare type', { device_type: 'rare' }, 20],
+    ['an unknown type', { device_type: 'none' }, 0],
+    ['unassigned', { unassigned: 'true' }, PAGE],
+    ['assigned', { unassigned: 'false' }, PAGE],
+    ['unassigned, and a rare type', { unassigned: 'true', device_type: 'rare' }, 20],
+    ['unassigned, and a type that has no such device', { unassigned: 'true', device_type: 'gateway' }, 0],
+    ['assigned, and a rare type', { unassigned: 'false', device_type: 'rare' }, 0],
+    ['a broker with few devices', { broker_id: 'idle' }, 20],
+    ['a broker, and a rare type', { broker_id: 'busy', device_type: 'rare' }, 0],
+    ['inactive', { is_active: 'false' }, 10],
+    ['active', { is_active: 'true' }, PAGE],
+    ['a fleet, and a rare type', { fleet_id: 'fleet-1', device_type: 'rare' }, 7],
+  ])('%s', async (_what, filter: Record<string, string>, found) => {
+    const ids: Record<string, number> = { busy, idle };
+    const query = { ...filter, ...(filter.broker_id ? { broker_id: String(ids[filter.broker_id]) } : {}) };
+    const { rows, answer } = await rowsRead('devices', () => call('GET /api/v1/devices', { headers: admin, query }));
+    expect(answer.status).toBe(200);
+    expect(answer.body.devices).toHaveLength(Math.min(found, PAGE - 1));
+    // Each row counts twice: in the table and in an index.
+    expect(rows).toBeLessThanOrEqual(10 * PAGE);
+  });
+});
+
+describe('GET /devices/bulk-assign/{id}/devices reads only events of the job', () => {
+  let id: number;
+  beforeAll(async () => {
+    id = await leaveOpen(berth, { state: 'finished' });
+    const other = await leaveOpen(berth, { state: 'finished' });
+    await berth.sql(
+      `insert into device_events (type, device_uuid, device_id, job_id, reason)
+       select case when n % 1000 = 0 then 'skipped' else 'moved' end, 'dev-' || n, n,
+              case when n between 100001 and 100050 then ${id} else ${other} end, 'bulk-assign'
+       from generate_series(1, 200000) n`,
+    );
+    await berth.sql('analyze device_events');
+  });
+
+  it.each([
+    ['all', {}, 50],
+    ['skipped', { outcome: 'skipped' }, 0],
+  ])('%s', async (_what, query, found) => {
+    const { rows, answer } = await rowsRead('device_events', () => onJob('GET', id, '/devices', { query }));
+    expect(answer.body.devices).toHaveLength(found);
+    expect(rows).toBeLessThanOrEqual(10 * PAGE);
+  });
+});
