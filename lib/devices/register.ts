@@ -10,7 +10,6 @@ import {
   deviceInOtherFleet,
   invalidProvisioningKey,
   invalidRequest,
-  noBrokerAvailable,
   Problem,
   provisioningKeyExhausted,
   provisioningKeyExpired,
@@ -25,6 +24,7 @@ import {
   type BrokerColumns,
   countResolution,
   getBrokerConfigForDevice,
+  noBroker,
   resolvedBroker,
   withBrokerLookup,
 } from '../resolution/resolve.ts';
@@ -97,7 +97,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   const who = { uuid: input.uuid, fleetId: key.fleet_id };
   const keyProblem = problemOf(key);
   if (!device) {
-    if (!keyProblem && !broker) throw new Problem(noBrokerAvailable);
+    if (!keyProblem && !broker) throw noBroker();
     // Without a problem of its own, the key's last place went to another device while the statement ran.
     throw await refusal(ctx, keyProblem ?? usedUp(), who);
   }
@@ -105,7 +105,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
     const replayProblem = await problemOfReplay(ctx, input, key, device);
     if (replayProblem) throw await refusal(ctx, replayProblem, who);
   }
-  if (!broker) throw new Problem(noBrokerAvailable);
+  if (!broker) throw noBroker();
 
   const login = created
     ? { username: mqttUsername(device.uuid), password: fresh.password }
