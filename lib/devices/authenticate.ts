@@ -25,7 +25,7 @@ export async function authenticateDevice(ctx: Context, uuid: string, key: string
   const device = await withBrokerLookup((lookup) => findDevice(ctx, uuid, lookup));
   if (!device) throw new Problem(deviceNotFound);
   const who = { uuid, fleetId: device.fleet_id };
-  const isItsKey = await verifyDeviceKey(ctx, key, device, authenticationFailed);
+  const isItsKey = await verifyDeviceKey(ctx, key, device);
   if (!isItsKey) throw await refusal(ctx, new Problem(authenticationFailed), who);
   if (device.is_active === false) throw await refusal(ctx, new Problem(deviceInactive), who);
   return device;

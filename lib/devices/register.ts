@@ -32,7 +32,8 @@ import { settings } from '../settings/settings.ts';
 import { type Credentials, currentPassword, newCredentials, renewCredentials } from './credentials.ts';
 import type { Registration } from './input.ts';
 import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
-import { checkSlowComparison, refusal } from './refuse.ts';
+import { checkNotFull } from './refusal-counts.ts';
+import { REFUSAL_LIMIT, refusal } from './refuse.ts';
 import { verifyDeviceKey } from './verify-key.ts';
 
 export const registerReply = z.object({
@@ -94,7 +95,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   if (!key) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid: input.uuid });
   const broker = resolvedBroker(outcome);
   countResolution(broker);
-  const who = { uuid: input.uuid, fleetId: key.fleet_id };
+  const who = { uuid: input.uuid, fleetId: key.fleet_id, keyId };
   const keyProblem = problemOf(key);
   if (!device) {
     if (!keyProblem && !broker) throw noBroker();
@@ -124,7 +125,8 @@ async function identifyKey(ctx: Context, uuid: string, key: string): Promise<{ k
   const shape = shapeOf(key);
   const keyHashes = hashCandidates(settings().peppers, 'provisioning-key', key);
   if (shape.kind === 'current') return { keyId: shape.id, keyHashes };
-  const mayCompare = () => checkSlowComparison(ctx, invalidProvisioningKey, uuid);
+  const counter = { sourceIp: ctx.sourceIp, reason: invalidProvisioningKey.code, subject: '' };
+  const mayCompare = () => checkNotFull(ctx, counter, REFUSAL_LIMIT);
   const found = shape.kind === 'legacy' ? await findLegacyKey(ctx, key, mayCompare) : undefined;
   if (!found) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid });
   return { keyId: found.id, keyHashes: isBcrypt(found.key_hash) ? [found.key_hash, ...keyHashes] : keyHashes };
@@ -270,7 +272,7 @@ async function problemOfReplay(
 ): Promise<Problem | undefined> {
   const keyProblem = problemOf(key);
   if (keyProblem?.code === provisioningKeyRevoked.code) return keyProblem;
-  if (!(await verifyDeviceKey(ctx, input.deviceApiKey, device, deviceAlreadyRegistered))) {
+  if (!(await verifyDeviceKey(ctx, input.deviceApiKey, device))) {
     // As in the legacy service, the problem of the key comes first.
     return keyProblem ?? new Problem(deviceAlreadyRegistered, 'This device is already registered');
   }

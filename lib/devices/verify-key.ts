@@ -3,9 +3,10 @@ import { sameSecret } from '../crypto/compare.ts';
 import { hashCandidates } from '../crypto/hash.ts';
 import { isBcrypt, verifyBcrypt } from '../crypto/legacy-hash.ts';
 import { query } from '../database/db.ts';
-import type { ProblemType } from '../errors.ts';
+import { authenticationFailed } from '../errors.ts';
 import { settings } from '../settings/settings.ts';
-import { checkSlowComparison } from './refuse.ts';
+import { checkNotFull } from './refusal-counts.ts';
+import { REFUSAL_LIMIT } from './refuse.ts';
 
 type StoredKey = { id: number; uuid: string; device_api_key_hash: string | null };
 
@@ -13,20 +14,15 @@ type StoredKey = { id: number; uuid: string; device_api_key_hash: string | null 
  * Whether `key` is this device's. A hash by the legacy service or under an older pepper is replaced, so that the slow
  * comparison happens once. With LEGACY_HASHES=keep a hash by the legacy service stays.
  *
- * @param refusedWith what a wrong key is refused with: the number of these refusals limits the slow comparison
- * @throws Problem `too-many-requests` when the comparison would be slow and too many have failed
+ * @throws Problem `too-many-requests` when the comparison would be slow and too many keys from this address were wrong
  */
-export async function verifyDeviceKey(
-  ctx: Context,
-  key: string,
-  device: StoredKey,
-  refusedWith: ProblemType,
-): Promise<boolean> {
+export async function verifyDeviceKey(ctx: Context, key: string, device: StoredKey): Promise<boolean> {
   const stored = device.device_api_key_hash;
   if (!stored) return false;
   const hashes = hashCandidates(settings().peppers, 'device-key', key);
   if (isBcrypt(stored)) {
-    await checkSlowComparison(ctx, refusedWith, device.uuid);
+    const counter = { sourceIp: ctx.sourceIp, reason: authenticationFailed.code, subject: device.uuid };
+    await checkNotFull(ctx, counter, REFUSAL_LIMIT);
     if (!(await verifyBcrypt(key, stored))) return false;
     if (settings().keepLegacyHashes) return true;
   } else {

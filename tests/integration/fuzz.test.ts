@@ -44,7 +44,7 @@ beforeAll(async () => {
   known = await populate();
   tables = (await berth.sql(`select tablename as name from pg_tables where schemaname = 'public'`))
     .map(({ name }) => name)
-    .filter((name) => name !== 'berth_migrations' && name !== 'leases');
+    .filter((name) => !['berth_migrations', 'leases', 'refusal_counts'].includes(name));
   await watchChanges();
 });
 afterAll(() => berth.stop());
