@@ -31,9 +31,9 @@ import {
 import { settings } from '../settings/settings.ts';
 import { type Credentials, currentPassword, newCredentials, renewCredentials } from './credentials.ts';
 import type { Registration } from './input.ts';
+import { limitComparison } from './limit-comparison.ts';
 import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
-import { checkNotFull } from './refusal-counts.ts';
-import { REFUSAL_LIMIT, refusal } from './refuse.ts';
+import { refusal } from './refuse.ts';
 import { verifyDeviceKey } from './verify-key.ts';
 
 export const registerReply = z.object({
@@ -125,9 +125,8 @@ async function identifyKey(ctx: Context, uuid: string, key: string): Promise<{ k
   const shape = shapeOf(key);
   const keyHashes = hashCandidates(settings().peppers, 'provisioning-key', key);
   if (shape.kind === 'current') return { keyId: shape.id, keyHashes };
-  const counter = { sourceIp: ctx.sourceIp, reason: invalidProvisioningKey.code, subject: '' };
-  const mayCompare = () => checkNotFull(ctx, counter, REFUSAL_LIMIT);
-  const found = shape.kind === 'legacy' ? await findLegacyKey(ctx, key, mayCompare) : undefined;
+  const found =
+    shape.kind === 'legacy' ? await findLegacyKey(ctx, key, (compare) => limitComparison(ctx, compare)) : undefined;
   if (!found) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid });
   return { keyId: found.id, keyHashes: isBcrypt(found.key_hash) ? [found.key_hash, ...keyHashes] : keyHashes };
 }
