@@ -38,10 +38,16 @@ export function addOne(sql: Sql, counter: Counter, limit: number): Fragment {
     )`;
 }
 
-/** Adds one. @throws Problem `too-many-requests` when the counter was full */
-export async function countOrRefuse(ctx: Context, counter: Counter, limit: number): Promise<void> {
+/** Adds one. @returns the count, `limit + 1` when the counter was full */
+export async function countUpTo(ctx: Context, counter: Counter, limit: number): Promise<Count | undefined> {
   const [count] = await query<Count>(ctx, (sql) => sql`with ${addOne(sql, counter, limit)} select * from count`);
   await removeOld(ctx, count);
+  return count;
+}
+
+/** Adds one. @throws Problem `too-many-requests` when the counter was full */
+export async function countOrRefuse(ctx: Context, counter: Counter, limit: number): Promise<void> {
+  const count = await countUpTo(ctx, counter, limit);
   if (count && count.refusals > limit) throw tooMany(count.retry_after);
 }
 

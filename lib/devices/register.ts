@@ -34,7 +34,7 @@ import type { Registration } from './input.ts';
 import { limitComparison } from './limit-comparison.ts';
 import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
 import { refusal } from './refuse.ts';
-import { verifyDeviceKey } from './verify-key.ts';
+import { secondsBlockedByGuesses, verifyDeviceKey } from './verify-key.ts';
 
 export const registerReply = z.object({
   id: z.int(),
@@ -64,6 +64,7 @@ type Device = {
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
   device_api_key_hash: string | null;
+  blocked_seconds: number | null;
 };
 /** What the statement found and did. */
 type Outcome = {
@@ -186,7 +187,8 @@ async function runStatement(
         where id = ${keyId} and key_hash = any(${keyHashes}::text[])
       ), existing as (
         select id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
-               mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id
+               mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
+               ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds
         from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (
         -- Whose broker is looked up: the device that there is, or the one to be inserted.
@@ -217,7 +219,8 @@ async function runStatement(
           where broker_source = 'provisioning_key' or ${autoAssignBroker}
         ) assigned on true
         returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
-                  mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id
+                  mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
+                  null::integer as blocked_seconds
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
         select mqtt_username, ${credentials.passwordHash}, false, true, berth_now(), berth_now() from device

@@ -117,6 +117,8 @@ function readersOf(env: Env) {
     autoAssignBroker: () => optional(env, 'AUTO_ASSIGN_BROKER', flag) === 'true',
     /** The legacy service uses the same database: keep its hashes, and store new device keys as it does. */
     keepLegacyHashes: () => optional(env, 'LEGACY_HASHES', oneOf('upgrade', 'keep')) === 'keep',
+    /** The least length of a new device key. A device key of 4 digits is guessed in minutes. */
+    deviceKeyMinLength: () => Number(optional(env, 'DEVICE_KEY_MIN_LENGTH', keyLength) ?? 8),
     adminAuth,
     /** SHA-256 in hex of the operators' tokens: one, or several during rotation. */
     adminTokenHashes: () => (isToken() ? required(env, 'ADMIN_TOKEN_HASH', HASH_EXAMPLE, tokenHashes) : []),
@@ -170,6 +172,14 @@ function areDistinct(all: { generation: string | undefined }[]): boolean {
 }
 
 const flag = oneOf('true', 'false');
+const keyLength = z
+  .string()
+  .check(
+    rule(
+      (value) => /^\d{1,3}$/.test(value) && Number(value) >= 1 && Number(value) <= 255,
+      'must be a whole number from 1 to 255.',
+    ),
+  );
 const databaseUrl = z.string().check(
   rule(
     (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),

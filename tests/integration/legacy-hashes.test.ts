@@ -29,7 +29,7 @@ it('keep: legacy bcrypt hashes of a provisioning key and a device stay, and a ne
   expect(isBcrypt(await keyHash())).toBe(true);
   const stored = await berth.sql('select device_api_key_hash as hash from devices');
   expect(stored.map(({ hash }) => isBcrypt(hash))).toEqual([true, true]);
-  expect((await register(LEGACY_PROVISIONING_KEY, { ...device, deviceApiKey: 'another' })).status).toBe(409);
+  expect((await register(LEGACY_PROVISIONING_KEY, { ...device, deviceApiKey: 'another-key' })).status).toBe(409);
 });
 
 it('keep: a device key over 72 bytes is stored as HMAC; 409 for another key with the same first 72 bytes', async () => {

@@ -99,6 +99,50 @@ describe('wrong device keys of one device', () => {
   });
 });
 
+describe('100 wrong device keys of one device, from any address', () => {
+  const ask = ({ uuid }: { uuid: string }, deviceKey: string, ip = '198.51.100.7') =>
+    call(`GET /api/v1/device/${uuid}/mqtt`, { headers: bearer(deviceKey), ip });
+
+  it('then 429 for the correct key, in a poll, a key exchange and a replay; 200 for other devices and after 15 minutes', async () => {
+    const { key } = await issueKey();
+    const [bad, good] = [newDevice(), newDevice()];
+    await register(key, bad);
+    await register(key, good);
+    for (let n = 0; n < 99; n++) await ask(bad, 'wrong', `203.0.113.${n % 3}`);
+    expect((await ask(bad, bad.deviceApiKey)).status).toBe(200);
+    await ask(bad, 'wrong', '203.0.113.9');
+    const body = { deviceApiKey: bad.deviceApiKey };
+    const exchange = `POST /api/v1/device/${bad.uuid}/key-exchange`;
+    for (const reply of [
+      await ask(bad, bad.deviceApiKey),
+      await ask(bad, 'wrong', '192.0.2.1'),
+      await call(exchange, { headers: bearer(bad.deviceApiKey), body }),
+      await register(key, bad),
+    ]) {
+      expect(reply).toMatchObject({ status: 429, body: { code: 'too-many-requests' } });
+      expect(Number(reply.headers['retry-after'])).toBeGreaterThan(14 * 60);
+    }
+    expect((await ask(good, good.deviceApiKey)).status).toBe(200);
+    expect((await register(key, newDevice())).status).toBe(200);
+    await berth.sql(`update refusal_counts set until = until - interval '16 minutes'`);
+    expect((await ask(bad, bad.deviceApiKey)).status).toBe(200);
+  });
+
+  it.each(['valid', 'expired'])('a replay counts too, with a provisioning key that is %s', async (state) => {
+    const { id, key } = await issueKey();
+    const device = newDevice();
+    await register(key, device);
+    if (state === 'expired') {
+      await berth.sql(`update provisioning_keys set expires_at = '2020-01-01' where id = $1`, [id]);
+    }
+    const guess = (n: number) => register(key, { ...device, deviceApiKey: `guess-${1_000 + n}` });
+    const statuses = await times(105, () => guess(0).then(({ status }) => status));
+    expect(statuses.slice(0, 100)).toEqual(Array(100).fill(state === 'valid' ? 409 : 401));
+    expect(statuses.slice(100)).toEqual(Array(5).fill(429));
+    expect((await register(key, device)).status).toBe(429);
+  });
+});
+
 describe('refusals of a correct provisioning key', () => {
   it('always 401 with the reason, never 429, for each device; the first 20 of a key and address are recorded', async () => {
     const { key } = await issueKey({ maxDevices: 1 });
