@@ -161,7 +161,7 @@ export const internal = problem(500, 'internal', 'Internal error', {
   help: 'Report the requestId.',
 });
 export const noBrokerAvailable = problem(503, 'no-broker-available', 'No broker available', {
-  help: 'There is no broker for this device. Repeat the request later.',
+  help: 'There is no broker for this device. Repeat the request after Retry-After.',
   operatorHelp: 'Make an active broker the default, or set MQTT_BROKER_URL.',
 });
 export const issuerUnavailable = problem(503, 'issuer-unavailable', 'Token issuer unavailable', {
@@ -216,7 +216,12 @@ export class Problem extends Error {
   }
 }
 
-/** A problem that ends without anybody's help. The random 1 to 5 s keep a fleet from repeating its requests simultaneously. */
-export function temporaryProblem(type: ProblemType, cause: unknown): Problem {
-  return new Problem(type, undefined, { retryAfterSeconds: 1 + Math.floor(Math.random() * 5), cause });
+/**
+ * A problem that ends without the caller's help. The random part of Retry-After keeps a fleet from repeating its requests
+ * simultaneously.
+ *
+ * @param seconds Retry-After: at least `min`, less than `min + spread`
+ */
+export function temporaryProblem(type: ProblemType, cause?: unknown, { min, spread } = { min: 1, spread: 5 }): Problem {
+  return new Problem(type, undefined, { retryAfterSeconds: min + Math.floor(Math.random() * spread), cause });
 }

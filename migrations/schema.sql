@@ -152,6 +152,11 @@ provisioning_keys.last_used_at timestamp without time zone
 provisioning_keys.default_broker_id integer
 provisioning_keys.revoked_at timestamp with time zone
 provisioning_keys.revoked_reason text
+refusal_counts.source_ip text not null
+refusal_counts.reason text not null
+refusal_counts.subject text not null
+refusal_counts.refusals integer not null default 1
+refusal_counts.until timestamp with time zone not null default (now() + '00:15:00'::interval)
 
 -- constraints
 broker_test_lease: broker_test_lease_one_row CHECK ((id = 1))
@@ -174,6 +179,7 @@ mqtt_broker_config: mqtt_broker_config_protocol_check CHECK (((protocol)::text =
 mqtt_users: mqtt_users_pkey PRIMARY KEY (id)
 provisioning_keys: provisioning_keys_default_broker_id_fkey FOREIGN KEY (default_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
 provisioning_keys: provisioning_keys_pkey PRIMARY KEY (id)
+refusal_counts: refusal_counts_pkey PRIMARY KEY (source_ip, reason, subject)
 
 -- indexes
 CREATE UNIQUE INDEX broker_test_lease_pkey ON public.broker_test_lease USING btree (id)
@@ -203,6 +209,8 @@ CREATE UNIQUE INDEX mqtt_users_username_key ON public.mqtt_users USING btree (us
 CREATE INDEX provisioning_keys_fleet_id_idx ON public.provisioning_keys USING btree (fleet_id)
 CREATE INDEX provisioning_keys_key_hash_idx ON public.provisioning_keys USING btree (key_hash)
 CREATE UNIQUE INDEX provisioning_keys_pkey ON public.provisioning_keys USING btree (id)
+CREATE UNIQUE INDEX refusal_counts_pkey ON public.refusal_counts USING btree (source_ip, reason, subject)
+CREATE INDEX refusal_counts_until_idx ON public.refusal_counts USING btree (until)
 
 -- views
 mqtt_broker_summary as

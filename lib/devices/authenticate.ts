@@ -3,7 +3,7 @@ import { query } from '../database/db.ts';
 import { authenticationFailed, deviceInactive, deviceNotFound, Problem } from '../errors.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, withBrokerLookup } from '../resolution/resolve.ts';
 import { refusal } from './refuse.ts';
-import { verifyDeviceKey } from './verify-key.ts';
+import { secondsBlockedByGuesses, verifyDeviceKey } from './verify-key.ts';
 
 export type AuthenticatedDevice = {
   id: number;
@@ -12,6 +12,7 @@ export type AuthenticatedDevice = {
   fleet_id: string | null;
   is_active: boolean | null;
   device_api_key_hash: string | null;
+  blocked_seconds: number | null;
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
 } & BrokerColumns;
@@ -25,7 +26,7 @@ export async function authenticateDevice(ctx: Context, uuid: string, key: string
   const device = await withBrokerLookup((lookup) => findDevice(ctx, uuid, lookup));
   if (!device) throw new Problem(deviceNotFound);
   const who = { uuid, fleetId: device.fleet_id };
-  const isItsKey = await verifyDeviceKey(ctx, key, device, authenticationFailed);
+  const isItsKey = await verifyDeviceKey(ctx, key, device);
   if (!isItsKey) throw await refusal(ctx, new Problem(authenticationFailed), who);
   if (device.is_active === false) throw await refusal(ctx, new Problem(deviceInactive), who);
   return device;
@@ -37,7 +38,8 @@ async function findDevice(ctx: Context, uuid: string, lookup: boolean): Promise<
     (sql) => sql`
       with device as (
         select id, uuid::text as uuid, device_name, fleet_id, is_active, device_api_key_hash, mqtt_username,
-               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id, false as is_new
+               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id, false as is_new,
+               ${secondsBlockedByGuesses(sql, uuid)} as blocked_seconds
         from devices where uuid = berth_uuid(${uuid})
       ), broker as (
         ${getBrokerConfigForDevice(sql, sql`device`, lookup)}

@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
-import { noBrokerAvailable, Problem, unauthorized } from '../errors.ts';
-import { countResolution, resolvedBroker } from '../resolution/resolve.ts';
+import { Problem, unauthorized } from '../errors.ts';
+import { countResolution, noBroker, resolvedBroker } from '../resolution/resolve.ts';
 import { authenticateDevice } from './authenticate.ts';
 import { currentPassword, newCredentials, renewCredentials } from './credentials.ts';
 import { formatMqtt, type MqttReply, mqttUsername } from './mqtt-reply.ts';
@@ -16,7 +16,7 @@ export async function getMqtt(ctx: Context, uuid: string, deviceKey: string | un
   const device = await authenticateDevice(ctx, uuid, deviceKey);
   const broker = resolvedBroker(device);
   countResolution(broker);
-  if (!broker) throw new Problem(noBrokerAvailable);
+  if (!broker) throw noBroker();
   const password = currentPassword(device, deviceKey);
   // A legacy device keeps the password it has, which Berth does not know. Any other device gets its next one.
   if (password || device.mqtt_password_salt === null) {

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { deviceUuid, optionalText, requiredText, text } from '../fields.ts';
+import { settings } from '../settings/settings.ts';
 
 const applicationId = z.optional(
   z.nullable(
@@ -9,12 +10,31 @@ const applicationId = z.optional(
   ),
 );
 
+const PRINTABLE = /^[!-~]([ -~]*[!-~])?$/;
+
+/**
+ * A device key that is registered. The device sends it in a header later, which cannot carry other characters. A shorter
+ * key than the setting allows can be guessed.
+ */
+const newDeviceKey = z.string().check(
+  z.minLength(1, { message: 'must not be empty', abort: true }),
+  z.maxLength(255, { message: 'must have at most 255 characters', abort: true }),
+  z.regex(PRINTABLE, { message: 'must be printable ASCII, without a blank at either end', abort: true }),
+  z.refine((key) => key.length >= settings().deviceKeyMinLength, {
+    error: () => `must have at least ${settings().deviceKeyMinLength} characters`,
+  }),
+  z.meta({
+    description:
+      'The device’s own secret; made on the device, kept there. Printable ASCII. At least 8 characters, or as DEVICE_KEY_MIN_LENGTH says',
+  }),
+);
+
 /** Unknown fields are ignored: firmware in the field sends more than is asked for. */
 export const registerBody = z.object({
   uuid: deviceUuid,
   deviceName: requiredText(255, 'Name for people'),
   deviceType: requiredText(100, 'Kind of device'),
-  deviceApiKey: requiredText(255, 'The device’s own secret; made on the device, kept there'),
+  deviceApiKey: newDeviceKey,
   applicationId,
   macAddress: optionalText(17, 'Such as aa:bb:cc:dd:ee:ff'),
   osVersion: optionalText(100, 'Operating system'),

@@ -10,7 +10,6 @@ import {
   deviceInOtherFleet,
   invalidProvisioningKey,
   invalidRequest,
-  noBrokerAvailable,
   Problem,
   provisioningKeyExhausted,
   provisioningKeyExpired,
@@ -25,15 +24,17 @@ import {
   type BrokerColumns,
   countResolution,
   getBrokerConfigForDevice,
+  noBroker,
   resolvedBroker,
   withBrokerLookup,
 } from '../resolution/resolve.ts';
 import { settings } from '../settings/settings.ts';
 import { type Credentials, currentPassword, newCredentials, renewCredentials } from './credentials.ts';
 import type { Registration } from './input.ts';
+import { limitComparison } from './limit-comparison.ts';
 import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
-import { checkSlowComparison, refusal } from './refuse.ts';
-import { verifyDeviceKey } from './verify-key.ts';
+import { refusal } from './refuse.ts';
+import { secondsBlockedByGuesses, verifyDeviceKey } from './verify-key.ts';
 
 export const registerReply = z.object({
   id: z.int(),
@@ -63,6 +64,7 @@ type Device = {
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
   device_api_key_hash: string | null;
+  blocked_seconds: number | null;
 };
 /** What the statement found and did. */
 type Outcome = {
@@ -94,10 +96,10 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   if (!key) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid: input.uuid });
   const broker = resolvedBroker(outcome);
   countResolution(broker);
-  const who = { uuid: input.uuid, fleetId: key.fleet_id };
+  const who = { uuid: input.uuid, fleetId: key.fleet_id, keyId };
   const keyProblem = problemOf(key);
   if (!device) {
-    if (!keyProblem && !broker) throw new Problem(noBrokerAvailable);
+    if (!keyProblem && !broker) throw noBroker();
     // Without a problem of its own, the key's last place went to another device while the statement ran.
     throw await refusal(ctx, keyProblem ?? usedUp(), who);
   }
@@ -105,7 +107,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
     const replayProblem = await problemOfReplay(ctx, input, key, device);
     if (replayProblem) throw await refusal(ctx, replayProblem, who);
   }
-  if (!broker) throw new Problem(noBrokerAvailable);
+  if (!broker) throw noBroker();
 
   const login = created
     ? { username: mqttUsername(device.uuid), password: fresh.password }
@@ -124,8 +126,8 @@ async function identifyKey(ctx: Context, uuid: string, key: string): Promise<{ k
   const shape = shapeOf(key);
   const keyHashes = hashCandidates(settings().peppers, 'provisioning-key', key);
   if (shape.kind === 'current') return { keyId: shape.id, keyHashes };
-  const mayCompare = () => checkSlowComparison(ctx, invalidProvisioningKey, uuid);
-  const found = shape.kind === 'legacy' ? await findLegacyKey(ctx, key, mayCompare) : undefined;
+  const found =
+    shape.kind === 'legacy' ? await findLegacyKey(ctx, key, (compare) => limitComparison(ctx, compare)) : undefined;
   if (!found) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid });
   return { keyId: found.id, keyHashes: isBcrypt(found.key_hash) ? [found.key_hash, ...keyHashes] : keyHashes };
 }
@@ -185,7 +187,8 @@ async function runStatement(
         where id = ${keyId} and key_hash = any(${keyHashes}::text[])
       ), existing as (
         select id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
-               mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id
+               mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
+               ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds
         from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (
         -- Whose broker is looked up: the device that there is, or the one to be inserted.
@@ -216,7 +219,8 @@ async function runStatement(
           where broker_source = 'provisioning_key' or ${autoAssignBroker}
         ) assigned on true
         returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
-                  mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id
+                  mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
+                  null::integer as blocked_seconds
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
         select mqtt_username, ${credentials.passwordHash}, false, true, berth_now(), berth_now() from device
@@ -270,7 +274,7 @@ async function problemOfReplay(
 ): Promise<Problem | undefined> {
   const keyProblem = problemOf(key);
   if (keyProblem?.code === provisioningKeyRevoked.code) return keyProblem;
-  if (!(await verifyDeviceKey(ctx, input.deviceApiKey, device, deviceAlreadyRegistered))) {
+  if (!(await verifyDeviceKey(ctx, input.deviceApiKey, device))) {
     // As in the legacy service, the problem of the key comes first.
     return keyProblem ?? new Problem(deviceAlreadyRegistered, 'This device is already registered');
   }

@@ -1,4 +1,5 @@
 import type { Fragment, Sql } from '../database/db.ts';
+import { noBrokerAvailable, type Problem, temporaryProblem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count } from '../metrics.ts';
 import { settings } from '../settings/settings.ts';
@@ -44,6 +45,11 @@ export function resolvedBroker({ broker_source, broker }: BrokerColumns): Resolv
   if (broker && broker_source) return { source: broker_source, row: broker };
   const { mqttBrokerUrl } = settings();
   return mqttBrokerUrl ? { source: 'environment', url: mqttBrokerUrl } : undefined;
+}
+
+/** `no-broker-available`. It lasts until an operator acts, so a fleet need not ask every few seconds. */
+export function noBroker(): Problem {
+  return temporaryProblem(noBrokerAvailable, undefined, { min: 30, spread: 30 });
 }
 
 /** Counts a resolution that a device asked for, by its source, and warns when the environment had to answer. */

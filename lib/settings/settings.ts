@@ -119,6 +119,8 @@ function readersOf(env: Env) {
     keepLegacyHashes: () => optional(env, 'LEGACY_HASHES', oneOf('upgrade', 'keep')) === 'keep',
     /** After how many days events are purged. */
     eventRetentionDays: () => optional(env, 'EVENT_RETENTION_DAYS', retentionDays) ?? 400,
+    /** The least length of a new device key. A device key of 4 digits is guessed in minutes. */
+    deviceKeyMinLength: () => Number(optional(env, 'DEVICE_KEY_MIN_LENGTH', keyLength) ?? 8),
     adminAuth,
     /** SHA-256 in hex of the operators' tokens: one, or several during rotation. */
     adminTokenHashes: () => (isToken() ? required(env, 'ADMIN_TOKEN_HASH', HASH_EXAMPLE, tokenHashes) : []),
@@ -179,6 +181,14 @@ const retentionDays = z.pipe(
     .check(rule((value) => /^\d{1,5}$/.test(value) && Number(value) >= 90, 'must be a number of days, at least 90.')),
   z.transform(Number),
 );
+const keyLength = z
+  .string()
+  .check(
+    rule(
+      (value) => /^\d{1,3}$/.test(value) && Number(value) >= 1 && Number(value) <= 255,
+      'must be a whole number from 1 to 255.',
+    ),
+  );
 const databaseUrl = z.string().check(
   rule(
     (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),

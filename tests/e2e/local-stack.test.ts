@@ -82,7 +82,7 @@ describe('npm start', () => {
       fetch(`${local.url}/api/v1/device/register`, { method: 'POST', headers: { authorization }, body });
     expect((await post('a'.repeat(10 * 1024 * 1024), 'Bearer x')).status).toBe(413);
     const invalid = await post(
-      JSON.stringify({ uuid: 'a', deviceName: 'b', deviceType: 'c', deviceApiKey: 'd' }),
+      JSON.stringify({ uuid: 'a', deviceName: 'b', deviceType: 'c', deviceApiKey: 'device-key' }),
       'Bearer x',
     );
     expect(invalid.status).toBe(401);

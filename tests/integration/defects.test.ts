@@ -8,7 +8,7 @@ import { bearer, counts, issueKey, newDevice, PEPPER, register, useBerth, withTr
 /** One test per defect of the legacy service; the numbers are those of docs/legacy-defects.md. */
 const berth = useBerth();
 beforeEach(async () => {
-  await berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events');
+  await berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, refusal_counts');
   await berth.sql('update mqtt_broker_config set is_active = true, use_tls = false, client_cert = null');
 });
 

@@ -44,7 +44,7 @@ beforeAll(async () => {
   known = await populate();
   tables = (await berth.sql(`select tablename as name from pg_tables where schemaname = 'public'`))
     .map(({ name }) => name)
-    .filter((name) => name !== 'berth_migrations' && name !== 'leases');
+    .filter((name) => !['berth_migrations', 'leases', 'refusal_counts'].includes(name));
   await watchChanges();
 });
 afterAll(() => berth.stop());
@@ -130,8 +130,8 @@ async function populate(): Promise<KnownValues> {
   const credentials = [
     ...[open, open, open, used, revoked, expired].map(({ key }) => credential('provisioningKey', key)),
     { scheme: 'provisioningKeyHeader', 'x-provisioning-key': openKey },
-    ...['key-1', 'key-2', device.deviceApiKey].map((key) => credential('deviceKey', key)),
-    { scheme: 'deviceKeyHeader', 'x-device-api-key': 'key-1' },
+    ...['device-key-1', 'device-key-2', device.deviceApiKey].map((key) => credential('deviceKey', key)),
+    { scheme: 'deviceKeyHeader', 'x-device-api-key': 'device-key-1' },
     ...[ADMIN_TOKEN, ADMIN_TOKEN, ADMIN_TOKEN, READ_TOKEN].map((token) => credential('admin', token)),
     credential('brokerSecret', BROKER_SECRET),
     ...['', 'Basic YTpi', `Bearer ${openKey}, Bearer ${openKey}`, ADMIN_TOKEN, 'bearer', 'Bearer a.b.c'].map(
@@ -150,7 +150,7 @@ async function populate(): Promise<KnownValues> {
     username: ['device_device-1', 'device_nobody'],
     topic: ['iot/device/device-1/a', 'iot/device/other/a'],
     broker: brokers,
-    deviceApiKey: ['key-1', 'key-2'],
+    deviceApiKey: ['device-key-1', 'device-key-2'],
     fleetId: fleets,
     fleet_id: fleets,
     name: ['broker-a', 'broker-b', 'broker-c', 'broker-d'],
@@ -227,7 +227,7 @@ async function replenish(): Promise<void> {
   const brokers = known.broker as unknown[];
   brokers.unshift(await addBroker(berth, { host: '127.0.0.1', port: 1 }));
   brokers.splice(3);
-  const device = newDevice({ deviceApiKey: 'key-1' });
+  const device = newDevice({ deviceApiKey: 'device-key-1' });
   await register(openKey, device);
   known.uuid?.unshift(device.uuid);
   await newChanges();

@@ -39,7 +39,7 @@ const sequence = <T>(command: fc.Arbitrary<T>) => fc.array(command, { maxLength:
 
 const emptyTables = () =>
   berth.sql(
-    'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
+    'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, refusal_counts, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
   );
 const registrationOf = (device: number, deviceApiKey: string) => ({
   uuid: `device-${device}`,
@@ -74,7 +74,7 @@ describe('the quota of a provisioning key', () => {
       await berth.sql(`update provisioning_keys set expires_at = now() - interval '1 day' where id = $1`, [key.id]);
       return { status: 200, headers: {}, text: '', body: undefined };
     }
-    return registerWith(key.key, registrationOf(one.device, `key-${one.deviceKey}`), {}, make);
+    return registerWith(key.key, registrationOf(one.device, `device-key-${one.deviceKey}`), {}, make);
   }
 
   it('registration charges it once per device, deletion refunds it, and it is never exceeded', async () => {
@@ -212,7 +212,7 @@ describe('broker resolution and the default broker', () => {
       case 'register':
         return registerWith(
           one.withKeyBroker ? keys.withBroker : keys.plain,
-          registrationOf(one.device, 'key'),
+          registrationOf(one.device, 'device-key'),
           {},
           make,
         );
@@ -305,7 +305,7 @@ describe('broker resolution and the default broker', () => {
         for (const n of model.devices.keys()) {
           const found = resolveKnown(model, n);
           const { status, body } = await call(`GET /api/v1/device/device-${n}/mqtt`, {
-            headers: bearer('key'),
+            headers: bearer('device-key'),
           });
           const brokerId = found?.broker === undefined ? null : ids[found.broker];
           expect(status === 200 ? body.assignment : body.code, JSON.stringify(one)).toEqual(

@@ -5,7 +5,7 @@ import { call } from '../support/api.ts';
 import { bearer, issueKey, newDevice, register, unknownKey, useBerth } from '../support/berth.ts';
 
 const berth = useBerth();
-beforeEach(() => berth.sql('delete from device_events'));
+beforeEach(() => berth.sql('truncate device_events, refusal_counts'));
 
 const legacyKey = () => randomBytes(32).toString('hex');
 const refusalsRecorded = async () =>
@@ -35,9 +35,19 @@ describe('wrong provisioning keys from one address', () => {
     expect((await register(unknownKey(), newDevice(), { ip: '203.0.113.9' })).status).toBe(401);
   });
 
+  it('Retry-After counts from the first refusal', async () => {
+    await times(19, () => register(unknownKey(), newDevice()));
+    await berth.sql(`update refusal_counts set until = until - interval '10 minutes'`);
+    await times(2, () => register(unknownKey(), newDevice()));
+    const { status, headers } = await register(unknownKey(), newDevice());
+    expect(status).toBe(429);
+    expect(Number(headers['retry-after'])).toBeGreaterThan(4 * 60);
+    expect(Number(headers['retry-after'])).toBeLessThanOrEqual(5 * 60);
+  });
+
   it('401 again after 15 minutes: blocked attempts do not extend the block', async () => {
     await times(25, () => register(unknownKey(), newDevice()));
-    await berth.sql(`update device_events set at = at - interval '16 minutes'`);
+    await berth.sql(`update refusal_counts set until = until - interval '16 minutes'`);
     expect((await register(unknownKey(), newDevice())).status).toBe(401);
   });
 
@@ -99,8 +109,52 @@ describe('wrong device keys of one device', () => {
   });
 });
 
+describe('100 wrong device keys of one device, from any address', () => {
+  const ask = ({ uuid }: { uuid: string }, deviceKey: string, ip = '198.51.100.7') =>
+    call(`GET /api/v1/device/${uuid}/mqtt`, { headers: bearer(deviceKey), ip });
+
+  it('then 429 for the correct key, in a poll, a key exchange and a replay; 200 for other devices and after 15 minutes', async () => {
+    const { key } = await issueKey();
+    const [bad, good] = [newDevice(), newDevice()];
+    await register(key, bad);
+    await register(key, good);
+    for (let n = 0; n < 99; n++) await ask(bad, 'wrong', `203.0.113.${n % 3}`);
+    expect((await ask(bad, bad.deviceApiKey)).status).toBe(200);
+    await ask(bad, 'wrong', '203.0.113.9');
+    const body = { deviceApiKey: bad.deviceApiKey };
+    const exchange = `POST /api/v1/device/${bad.uuid}/key-exchange`;
+    for (const reply of [
+      await ask(bad, bad.deviceApiKey),
+      await ask(bad, 'wrong', '192.0.2.1'),
+      await call(exchange, { headers: bearer(bad.deviceApiKey), body }),
+      await register(key, bad),
+    ]) {
+      expect(reply).toMatchObject({ status: 429, body: { code: 'too-many-requests' } });
+      expect(Number(reply.headers['retry-after'])).toBeGreaterThan(14 * 60);
+    }
+    expect((await ask(good, good.deviceApiKey)).status).toBe(200);
+    expect((await register(key, newDevice())).status).toBe(200);
+    await berth.sql(`update refusal_counts set until = until - interval '16 minutes'`);
+    expect((await ask(bad, bad.deviceApiKey)).status).toBe(200);
+  });
+
+  it.each(['valid', 'expired'])('a replay counts too, with a provisioning key that is %s', async (state) => {
+    const { id, key } = await issueKey();
+    const device = newDevice();
+    await register(key, device);
+    if (state === 'expired') {
+      await berth.sql(`update provisioning_keys set expires_at = '2020-01-01' where id = $1`, [id]);
+    }
+    const guess = (n: number) => register(key, { ...device, deviceApiKey: `guess-${1_000 + n}` });
+    const statuses = await times(105, () => guess(0).then(({ status }) => status));
+    expect(statuses.slice(0, 100)).toEqual(Array(100).fill(state === 'valid' ? 409 : 401));
+    expect(statuses.slice(100)).toEqual(Array(5).fill(429));
+    expect((await register(key, device)).status).toBe(429);
+  });
+});
+
 describe('refusals of a correct provisioning key', () => {
-  it('always 401 with the reason, never 429; the first 20 of a device are recorded', async () => {
+  it('always 401 with the reason, never 429, for each device; the first 20 of a key and address are recorded', async () => {
     const { key } = await issueKey({ maxDevices: 1 });
     await register(key, newDevice());
     const replies = await Promise.all(Array.from({ length: 40 }, () => register(key, newDevice())));
@@ -110,10 +164,68 @@ describe('refusals of a correct provisioning key', () => {
         message: 'Provisioning key device limit exceeded',
       });
     }
-    expect(await refusalsRecorded()).toBe(40);
+    expect(await refusalsRecorded()).toBe(20);
+    expect((await register(key, newDevice(), { ip: '203.0.113.9' })).status).toBe(401);
+    expect(await refusalsRecorded()).toBe(21);
     const device = newDevice();
-    await berth.sql('delete from device_events');
+    await berth.sql('truncate device_events, refusal_counts');
     await times(25, () => register(key, device));
     expect(await refusalsRecorded()).toBe(20);
+  });
+
+  it.each([
+    ['provisioning-key-revoked', 'is_active = false'],
+    ['provisioning-key-expired', `expires_at = '2020-01-01'`],
+  ])('%s: the same, counted for each key', async (code, change) => {
+    const keys = [await issueKey(), await issueKey()];
+    await berth.sql(`update provisioning_keys set ${change}`);
+    for (const { key } of keys) {
+      for (const { status, body } of await times(25, () => register(key, newDevice()))) {
+        expect([status, body.code]).toEqual([401, code]);
+      }
+    }
+    expect(await refusalsRecorded()).toBe(40);
+  });
+
+  it('409 device-already-registered for each of 25 devices; the first 20 of a key and address are recorded', async () => {
+    const { key } = await issueKey();
+    const devices = Array.from({ length: 25 }, () => newDevice());
+    for (const device of devices) await register(key, device);
+    for (const device of devices) {
+      const reply = await register(key, { ...device, deviceApiKey: newDevice().deviceApiKey });
+      expect([reply.status, reply.body.code]).toEqual([409, 'device-already-registered']);
+    }
+    expect(await refusalsRecorded()).toBe(20);
+  });
+
+  it('past the limit a refusal writes nothing and takes less than 50 ms, beside 200,000 refusals and as many counters', async () => {
+    const { id, key } = await issueKey({ maxDevices: 1 });
+    await register(key, newDevice());
+    await times(20, () => register(key, newDevice()));
+    await berth.sql(
+      `insert into device_events (type, device_uuid, reason, source_ip)
+       select 'refused', 'flood-' || n, 'provisioning-key-exhausted', '198.51.100.7' from generate_series(1, 200000) n`,
+    );
+    await berth.sql(
+      `insert into refusal_counts select '198.51.100.7', 'provisioning-key-exhausted', 'key-' || n from generate_series(1, 200000) n`,
+    );
+    const count = async () =>
+      (await berth.sql('select * from refusal_counts where subject = $1', [id])).concat(
+        await berth.sql('select count(*) as n from device_events'),
+      );
+    const before = await count();
+    const started = performance.now();
+    await times(20, () => register(key, newDevice()));
+    expect((performance.now() - started) / 20, 'ms for a refusal').toBeLessThan(50);
+    expect(await count()).toEqual(before);
+  });
+
+  it('counters whose window is over are removed', async () => {
+    await times(3, () => register(unknownKey(), newDevice()));
+    await berth.sql(`update refusal_counts set until = until - interval '16 minutes'`);
+    await register(unknownKey(), newDevice(), { ip: '203.0.113.9' });
+    expect(await berth.sql('select source_ip, refusals from refusal_counts')).toEqual([
+      { source_ip: '203.0.113.9', refusals: 1 },
+    ]);
   });
 });

@@ -138,7 +138,7 @@ describe('a replay', () => {
     const device = newDevice();
     const first = await register(key.key, device);
     const before = await counts(berth);
-    const other = await register(key.key, { ...device, deviceApiKey: 'another' });
+    const other = await register(key.key, { ...device, deviceApiKey: 'another-key' });
     expect(other).toMatchObject({
       status: 409,
       body: {
@@ -337,6 +337,43 @@ describe('bad input', () => {
     expect(reply.headers['content-type']).toBe('application/problem+json');
     if (code === 'missing-fields') expect(reply.body.error).toBe('Missing required fields');
     expect(await counts(berth)).toEqual(before);
+  });
+
+  it.each([
+    ['7 characters', 'seven77'],
+    ['a leading blank', ' device-key'],
+    ['a trailing tab', 'device-key\t'],
+    ['a line break', 'device\nkey'],
+    ['a letter outside ASCII', 'schlüssel'],
+  ])('400 invalid-request: a deviceApiKey with %s', async (_, deviceApiKey) => {
+    const before = await counts(berth);
+    const reply = await register(key.key, newDevice({ deviceApiKey }));
+    expect(reply).toMatchObject({ status: 400, body: { code: 'invalid-request', errors: [{ path: 'deviceApiKey' }] } });
+    expect(await counts(berth)).toEqual(before);
+  });
+
+  it.each(['8-digits', 'inner blank ok', '!"#$%&\'()*+,-./:;<=>?@[]^_`{|}~'])(
+    '200: deviceApiKey %s, also in a header',
+    async (deviceApiKey) => {
+      const device = newDevice({ deviceApiKey });
+      expect((await register(key.key, device)).status).toBe(200);
+      const headers = { 'x-device-api-key': deviceApiKey };
+      expect((await call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers })).status).toBe(200);
+    },
+  );
+
+  it('DEVICE_KEY_MIN_LENGTH sets the least length: 4 for an old fleet, 32 for a strict one', async () => {
+    const four = newDevice({ deviceApiKey: '1234' });
+    try {
+      setEnv({ DEVICE_KEY_MIN_LENGTH: '4' });
+      expect((await register(key.key, four)).status).toBe(200);
+      expect((await register(key.key, newDevice({ deviceApiKey: '123' }))).status).toBe(400);
+      setEnv({ DEVICE_KEY_MIN_LENGTH: '32' });
+      const reply = await register(key.key, newDevice({ deviceApiKey: 'k'.repeat(31) }));
+      expect(reply.body.errors).toEqual([{ path: 'deviceApiKey', message: 'must have at least 32 characters' }]);
+    } finally {
+      setEnv({});
+    }
   });
 
   it('400 comes before 401: also without a key', async () => {

@@ -77,6 +77,18 @@ it('503 no-broker-available writes nothing', async () => {
   expect(await counts(berth)).toEqual(before);
 });
 
+it('503 no-broker-available has a Retry-After of 30 to 59 s, for a new device, a replay and a poll', async () => {
+  const { key } = await issueKey();
+  const device = newDevice();
+  await register(key, device);
+  await set(standard, 'is_active', false);
+  for (const reply of [await register(key, newDevice()), await register(key, device), await mqttOf(device)]) {
+    expect(reply).toMatchObject({ status: 503, body: { code: 'no-broker-available' } });
+    expect(Number(reply.headers['retry-after'])).toBeGreaterThanOrEqual(30);
+    expect(Number(reply.headers['retry-after'])).toBeLessThan(60);
+  }
+});
+
 it('200 from MQTT_BROKER_URL without any broker row', async () => {
   await berth.sql('delete from mqtt_broker_config');
   setEnv({ MQTT_BROKER_URL: 'mqtt://mosquitto:1883' });

@@ -71,6 +71,7 @@ export function setEnv(env: Record<string, string>): void {
     'AUTO_ASSIGN_BROKER',
     'MQTT_PASSWORD_HASH',
     'LEGACY_HASHES',
+    'DEVICE_KEY_MIN_LENGTH',
     'ADMIN_AUTH',
     'ADMIN_TOKEN_HASH',
     'BERTH_SEAL_KEY',

@@ -33,6 +33,7 @@ it('reads the environment, and the result is frozen', () => {
     autoAssignBroker: true,
     mqttBrokerUrl: 'mqtts://broker.example.com:8883',
     mqttPasswordHash: 'pbkdf2',
+    deviceKeyMinLength: 8,
     adminAuth: undefined,
   });
   expect(texts(settings.peppers)).toEqual([['1', 'p'.repeat(32)]]);
@@ -58,6 +59,9 @@ describe('a missing or wrong setting is an error that names the variable', () =>
     ['BERTH_PEPPER', { BERTH_PEPPER: `${'a'.repeat(32)},${'b'.repeat(32)}` }],
     ['BERTH_PEPPER', { BERTH_PEPPER: `1:${'a'.repeat(32)},1:${'b'.repeat(32)}` }],
     ['MQTT_BROKER_URL', { MQTT_BROKER_URL: 'http://broker' }],
+    ['DEVICE_KEY_MIN_LENGTH', { DEVICE_KEY_MIN_LENGTH: '0' }],
+    ['DEVICE_KEY_MIN_LENGTH', { DEVICE_KEY_MIN_LENGTH: '256' }],
+    ['DEVICE_KEY_MIN_LENGTH', { DEVICE_KEY_MIN_LENGTH: 'eight' }],
     ['MQTT_PASSWORD_HASH', { MQTT_PASSWORD_HASH: 'md5' }],
     ['AUTO_ASSIGN_BROKER', { AUTO_ASSIGN_BROKER: 'yes' }],
     ['LEGACY_HASHES', { LEGACY_HASHES: 'true' }],
