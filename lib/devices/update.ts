@@ -39,7 +39,7 @@ type Outcome = {
  * Changes a device: {@link assignBrokerToDevice}, its name and type, whether it may connect. One statement together with
  * the events that record it.
  *
- * @param tags the entity tags of If-Match without quotes, `*` for any; undefined: whatever the device is now
+ * @param tags the entity tags of If-Match without quotes; undefined: whatever the device is now
  * @returns the device, the broker it resolves to, and its new tag
  * @throws Problem `nothing-to-update`, `device-not-found`, `precondition-failed`, `broker-not-found`, `broker-inactive`,
  *   `broker-draining`
@@ -49,14 +49,13 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
   if (Object.values(changes).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
   const assigns = update.mqtt_broker_id !== undefined;
   const brokerId = update.mqtt_broker_id ?? null;
-  const anyTag = tags === undefined || tags.includes('*');
   const [outcome] = await query<Outcome>(
     ctx,
     (sql) => sql`
       with before as (
         select * from devices where uuid = berth_uuid(${uuid}) for update
       ), tag as (
-        select ${anyTag} or ${deviceTag(sql, 'before')} = any(${tags ?? []}::text[]) as matches
+        select ${tags === undefined} or ${deviceTag(sql, 'before')} = any(${tags ?? []}::text[]) as matches
         from before
       ), target as (
         select id, refusal from mqtt_broker_config where id = ${brokerId}

@@ -189,6 +189,14 @@ describe('GET /devices/{uuid}', () => {
     const { status, body, text } = await get();
     expect(status).toBe(200);
     expect(body.device).toMatchObject({
+  it.each(['"*"', '"other", "*"', '"other", *'])('412: %s is no wildcard', async (ifMatch) => {
+    expect(await put({ mqtt_broker_id: second }, { 'if-match': ifMatch })).toMatchObject({
+      status: 412,
+      body: { code: 'precondition-failed' },
+    });
+    expect((await get()).body.device.mqtt_broker_id).toBeNull();
+  });
+
       uuid: device.uuid,
       device_name: 'Pump 7',
       fleet_id: 'fleet-a',
