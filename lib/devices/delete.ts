@@ -2,6 +2,7 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
+import { usernameOf } from './row.ts';
 
 /**
  * Deletes a device with its MQTT user and ACLs, which stop working immediately, and gives its place on the provisioning key
@@ -14,8 +15,7 @@ export async function deleteDevice(ctx: Context, uuid: string) {
     (sql) => sql`
       with deleted as (
         delete from devices where uuid = berth_uuid(${uuid})
-        returning id, fleet_id, provisioned_by_key_id, mqtt_broker_id,
-                  coalesce(mqtt_username, 'device_' || uuid::text) as username
+        returning id, fleet_id, provisioned_by_key_id, mqtt_broker_id, ${usernameOf(sql, 'devices')} as username
       ), mqtt_user as (
         delete from mqtt_users where username in (select username from deleted)
       ), acl as (

@@ -6,6 +6,7 @@ import { deviceNotFound, Problem } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import { SALT_PENDING } from './credentials.ts';
+import { usernameOf } from './row.ts';
 
 /**
  * Ends a device's MQTT password immediately. The next one is derived from the device key, which only the device has: the
@@ -21,10 +22,10 @@ export async function rotateCredentials(ctx: Context, uuid: string) {
       with rotated as (
         update devices set mqtt_password_salt = ${SALT_PENDING}, modified_at = berth_now()
         where uuid = berth_uuid(${uuid})
-        returning id, fleet_id, mqtt_username
+        returning id, fleet_id, ${usernameOf(sql, 'devices')} as username
       ), mqtt_user as (
         update mqtt_users set password_hash = ${unusable}, updated_at = berth_now()
-        where username in (select mqtt_username from rotated)
+        where username in (select username from rotated)
       ), event as (
         ${recordEvents(
           sql,

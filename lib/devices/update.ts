@@ -14,7 +14,7 @@ import {
 import { recordEvents } from '../events/record.ts';
 import { optionalText, requiredText, rowId } from '../fields.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '../resolution/resolve.ts';
-import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
+import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker, usernameOf } from './row.ts';
 
 export const updateDeviceBody = z.strictObject({
   mqtt_broker_id: z.optional(z.nullable(rowId('The broker to assign; null: follow the default broker'))),
@@ -80,7 +80,9 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
         returning d.*
       ), mqtt_user as (
         update mqtt_users u set is_active = changed.is_active, updated_at = berth_now()
-        from changed where u.username = changed.mqtt_username and u.is_active is distinct from changed.is_active
+        from changed
+        where ${update.is_active !== undefined} and u.username = ${usernameOf(sql, 'changed')}
+          and u.is_active is distinct from changed.is_active
       ), difference as (
         select type, ${uuid} as device_uuid, changed.id as device_id, changed.fleet_id, ${reason ?? null} as reason,
                case when type = 'moved' then before.mqtt_broker_id end as from_broker_id,
