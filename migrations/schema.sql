@@ -288,6 +288,14 @@ AS $function$
   select array[username] || case when device_uuid is not null then array[
     coalesce(prefix, 'berth') || '_' || device_uuid, coalesce(prefix, 'berth') || '_' || substr(username, 8)] end
 $function$
+CREATE OR REPLACE FUNCTION public.berth_has_recorded(device text, request text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  -- Volatile, read committed: it sees what was committed while the statement waited for a lock.
+  return exists (select from device_events where device_uuid = device and job_id is null and request_id = request);
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_is_event_type(type text)
  RETURNS boolean
  LANGUAGE plpgsql

@@ -1,7 +1,7 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
-import { recordEvents } from '../events/record.ts';
+import { isRepeated, recordEvents } from '../events/record.ts';
 import { usernameOf } from './row.ts';
 
 /**
@@ -12,9 +12,10 @@ import { usernameOf } from './row.ts';
 export async function deleteDevice(ctx: Context, uuid: string) {
   const [row] = await query<{ deleted: boolean }>(
     ctx,
-    (sql) => sql`
+    (sql, failure) => sql`
       with deleted as (
-        delete from devices where uuid = berth_uuid(${uuid})
+        -- After a repeat, the device may have registered again.
+        delete from devices where uuid = berth_uuid(${uuid}) and not ${isRepeated(sql, ctx, failure, uuid)}
         returning id, fleet_id, provisioned_by_key_id, mqtt_broker_id, ${usernameOf(sql, 'devices')} as username
       ), mqtt_user as (
         delete from mqtt_users where username in (select username from deleted)
@@ -33,7 +34,8 @@ export async function deleteDevice(ctx: Context, uuid: string) {
             from deleted`,
         )}
       )
-      select exists (select from deleted) as deleted`,
+      select case when exists (select from deleted) then true
+                  else ${isRepeated(sql, ctx, failure, uuid)} end as deleted`,
   );
   if (!row?.deleted) throw new Problem(deviceNotFound);
   return { status: 'ok', message: 'Device deleted', uuid };

@@ -11,7 +11,7 @@ import {
   Problem,
   preconditionFailed,
 } from '../errors.ts';
-import { recordEvents } from '../events/record.ts';
+import { isRepeated, recordEvents } from '../events/record.ts';
 import { optionalText, requiredText, rowId } from '../fields.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '../resolution/resolve.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker, usernameOf } from './row.ts';
@@ -30,7 +30,7 @@ type Outcome = {
   tag_matches: boolean | null;
   /** Null: the broker to assign does not exist, or none is to be assigned. */
   target: { refusal: 'inactive' | 'draining' | null } | null;
-  /** Null: nothing was changed. */
+  /** Null: the request is refused. */
   device: DeviceRow | null;
   tag: string | null;
 } & BrokerColumns;
@@ -51,33 +51,45 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
   const brokerId = update.mqtt_broker_id ?? null;
   const [outcome] = await query<Outcome>(
     ctx,
-    (sql) => sql`
+    (sql, failure) => sql`
       with before as (
         select * from devices where uuid = berth_uuid(${uuid}) for update
+      ), repeated as (
+        select ${isRepeated(sql, ctx, failure, uuid)} as is_repeated from before
       ), tag as (
-        select ${tags === undefined} or ${deviceTag(sql, 'before')} = any(${tags ?? []}::text[]) as matches
-        from before
+        select is_repeated or ${tags === undefined} or ${deviceTag(sql, 'before')} = any(${tags ?? []}::text[]) as matches
+        from before, repeated
       ), target as (
         select id, refusal from mqtt_broker_config where id = ${brokerId}
+      ), wanted as (
+        select id, case when ${assigns} then ${brokerId}::integer else mqtt_broker_id end as mqtt_broker_id,
+               coalesce(${update.device_name ?? null}, device_name) as device_name,
+               coalesce(${update.device_type ?? null}, device_type) as device_type,
+               coalesce(${update.is_active ?? null}, is_active) as is_active
+        from before
       ), allowed as (
         -- Assigning the broker that the device has already is allowed, whatever that broker accepts.
-        select before.id from before, tag
-        where tag.matches and (
-          not ${assigns} or ${brokerId}::integer is null or ${brokerId}::integer = before.mqtt_broker_id
+        select wanted.* from wanted, before, tag, repeated
+        where tag.matches and not is_repeated and (
+          wanted.mqtt_broker_id is not distinct from before.mqtt_broker_id or wanted.mqtt_broker_id is null
           or exists (select from target where refusal is null))
       ), changed as (
+        -- Without a difference the row keeps its tag: a repeat of it must still match.
         update devices d
-        set mqtt_broker_id = case when ${assigns} then ${brokerId}::integer else d.mqtt_broker_id end,
+        set mqtt_broker_id = allowed.mqtt_broker_id, device_name = allowed.device_name,
+            device_type = allowed.device_type, is_active = allowed.is_active,
             mqtt_broker_assigned_at = case
-              when ${assigns} and d.mqtt_broker_id is distinct from ${brokerId}::integer then now()
+              when d.mqtt_broker_id is distinct from allowed.mqtt_broker_id then now()
               else d.mqtt_broker_assigned_at end,
-            device_name = coalesce(${update.device_name ?? null}, d.device_name),
-            device_type = coalesce(${update.device_type ?? null}, d.device_type),
-            is_active = coalesce(${update.is_active ?? null}, d.is_active),
-            modified_at = berth_now()
+            modified_at = case
+              when (d.mqtt_broker_id, d.device_name, d.device_type, d.is_active) is distinct from
+                   (allowed.mqtt_broker_id, allowed.device_name, allowed.device_type, allowed.is_active) then berth_now()
+              else d.modified_at end
         from allowed
         where d.id = allowed.id
         returning d.*
+      ), device as (
+        select * from changed union all select before.* from before, repeated where is_repeated
       ), mqtt_user as (
         update mqtt_users u set is_active = changed.is_active, updated_at = berth_now()
         from changed
@@ -98,13 +110,13 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
       ), event as (
         ${recordEvents(sql, ctx, sql`select * from difference`)}
       ), broker as (
-        ${getBrokerConfigForDevice(sql, sql`(select *, false as is_new from changed)`, true)}
+        ${getBrokerConfigForDevice(sql, sql`(select *, false as is_new from device)`, true)}
       )
       select exists (select from before) as found,
              (select matches from tag) as tag_matches,
              (select row_to_json(target) from target) as target,
-             (select ${deviceJson(sql, 'changed')} from changed) as device,
-             (select ${deviceTag(sql, 'changed')} from changed) as tag,
+             (select ${deviceJson(sql, 'device')} from device) as device,
+             (select ${deviceTag(sql, 'device')} from device) as tag,
              (select broker_source from broker) as broker_source,
              (select broker from broker) as broker`,
   ).catch(throwIfBrokerIsGone);
