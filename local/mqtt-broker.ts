@@ -31,12 +31,14 @@ export type Broker = {
 };
 
 type Session = { client: Client; user: BrokerUser };
-type Refusal = { returnCode: 3 | 4 | 5; reason: string };
+type Login = { username: string; password: string; clientId: string };
+type Refusal = { returnCode: 2 | 3 | 4 | 5; reason: string };
 type Log = (line: string) => void;
 
 /**
  * Starts an MQTT 3.1.1 broker that authenticates and authorises by `mqtt_users` and `mqtt_acls`, as a Mosquitto with
- * mosquitto-go-auth does. It also refuses a device that belongs to another broker, and disconnects it within `recheckMs`.
+ * mosquitto-go-auth does. It also refuses a client id of another user, and a device that belongs to another broker, which it
+ * disconnects within `recheckMs`.
  *
  * The SUBACK refuses an unauthorised subscription. An unauthorised publish closes the connection: MQTT 3.1.1 allows that,
  * and it is visible ([MQTT-3.3.5-2]).
@@ -81,7 +83,8 @@ function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, 
   const name = (client: Client) => sessions.get(client)?.user.username;
   return {
     authenticate: async (client, username, password, done) => {
-      const result = await authenticate(id, find, username ?? '', password?.toString() ?? '');
+      const login = { username: username ?? '', password: password?.toString() ?? '', clientId: client.id };
+      const result = await authenticate(id, find, login);
       if ('username' in result) {
         sessions.set(client, { client, user: result });
         return done(null, true);
@@ -107,8 +110,7 @@ function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, 
 async function authenticate(
   id: number,
   find: FindUsers,
-  username: string,
-  password: string,
+  { username, password, clientId }: Login,
 ): Promise<BrokerUser | Refusal> {
   let user: BrokerUser | undefined;
   try {
@@ -118,7 +120,11 @@ async function authenticate(
   }
   if (!user) return { returnCode: 4, reason: 'unknown or inactive user' };
   if (!(await verifyMqttPassword(password, user.password_hash))) return { returnCode: 4, reason: 'wrong password' };
-  return elsewhere(id, user) ?? user;
+  const refusal = elsewhere(id, user);
+  if (refusal) return refusal;
+  // A client with the client id of another one takes over its session.
+  if (!user.client_ids.includes(clientId)) return { returnCode: 2, reason: 'the client id is not one of this user' };
+  return user;
 }
 
 /** Refuses a device that belongs to another broker. A device for which no broker resolves may stay. */

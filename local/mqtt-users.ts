@@ -8,6 +8,8 @@ export type BrokerUser = {
   is_superuser: boolean;
   /** The broker that its device belongs to; null: the user belongs to no device, or no broker resolves. */
   broker_id: number | null;
+  /** The MQTT client ids that it may use. */
+  client_ids: string[];
   acls: Acl[];
 };
 
@@ -19,7 +21,7 @@ export function connectMqttUsers(databaseUrl: string): { find: FindUsers; close(
   const sql = postgres(databaseUrl, { max: 4, connect_timeout: 3, onnotice: () => {} });
   const find: FindUsers = async (usernames) => {
     const users = await sql<BrokerUser[]>`
-      select u.username, u.password_hash, u.is_superuser, u.broker_id,
+      select u.username, u.password_hash, u.is_superuser, u.broker_id, u.client_ids,
              (select coalesce(json_agg(json_build_object('topic', topic, 'access', access)), '[]')
               from mqtt_acls where username = u.username) as acls
       from mqtt_broker_users u

@@ -236,7 +236,8 @@ mqtt_broker_users as
     u.device_uuid,
     b.id AS broker_id,
     b.client_id_prefix,
-    resolved.source AS broker_source
+    resolved.source AS broker_source,
+    berth_client_ids((u.username)::text, u.device_uuid, (b.client_id_prefix)::text) AS client_ids
    FROM ((mqtt_device_users u
      LEFT JOIN LATERAL ( SELECT step.broker_id,
             step.source
@@ -287,6 +288,23 @@ begin
   set devices_provisioned = coalesce(devices_provisioned, 0) + 1, last_used_at = now() at time zone 'utc', key_hash = current_hash
   where id = key and is_active and expires_at > now() at time zone 'utc' and coalesce(devices_provisioned, 0) < max_devices;
   return found;
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_client_ids(username text, device_uuid text, prefix text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  -- A username of the legacy service can contain another spelling of the uuid.
+  select array[username] || case when device_uuid is not null then array[
+    coalesce(prefix, 'berth') || '_' || device_uuid, coalesce(prefix, 'berth') || '_' || substr(username, 8)] end
+$function$
+CREATE OR REPLACE FUNCTION public.berth_has_recorded(device text, request text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  -- Volatile, read committed: it sees what was committed while the statement waited for a lock.
+  return exists (select from device_events where device_uuid = device and job_id is null and request_id = request);
 end $function$
 CREATE OR REPLACE FUNCTION public.berth_is_event_type(type text)
  RETURNS boolean

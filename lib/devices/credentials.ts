@@ -4,7 +4,7 @@ import { hashCandidates } from '../crypto/hash.ts';
 import { hashAsLegacy } from '../crypto/legacy-hash.ts';
 import { hashMqttPassword } from '../crypto/mqtt-password.ts';
 import { query } from '../database/db.ts';
-import { deviceNotFound, Problem } from '../errors.ts';
+import { deviceInactive, deviceNotFound, Problem } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import { deviceTopic, mqttUsername } from './mqtt-reply.ts';
@@ -42,8 +42,8 @@ export function currentPassword(
 
 /**
  * Gives a registered device new MQTT credentials: salt, user, ACL and event in one statement. Of two concurrent renewals
- * one wins, and both return its credentials.
- * @throws Problem `device-not-found` when the device was deleted meanwhile
+ * one wins, and both return its credentials. A disabled user stays disabled: only an operator enables it.
+ * @throws Problem `device-not-found` or `device-inactive` when the device was deleted or deactivated meanwhile
  */
 export async function renewCredentials(
   ctx: Context,
@@ -59,15 +59,20 @@ export async function renewCredentials(
         update devices
         set mqtt_password_salt = ${fresh.salt}, mqtt_username = ${username}, modified_at = berth_now()
         where id = ${device.id} and mqtt_password_salt is not distinct from ${device.mqtt_password_salt}
+          -- The statement may have waited for a deactivation.
+          and is_active is not false
         returning id, fleet_id
       ), old_user as (
         delete from mqtt_users
         where username = ${device.mqtt_username} and username <> ${username} and exists (select from renewed)
+        returning is_active
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
-        select ${username}, ${fresh.passwordHash}, false, true, berth_now(), berth_now() from renewed
+        select ${username}, ${fresh.passwordHash}, false, coalesce((select is_active from old_user), true),
+               berth_now(), berth_now()
+        from renewed
         on conflict (username) do update
-          set password_hash = excluded.password_hash, is_active = true, updated_at = excluded.updated_at
+          set password_hash = excluded.password_hash, updated_at = excluded.updated_at
       ), old_acl as (
         delete from mqtt_acls where username in (${username}, ${device.mqtt_username}) and exists (select from renewed)
       ), acl as (
@@ -86,11 +91,14 @@ export async function renewCredentials(
       select exists (select from renewed) as renewed`,
   );
   if (outcome?.renewed) return { username, password: fresh.password };
-  const [winner] = await query<{ mqtt_password_salt: string | null }>(
+  const [now] = await query<{ mqtt_password_salt: string | null; is_active: boolean | null }>(
     ctx,
-    (sql) => sql`select mqtt_password_salt from devices where id = ${device.id}`,
+    (sql) => sql`select mqtt_password_salt, is_active from devices where id = ${device.id}`,
   );
-  if (!winner) throw new Problem(deviceNotFound);
-  const password = currentPassword(winner, deviceKey);
-  return password ? { username, password } : renewCredentials(ctx, { ...device, ...winner }, deviceKey, fresh);
+  if (!now) throw new Problem(deviceNotFound);
+  if (now.is_active === false) throw new Problem(deviceInactive);
+  const password = currentPassword(now, deviceKey);
+  return password
+    ? { username, password }
+    : renewCredentials(ctx, { ...device, mqtt_password_salt: now.mqtt_password_salt }, deviceKey, fresh);
 }

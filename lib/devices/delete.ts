@@ -1,7 +1,8 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
-import { recordEvents } from '../events/record.ts';
+import { isRepeated, recordEvents } from '../events/record.ts';
+import { usernameOf } from './row.ts';
 
 /**
  * Deletes a device with its MQTT user and ACLs, which stop working immediately, and gives its place on the provisioning key
@@ -11,11 +12,11 @@ import { recordEvents } from '../events/record.ts';
 export async function deleteDevice(ctx: Context, uuid: string) {
   const [row] = await query<{ deleted: boolean }>(
     ctx,
-    (sql) => sql`
+    (sql, failure) => sql`
       with deleted as (
-        delete from devices where uuid = berth_uuid(${uuid})
-        returning id, fleet_id, provisioned_by_key_id, mqtt_broker_id,
-                  coalesce(mqtt_username, 'device_' || uuid::text) as username
+        -- After a repeat, the device may have registered again.
+        delete from devices where uuid = berth_uuid(${uuid}) and not ${isRepeated(sql, ctx, failure, uuid)}
+        returning id, fleet_id, provisioned_by_key_id, mqtt_broker_id, ${usernameOf(sql, 'devices')} as username
       ), mqtt_user as (
         delete from mqtt_users where username in (select username from deleted)
       ), acl as (
@@ -33,7 +34,8 @@ export async function deleteDevice(ctx: Context, uuid: string) {
             from deleted`,
         )}
       )
-      select exists (select from deleted) as deleted`,
+      select case when exists (select from deleted) then true
+                  else ${isRepeated(sql, ctx, failure, uuid)} end as deleted`,
   );
   if (!row?.deleted) throw new Problem(deviceNotFound);
   return { status: 'ok', message: 'Device deleted', uuid };

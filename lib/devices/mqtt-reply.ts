@@ -30,11 +30,6 @@ export function mqttUsername(uuid: string): string {
   return USERNAME_PREFIX + uuid;
 }
 
-/** The uuid in a device's MQTT username, in the username's spelling; undefined: not a device's username. */
-export function uuidInUsername(username: string): string | undefined {
-  return username.startsWith(USERNAME_PREFIX) ? username.slice(USERNAME_PREFIX.length) : undefined;
-}
-
 /** The topic filter that a device may publish and subscribe to, with the uuid in the spelling of the username. */
 export function deviceTopic(username: string): string {
   return `iot/device/${username.slice(USERNAME_PREFIX.length)}/#`;

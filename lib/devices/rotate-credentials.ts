@@ -3,9 +3,10 @@ import type { Context } from '../context.ts';
 import { hashMqttPassword } from '../crypto/mqtt-password.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
-import { recordEvents } from '../events/record.ts';
+import { isRepeated, recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import { SALT_PENDING } from './credentials.ts';
+import { usernameOf } from './row.ts';
 
 /**
  * Ends a device's MQTT password immediately. The next one is derived from the device key, which only the device has: the
@@ -15,16 +16,21 @@ import { SALT_PENDING } from './credentials.ts';
 export async function rotateCredentials(ctx: Context, uuid: string) {
   // The hash of a password that nobody knows: brokers can read it, and no password matches it.
   const unusable = await hashMqttPassword(randomBytes(32).toString('base64url'), settings().mqttPasswordHash);
-  const [row] = await query<{ rotated: boolean }>(
+  const [row] = await query<{ found: boolean }>(
     ctx,
-    (sql) => sql`
-      with rotated as (
-        update devices set mqtt_password_salt = ${SALT_PENDING}, modified_at = berth_now()
-        where uuid = berth_uuid(${uuid})
-        returning id, fleet_id, mqtt_username
+    (sql, failure) => sql`
+      with device as (
+        select id from devices where uuid = berth_uuid(${uuid}) for update
+      ), due as (
+        -- A repeat would end a password that the device got in the meantime.
+        select id from device where not ${isRepeated(sql, ctx, failure, uuid)}
+      ), rotated as (
+        update devices d set mqtt_password_salt = ${SALT_PENDING}, modified_at = berth_now()
+        from due where d.id = due.id
+        returning d.id, d.fleet_id, ${usernameOf(sql, 'd')} as username
       ), mqtt_user as (
         update mqtt_users set password_hash = ${unusable}, updated_at = berth_now()
-        where username in (select mqtt_username from rotated)
+        where username in (select username from rotated)
       ), event as (
         ${recordEvents(
           sql,
@@ -35,9 +41,9 @@ export async function rotateCredentials(ctx: Context, uuid: string) {
             from rotated`,
         )}
       )
-      select exists (select from rotated) as rotated`,
+      select exists (select from device) as found`,
   );
-  if (!row?.rotated) throw new Problem(deviceNotFound);
+  if (!row?.found) throw new Problem(deviceNotFound);
   return {
     status: 'ok',
     message:

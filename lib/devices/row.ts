@@ -78,3 +78,8 @@ export function deviceTag(sql: Sql, alias: string): Fragment {
   const columns = ['id', 'device_name', 'device_type', 'is_active', 'mqtt_broker_id', 'modified_at'];
   return sql`md5(row(${sql(columns.map((column) => `${alias}.${column}`))})::text)`;
 }
+
+/** SQL: the MQTT username of the row `alias` of devices. Rows of the legacy service can have none: the view mqtt_device_users. */
+export function usernameOf(sql: Sql, alias: string): Fragment {
+  return sql`coalesce(${sql(`${alias}.mqtt_username`)}, 'device_' || ${sql(`${alias}.uuid`)}::text)`;
+}

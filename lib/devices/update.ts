@@ -11,10 +11,10 @@ import {
   Problem,
   preconditionFailed,
 } from '../errors.ts';
-import { recordEvents } from '../events/record.ts';
+import { isRepeated, recordEvents } from '../events/record.ts';
 import { optionalText, requiredText, rowId } from '../fields.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '../resolution/resolve.ts';
-import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
+import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker, usernameOf } from './row.ts';
 
 export const updateDeviceBody = z.strictObject({
   mqtt_broker_id: z.optional(z.nullable(rowId('The broker to assign; null: follow the default broker'))),
@@ -30,7 +30,7 @@ type Outcome = {
   tag_matches: boolean | null;
   /** Null: the broker to assign does not exist, or none is to be assigned. */
   target: { refusal: 'inactive' | 'draining' | null } | null;
-  /** Null: nothing was changed. */
+  /** Null: the request is refused. */
   device: DeviceRow | null;
   tag: string | null;
 } & BrokerColumns;
@@ -39,7 +39,7 @@ type Outcome = {
  * Changes a device: {@link assignBrokerToDevice}, its name and type, whether it may connect. One statement together with
  * the events that record it.
  *
- * @param tags the entity tags of If-Match without quotes, `*` for any; undefined: whatever the device is now
+ * @param tags the entity tags of If-Match without quotes; undefined: whatever the device is now
  * @returns the device, the broker it resolves to, and its new tag
  * @throws Problem `nothing-to-update`, `device-not-found`, `precondition-failed`, `broker-not-found`, `broker-inactive`,
  *   `broker-draining`
@@ -49,39 +49,52 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
   if (Object.values(changes).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
   const assigns = update.mqtt_broker_id !== undefined;
   const brokerId = update.mqtt_broker_id ?? null;
-  const anyTag = tags === undefined || tags.includes('*');
   const [outcome] = await query<Outcome>(
     ctx,
-    (sql) => sql`
+    (sql, failure) => sql`
       with before as (
         select * from devices where uuid = berth_uuid(${uuid}) for update
+      ), repeated as (
+        select ${isRepeated(sql, ctx, failure, uuid)} as is_repeated from before
       ), tag as (
-        select ${anyTag} or ${deviceTag(sql, 'before')} = any(${tags ?? []}::text[]) as matches
-        from before
+        select is_repeated or ${tags === undefined} or ${deviceTag(sql, 'before')} = any(${tags ?? []}::text[]) as matches
+        from before, repeated
       ), target as (
         select id, refusal from mqtt_broker_config where id = ${brokerId}
+      ), wanted as (
+        select id, case when ${assigns} then ${brokerId}::integer else mqtt_broker_id end as mqtt_broker_id,
+               coalesce(${update.device_name ?? null}, device_name) as device_name,
+               coalesce(${update.device_type ?? null}, device_type) as device_type,
+               coalesce(${update.is_active ?? null}, is_active) as is_active
+        from before
       ), allowed as (
         -- Assigning the broker that the device has already is allowed, whatever that broker accepts.
-        select before.id from before, tag
-        where tag.matches and (
-          not ${assigns} or ${brokerId}::integer is null or ${brokerId}::integer = before.mqtt_broker_id
+        select wanted.* from wanted, before, tag, repeated
+        where tag.matches and not is_repeated and (
+          wanted.mqtt_broker_id is not distinct from before.mqtt_broker_id or wanted.mqtt_broker_id is null
           or exists (select from target where refusal is null))
       ), changed as (
+        -- Without a difference the row keeps its tag: a repeat of it must still match.
         update devices d
-        set mqtt_broker_id = case when ${assigns} then ${brokerId}::integer else d.mqtt_broker_id end,
+        set mqtt_broker_id = allowed.mqtt_broker_id, device_name = allowed.device_name,
+            device_type = allowed.device_type, is_active = allowed.is_active,
             mqtt_broker_assigned_at = case
-              when ${assigns} and d.mqtt_broker_id is distinct from ${brokerId}::integer then now()
+              when d.mqtt_broker_id is distinct from allowed.mqtt_broker_id then now()
               else d.mqtt_broker_assigned_at end,
-            device_name = coalesce(${update.device_name ?? null}, d.device_name),
-            device_type = coalesce(${update.device_type ?? null}, d.device_type),
-            is_active = coalesce(${update.is_active ?? null}, d.is_active),
-            modified_at = berth_now()
+            modified_at = case
+              when (d.mqtt_broker_id, d.device_name, d.device_type, d.is_active) is distinct from
+                   (allowed.mqtt_broker_id, allowed.device_name, allowed.device_type, allowed.is_active) then berth_now()
+              else d.modified_at end
         from allowed
         where d.id = allowed.id
         returning d.*
+      ), device as (
+        select * from changed union all select before.* from before, repeated where is_repeated
       ), mqtt_user as (
         update mqtt_users u set is_active = changed.is_active, updated_at = berth_now()
-        from changed where u.username = changed.mqtt_username and u.is_active is distinct from changed.is_active
+        from changed
+        where ${update.is_active !== undefined} and u.username = ${usernameOf(sql, 'changed')}
+          and u.is_active is distinct from changed.is_active
       ), difference as (
         select type, ${uuid} as device_uuid, changed.id as device_id, changed.fleet_id, ${reason ?? null} as reason,
                case when type = 'moved' then before.mqtt_broker_id end as from_broker_id,
@@ -97,13 +110,13 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
       ), event as (
         ${recordEvents(sql, ctx, sql`select * from difference`)}
       ), broker as (
-        ${getBrokerConfigForDevice(sql, sql`(select *, false as is_new from changed)`, true)}
+        ${getBrokerConfigForDevice(sql, sql`(select *, false as is_new from device)`, true)}
       )
       select exists (select from before) as found,
              (select matches from tag) as tag_matches,
              (select row_to_json(target) from target) as target,
-             (select ${deviceJson(sql, 'changed')} from changed) as device,
-             (select ${deviceTag(sql, 'changed')} from changed) as tag,
+             (select ${deviceJson(sql, 'device')} from device) as device,
+             (select ${deviceTag(sql, 'device')} from device) as tag,
              (select broker_source from broker) as broker_source,
              (select broker from broker) as broker`,
   ).catch(throwIfBrokerIsGone);

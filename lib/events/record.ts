@@ -44,3 +44,14 @@ export function recordJobEvents(sql: Sql, ctx: Context, rows: Fragment): Fragmen
     order by ordinal
     returning type`;
 }
+
+/**
+ * SQL: whether an earlier attempt of this statement was committed and only its reply was lost. That attempt may still run
+ * when this one begins, so evaluate it after the device's row is locked or gone.
+ *
+ * @param failure of the earlier attempt; undefined: this is the first one
+ * @param uuid as in the events that the statement records
+ */
+export function isRepeated(sql: Sql, ctx: Context, failure: unknown, uuid: string): Fragment {
+  return failure === undefined ? sql`false` : sql`berth_has_recorded(${uuid}, ${ctx.requestId})`;
+}

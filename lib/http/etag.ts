@@ -9,7 +9,11 @@ export function quoted(tag: string): string {
   return `"${tag}"`;
 }
 
-/** The strong tags of an `If-Match` header without quotes (`*` for any). Undefined without the header. */
+/**
+ * The strong tags of an `If-Match` header without quotes. Undefined: any tag, without the header or for `*`. In quotes,
+ * `"*"` is a tag (RFC 9110, 13.1.1).
+ */
 export function tagsOf(ifMatch: string | undefined): string[] | undefined {
-  return ifMatch?.split(',').map((tag) => tag.trim().replace(/^"(.*)"$/, '$1'));
+  if (ifMatch === undefined || ifMatch.trim() === '*') return undefined;
+  return ifMatch.split(',').map((tag) => tag.trim().replace(/^"(.*)"$/, '$1'));
 }

@@ -1,5 +1,4 @@
 import type { Context } from '../context.ts';
-import { clientIdsOf } from './client-ids.ts';
 import { findMqttUser, type MqttUser } from './find-user.ts';
 import type { ResourceQuestion } from './input.ts';
 
@@ -25,7 +24,7 @@ export async function checkResource(
 
 function isOwn(user: MqttUser, { resource, name, permission }: ResourceQuestion): boolean {
   if (resource === 'exchange') return name === EXCHANGE && (permission === 'read' || permission === 'write');
-  return resource === 'queue' && name !== undefined && clientIdsOf(user).flatMap(queuesOf).includes(name);
+  return resource === 'queue' && name !== undefined && user.client_ids.flatMap(queuesOf).includes(name);
 }
 
 function queuesOf(clientId: string): string[] {

@@ -9,11 +9,10 @@ export type MqttUser = {
   password_hash: string;
   is_superuser: boolean;
   acls: Acl[];
-  /** Null: the user belongs to no device. */
-  device_uuid: string | null;
   /** Null: the user belongs to no device, or no broker of the table resolves. */
   broker_id: number | null;
-  client_id_prefix: string | null;
+  /** The MQTT client ids that it may use (`berth_client_ids`). */
+  client_ids: string[];
 };
 
 export type Found = { user: MqttUser } | { refusal: string };
@@ -41,7 +40,7 @@ async function findUser(ctx: Context, username: string, lookup: boolean): Promis
   const [user] = await query<MqttUser>(
     ctx,
     (sql) => sql`
-      select u.username, u.password_hash, u.is_superuser, u.device_uuid, u.broker_id, u.client_id_prefix,
+      select u.username, u.password_hash, u.is_superuser, u.broker_id, to_json(u.client_ids) as client_ids,
              (select coalesce(json_agg(json_build_object('topic', topic, 'access', access)), '[]')
               from mqtt_acls where username = u.username) as acls
       from ${lookup ? sql`mqtt_broker_users` : withoutBroker(sql)} u
@@ -51,5 +50,7 @@ async function findUser(ctx: Context, username: string, lookup: boolean): Promis
 }
 
 function withoutBroker(sql: Sql): Fragment {
-  return sql`(select *, null::integer as broker_id, null::text as client_id_prefix from mqtt_device_users)`;
+  return sql`(
+    select *, null::integer as broker_id, berth_client_ids(username, device_uuid, null) as client_ids
+    from mqtt_device_users)`;
 }

@@ -13,10 +13,9 @@ const MAX_STRING = 65_535;
 const asked = (max: number, description: string) => z.catch(z.optional(text(max, description)), undefined);
 
 const username = asked(MAX_USERNAME, 'The MQTT username');
-/** Its presence identifies mosquitto-go-auth, so any value is accepted. */
-const clientid = z
-  .optional(z.unknown())
-  .check(z.meta({ description: 'mosquitto-go-auth: the client id. With it a refusal is a 403' }));
+/** A client id. Any value passes here: an invalid one must not count as missing, because it is compared only if present. */
+const askedClientId = (description: string) => z.optional(z.unknown()).check(z.meta({ description }));
+const clientid = askedClientId('mosquitto-go-auth: the client id. With it a refusal is a 403');
 
 export const brokerQuery = z.object({
   broker: z.optional(
@@ -28,7 +27,7 @@ export const userQuestion = z.object({
   username,
   password: asked(MAX_STRING, 'The MQTT password'),
   clientid,
-  client_id: asked(MAX_STRING, 'RabbitMQ: the client id'),
+  client_id: askedClientId('RabbitMQ, EMQX: the client id'),
 });
 export type UserQuestion = z.output<typeof userQuestion>;
 

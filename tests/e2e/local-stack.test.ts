@@ -123,7 +123,7 @@ describe('npm run device', () => {
           username: mqtt.username,
           password: mqtt.password,
           reconnectPeriod: 0,
-          clientId: 'mover',
+          clientId: mqtt.username,
         });
         client.once('connect', () => client.end(true, () => resolve('connected')));
         client.once('error', (error) => client.end(true, () => resolve(error.message)));

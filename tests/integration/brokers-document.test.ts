@@ -74,10 +74,10 @@ async function runBlocks(): Promise<void> {
   await broker.connect();
 }
 
-/** The query of a setting, with `${username}` as EMQX's placeholder for `$1`. */
+/** The query of a setting, with EMQX's placeholders `${username}` for `$1` and `${clientid}` for `$2`. */
 function setting(pattern: RegExp): string {
   const query = pattern.exec(document)?.[1] as string;
-  return ours(query.replaceAll(/\$\{username\}/g, '$1'));
+  return ours(query.replaceAll(/\$\{username\}/g, '$1').replaceAll(/\$\{clientid\}/g, '$2'));
 }
 const rows = async (query: string, values: unknown[]) => (await broker.query(query, values)).rows;
 const answerByHttp = async ({ username, password }: { username: string; password: string }) =>
@@ -120,8 +120,14 @@ describe('the statements of docs/brokers.md decide like the HTTP callbacks', () 
 
   it.each(names.filter((name) => name !== 'with bcrypt'))('EMQX decides like the callback: device %s', async (name) => {
     const { username, password } = login(name);
-    const [row] = await rows(setting(/query = "(select key .*)"$/m), [username]);
+    const found = (clientId: string) => rows(setting(/query = "(select key .*)"$/m), [username, clientId]);
+    const [row] = await found(username);
     expect(row ? 'allow' : 'deny').toBe(await answerByHttp(login(name)));
+    const [other] = names.filter((otherName) => otherName !== name);
+    for (const id of [login(other as string).username, `fleet_${login(other as string).uuid}`, '']) {
+      expect(await found(id)).toEqual([]);
+    }
+    if (row) expect(await found(`fleet_${login(name).uuid}`)).toEqual([row]);
     if (row) expect(pbkdf2Sync(password, row.salt, 100, 64, 'sha512').toString('hex')).toBe(row.password_hash);
   });
 
@@ -141,11 +147,20 @@ describe('the statements of docs/brokers.md decide like the HTTP callbacks', () 
       expect(JSON.parse(row.publish_acl)).toEqual([{ pattern: `iot/device/${uuid}/#` }]);
       expect(JSON.parse(row.subscribe_acl)).toEqual([{ pattern: `iot/device/${uuid}/#` }]);
     }
-    expect(await found('another')).toEqual([]);
+    const { uuid: otherUuid, username: otherName } = login('unassigned');
+    for (const id of ['another', otherName, `fleet_${otherUuid}`]) expect(await found(id)).toEqual([]);
     await berth.sql('update devices set mqtt_broker_id = $1 where uuid = $2', [elsewhere, uuid]);
     expect(await found(username)).toEqual([]);
     await berth.sql('update devices set mqtt_broker_id = null where uuid = $1', [uuid]);
   });
+});
+
+it('the configurations bind the client id', () => {
+  const blocks = document.split(/^```\w*$/m).filter((_, index) => index % 2 === 1);
+  const mosquitto = blocks.filter((text) => /^(auth_plugin|password_file) /m.test(text));
+  expect(mosquitto).toHaveLength(3);
+  for (const text of mosquitto) expect(text).toMatch(/^use_username_as_clientid true$/m);
+  expect(document).toMatch(/^ *body \{ username = .*password = .*client_id = "\$\{clientid\}" \}$/m);
 });
 
 describe('ACLs and superusers', () => {

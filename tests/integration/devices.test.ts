@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { call } from '../support/api.ts';
@@ -106,6 +107,23 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'deactivated', 'refused', 'activated']);
   });
 
+  it('only a request with is_active changes is_active of the MQTT user', async () => {
+    const active = async () => (await berth.sql('select is_active from mqtt_users'))[0]?.is_active;
+    await berth.sql('update mqtt_users set is_active = false');
+    for (const body of [{ device_name: 'Pump 8' }, { device_type: 'plc' }, { mqtt_broker_id: second }]) {
+      expect((await put(body)).status).toBe(200);
+      expect(await active(), JSON.stringify(body)).toBe(false);
+    }
+    expect((await put({ is_active: true })).status).toBe(200);
+    expect(await active()).toBe(true);
+  });
+
+  it('is_active false ends the MQTT user of a device without mqtt_username', async () => {
+    await berth.sql('update devices set mqtt_username = null');
+    await put({ is_active: false });
+    expect(await berth.sql('select is_active from mqtt_users')).toEqual([{ is_active: false }]);
+  });
+
   it('200 for curl -d, which sends a form content type', async () => {
     const reply = await call(`PUT ${path}/${device.uuid}`, {
       headers: { ...admin, 'content-type': 'application/x-www-form-urlencoded' },
@@ -185,6 +203,14 @@ describe('If-Match', () => {
     await put({ device_name: 'Pump 8' });
     await put({ device_name: 'Pump 7' });
     expect((await put({ device_type: 'plc' }, { 'if-match': etag })).status).toBe(412);
+  });
+
+  it.each(['"*"', '"other", "*"', '"other", *'])('412: %s is no wildcard', async (ifMatch) => {
+    expect(await put({ mqtt_broker_id: second }, { 'if-match': ifMatch })).toMatchObject({
+      status: 412,
+      body: { code: 'precondition-failed' },
+    });
+    expect((await get()).body.device.mqtt_broker_id).toBeNull();
   });
 
   it('20 concurrent changes with the same tag: one succeeds, 19 get 412', async () => {
@@ -388,6 +414,52 @@ describe('POST /devices/{uuid}/rotate-credentials', () => {
       'credentials-revoked',
       'credentials-renewed',
     ]);
+  });
+
+  const isValid = async (password: string) => {
+    const [user] = await berth.sql('select password_hash from mqtt_users where is_active');
+    return user !== undefined && verifyMqttPassword(password, user.password_hash);
+  };
+
+  it('ends the password of a device without mqtt_username', async () => {
+    const { password } = (await mqtt()).body;
+    await berth.sql('update devices set mqtt_username = null');
+    expect(await isValid(password)).toBe(true);
+    await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin });
+    expect(await isValid(password)).toBe(false);
+    expect(await isValid((await mqtt()).body.password)).toBe(true);
+  });
+
+  it('the next password does not activate an MQTT user that was disabled', async () => {
+    await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin });
+    await berth.sql('update mqtt_users set is_active = false');
+    expect((await mqtt()).status).toBe(200);
+    expect(await berth.sql('select is_active from mqtt_users')).toEqual([{ is_active: false }]);
+  });
+
+  it('nor does a new username', async () => {
+    const spelled = `device_${device.uuid.toUpperCase()}`;
+    await berth.sql('update devices set mqtt_password_salt = null, mqtt_username = $1', [spelled]);
+    await berth.sql('update mqtt_users set is_active = false, username = $1', [spelled]);
+    expect((await register(key.key, device)).body.mqtt.username).toBe(`device_${device.uuid}`);
+    expect(await berth.sql('select username, is_active from mqtt_users')).toEqual([
+      { username: `device_${device.uuid}`, is_active: false },
+    ]);
+  });
+
+  it.each(['GET mqtt', 'a replay'])('403: the device is deactivated while %s renews its password', async (request) => {
+    await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin });
+    const renew = () => (request === 'GET mqtt' ? mqtt() : register(key.key, device));
+    // The renewal waits for this row, which the deactivation holds.
+    const deactivation = berth.sql(`
+      with device as (update devices set is_active = false returning pg_sleep(0.7)),
+      mqtt_user as (update mqtt_users set is_active = false)
+      select from device`);
+    await sleep(200);
+    expect(await renew()).toMatchObject({ status: 403, body: { code: 'device-inactive' } });
+    await deactivation;
+    expect(await berth.sql('select is_active from mqtt_users')).toEqual([{ is_active: false }]);
+    expect((await eventsOf()).map(({ type }) => type)).not.toContain('credentials-renewed');
   });
 
   it('404 device-not-found: unknown device', async () => {

@@ -109,3 +109,111 @@ it('503 within 2.4 s: the database stalls and the Lambda has 2.5 s left', async 
   expect(status).toBe(503);
   expect(Date.now() - started).toBeLessThan(2_400);
 });
+
+describe('a change by an operator is repeated after its reply was lost', () => {
+  const path = '/api/v1/devices';
+  const eventsOf = async (uuid: string) =>
+    (await berth.sql('select type from device_events where device_uuid = $1 order by id', [uuid])).map(
+      ({ type }) => type,
+    );
+  /** How the reply of `change` is lost: after the commit, or while the statement runs. */
+  const losses: Record<string, <T>(event: string, change: () => Promise<T>) => Promise<T>> = {
+    'after the commit': async (_, change) => {
+      proxy.loseReply();
+      return change();
+    },
+    'before the commit': (event, change) =>
+      withTrigger(berth, `after ${event} on devices`, 'perform pg_sleep(0.5)', async () => {
+        const pending = change();
+        await sleep(200);
+        await proxy.set('reset');
+        await proxy.set('pass');
+        return pending;
+      }),
+  };
+
+  describe.each(Object.entries(losses))('%s', (_, lose) => {
+    it('200: DELETE, recorded once', async () => {
+      const device = newDevice();
+      await register(key, device);
+      const connections = proxy.accepted();
+      const reply = await lose('delete', () => call(`DELETE ${path}/${device.uuid}`, { headers: admin }));
+      expect(proxy.accepted()).toBeGreaterThan(connections);
+      expect(reply).toMatchObject({ status: 200, body: { status: 'ok', uuid: device.uuid } });
+      expect(await eventsOf(device.uuid)).toEqual(['registered', 'deleted']);
+      expect((await call(`DELETE ${path}/${device.uuid}`, { headers: admin })).status).toBe(404);
+    });
+
+    it('200 with the new tag: PUT with If-Match, recorded once', async () => {
+      const device = newDevice();
+      await register(key, device);
+      const { etag } = (await call(`GET ${path}/${device.uuid}`, { headers: admin })).headers as { etag: string };
+      const put = () => {
+        const headers = { ...admin, 'if-match': etag };
+        return call(`PUT ${path}/${device.uuid}`, { headers, body: { device_name: 'Pump 8', is_active: false } });
+      };
+      const reply = await lose('update', put);
+      expect(reply).toMatchObject({
+        status: 200,
+        body: { device: { device_name: 'Pump 8', is_active: false }, resolved_broker: { source: 'default' } },
+      });
+      const now = await call(`GET ${path}/${device.uuid}`, { headers: admin });
+      expect(reply.headers.etag).toBe(now.headers.etag);
+      expect(reply.body.device).toEqual(now.body.device);
+      expect((await eventsOf(device.uuid)).sort()).toEqual(['deactivated', 'registered', 'updated']);
+      expect((await put()).status).toBe(412);
+    });
+
+    it('200: PUT with If-Match that changes nothing', async () => {
+      const device = newDevice();
+      await register(key, device);
+      const { etag } = (await call(`GET ${path}/${device.uuid}`, { headers: admin })).headers as { etag: string };
+      const options = { headers: { ...admin, 'if-match': etag }, body: { device_name: device.deviceName } };
+      expect((await lose('update', () => call(`PUT ${path}/${device.uuid}`, options))).status).toBe(200);
+      expect(await eventsOf(device.uuid)).toEqual(['registered']);
+    });
+
+    it('200: rotate-credentials, recorded once', async () => {
+      const device = newDevice();
+      await register(key, device);
+      const rotate = () => call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin });
+      expect((await lose('update', rotate)).status).toBe(200);
+      expect(await eventsOf(device.uuid)).toEqual(['registered', 'credentials-revoked']);
+    });
+  });
+
+  it('rotate-credentials: the next password, which the device got in the meantime, stays valid', async () => {
+    const device = newDevice();
+    const first = await register(key, device);
+    // Of the row and its user: what a device that asks in the meantime writes.
+    proxy.loseReply(() =>
+      berth.sql(
+        `with device as (update devices set mqtt_password_salt = '1$next' where uuid = $1 returning mqtt_username)
+         update mqtt_users set password_hash = 'next' where username in (select mqtt_username from device)`,
+        [device.uuid],
+      ),
+    );
+    expect((await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin })).status).toBe(200);
+    const username = first.body.mqtt.username;
+    expect(await berth.sql('select password_hash from mqtt_users where username = $1', [username])).toEqual([
+      { password_hash: 'next' },
+    ]);
+  });
+
+  it('DELETE: the device, which registered again in the meantime, stays', async () => {
+    const device = newDevice();
+    await register(key, device);
+    proxy.loseReply(() => berth.sql('insert into devices (uuid) values ($1)', [device.uuid]));
+    expect((await call(`DELETE ${path}/${device.uuid}`, { headers: admin })).status).toBe(200);
+    expect(await berth.sql('select from devices where uuid = $1', [device.uuid])).toHaveLength(1);
+  });
+
+  it('PUT: the change of another operator in the meantime stays', async () => {
+    const device = newDevice();
+    await register(key, device);
+    proxy.loseReply(() => berth.sql(`update devices set device_name = 'Theirs' where uuid = $1`, [device.uuid]));
+    const reply = await call(`PUT ${path}/${device.uuid}`, { headers: admin, body: { device_name: 'Mine' } });
+    expect(reply).toMatchObject({ status: 200, body: { device: { device_name: 'Theirs' } } });
+    expect(await eventsOf(device.uuid)).toEqual(['registered', 'updated']);
+  });
+});

@@ -163,14 +163,37 @@ describe('user', () => {
     expect(await json('user', { username: mqtt.username, password })).toMatchObject(denied('wrong password'));
   });
 
-  it('accepts clients of RabbitMQ only with their own client id', async () => {
-    const as = async (client_id: string) => (await form('user', { username, password, client_id })).text;
+  const asRabbitMq = async (client_id: string) => (await form('user', { username, password, client_id })).text;
+  const asEmqx = async (client_id: unknown) => {
+    const { status, body } = await json('user', { username, password, client_id });
+    return status === 200 && body.result;
+  };
+  const asGoAuth = async (clientid: unknown) => {
+    const { status } = await json('user', { username, password, clientid });
+    return { 200: 'allow', 403: 'deny' }[status];
+  };
+
+  it.each([
+    ['RabbitMQ', asRabbitMq],
+    ['EMQX', asEmqx],
+    ['mosquitto-go-auth', asGoAuth],
+  ])('%s: accepts a client with its own client id only', async (_, as) => {
     expect(await as(`fleet_${device.uuid}`)).toBe('allow');
     expect(await as(username)).toBe('allow');
     expect(await as(`berth_${device.uuid}`), 'the prefix of another broker').toBe('deny');
     const other = newDevice();
     await register(key, other);
-    expect(await as(`fleet_${other.uuid}`)).toBe('deny');
+    const ofOther = [`fleet_${other.uuid}`, `device_${other.uuid}`];
+    for (const id of [...ofOther, '', '\0', `${username}\0`, `${ofOther[0]}\0`, 'x'.repeat(70_000)]) {
+      expect(await as(id), JSON.stringify(id.slice(0, 50))).toBe('deny');
+    }
+  });
+
+  it.each([
+    ['EMQX', asEmqx],
+    ['mosquitto-go-auth', asGoAuth],
+  ])('%s: refuses a client id that is no string', async (_, as) => {
+    for (const id of [null, 7, {}, [username], '\ud800']) expect(await as(id), JSON.stringify(id)).toBe('deny');
   });
 
   it('an MQTT user that belongs to no device is accepted at every broker', async () => {
@@ -180,7 +203,12 @@ describe('user', () => {
     ]);
     await berth.sql('update mqtt_users set password_hash = $1 where username = $2', [row?.password_hash, 'backend']);
     const question = { username: 'backend', password };
-    expect(await json('user', question, { broker: String(elsewhere) })).toMatchObject(allowed);
+    for (const client_id of [undefined, 'backend']) {
+      expect(await json('user', { ...question, client_id }, { broker: String(elsewhere) })).toMatchObject(allowed);
+    }
+    expect(await json('user', { ...question, client_id: username })).toMatchObject(
+      denied('the client id is not one of this user'),
+    );
   });
 
   it('a username in a spelling of the legacy service is found with its device', async () => {
@@ -190,7 +218,15 @@ describe('user', () => {
     expect(await json('user', { username: spelt, password }, { broker: String(elsewhere) })).toMatchObject(
       denied(`its broker is number ${here}`),
     );
-    expect(await json('user', { username: spelt, password }, { broker: String(here) })).toMatchObject(allowed);
+    const question = { username: spelt, password };
+    for (const client_id of [undefined, spelt, `fleet_${device.uuid}`, `fleet_${device.uuid.toUpperCase()}`]) {
+      expect(await json('user', { ...question, client_id }, { broker: String(here) }), client_id).toMatchObject(
+        allowed,
+      );
+    }
+    expect(await json('user', { ...question, client_id: username }), 'not its username').toMatchObject({
+      body: { result: 'deny' },
+    });
   });
 
   it('a device for which no broker row resolves is accepted at every broker', async () => {
@@ -262,7 +298,7 @@ describe('acl', () => {
 
 describe('mosquitto-go-auth', () => {
   const goAuth = (route: string, question: Question, asForm = false) => {
-    const all = { username, clientid: 'any', ...question };
+    const all = { username, clientid: username, ...question };
     return asForm ? form(route, all as Record<string, string>) : json(route, all);
   };
 
@@ -271,7 +307,7 @@ describe('mosquitto-go-auth', () => {
     async (asForm) => {
       expect((await goAuth('user', { password }, asForm)).status).toBe(200);
       expect((await goAuth('user', { password: 'wrong' }, asForm)).status).toBe(403);
-      expect((await goAuth('user', { password, clientid: '\0' }, asForm)).status).toBe(200);
+      expect((await goAuth('user', { password, clientid: '\0' }, asForm)).status).toBe(403);
       expect((await goAuth('user', { password: 'wrong', clientid: '' }, asForm)).status).toBe(403);
       const acl = async (topic: string, acc: string) => (await goAuth('acl', { topic, acc }, asForm)).status;
       expect(await acl(own('a'), '2')).toBe(200);

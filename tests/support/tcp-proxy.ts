@@ -15,10 +15,15 @@ export type TcpProxy = {
   accepted(): number;
   /** @param delayMs the delay of each packet in mode `delay` */
   set(mode: Mode, delayMs?: number): Promise<void>;
+  /** Closes the connection instead of forwarding the next reply, once. `meanwhile` runs after the server's commit, before the close. */
+  loseReply(meanwhile?: () => Promise<unknown>): void;
   /** Forwards new connections to another port. */
   retarget(target: number): void;
   close(): Promise<void>;
 };
+
+/** The end of each reply of Postgres outside a transaction: ReadyForQuery, idle. */
+const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 
 /** The two ends of a connection through the proxy. */
 type Link = { client: Socket; upstream: Socket; isHalfOpen: boolean };
@@ -27,6 +32,7 @@ type Link = { client: Socket; upstream: Socket; isHalfOpen: boolean };
 export async function startProxy(target: number): Promise<TcpProxy> {
   let mode: Mode = 'pass';
   let latencyMs = 0;
+  let loseReply: (() => Promise<unknown>) | undefined;
   let accepted = 0;
   const links = new Set<Link>();
   const resetAll = () => {
@@ -53,6 +59,12 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     from.on('data', (data) => {
       if (mode === 'reset') return void from.resetAndDestroy();
       queue = queue.then(async () => {
+        if (loseReply && from === link.upstream && data.subarray(-READY.length).equals(READY)) {
+          const meanwhile = loseReply;
+          loseReply = undefined;
+          await meanwhile();
+          return void from.resetAndDestroy();
+        }
         if (mode === 'delay') await sleep(latencyMs);
         if (mode !== 'stall' && !link.isHalfOpen) to.write(data);
       });
@@ -92,6 +104,9 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       if (wasStalled && next !== 'stall') hangUp();
       if (next === 'half-open') halve();
       if (next === 'reset' || next === 'hang-up') resetAll();
+    },
+    loseReply: (meanwhile = async () => {}) => {
+      loseReply = meanwhile;
     },
     retarget: (next) => {
       target = next;

@@ -22,7 +22,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'lib/devices': [
     ...['lib/settings', 'lib/crypto', 'lib/database', 'lib/events', 'lib/resolution', 'lib/provisioning-keys'],
   ],
-  'lib/mqtt-auth': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/resolution', 'lib/devices'],
+  'lib/mqtt-auth': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/resolution'],
   'lib/bulk-assign': ['lib/database', 'lib/events', 'lib/resolution'],
   functions: [
     ...['lib/http', 'lib/database', 'lib/events', 'lib/resolution'],
