@@ -46,7 +46,7 @@ function refuseIfNeeded({ is_default, needed_by }: Stored, columns: Columns): vo
 
 function selectStatement(sql: Sql, id: number) {
   return sql<Stored[]>`
-    select id, protocol, username, password_sealed, client_cert, client_key, client_key_sealed, is_active, is_default,
+    select id, protocol, host, port, ca_cert, verify_certificate, username, password_sealed, client_cert, client_key, client_key_sealed, is_active, is_default,
            xmin::text as version,
            ${leftWithout(sql, id, sql`(select is_active, is_default from mqtt_broker_config where id = ${id}) broker`)} as needed_by
     from mqtt_broker_config where id = ${id}`;

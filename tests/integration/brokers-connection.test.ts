@@ -329,6 +329,51 @@ describe('the test cannot be used as a port scanner', () => {
   });
 });
 
+describe('a stored password is sent only to the receiver that it was stored for', () => {
+  const put = (id: number, body: object) => call(`PUT ${path}/${id}`, { headers: admin, body });
+
+  it.each([
+    ['host', { host: 'collector.example.com' }],
+    ['port', { port: 4 }],
+    ['protocol', { protocol: 'wss' }],
+    ['ca_cert', { ca_cert: null }],
+    ['verify_certificate', { verify_certificate: false }],
+  ])('another %s is 400 without the password, and changes nothing', async (field, change) => {
+    const port = 8883;
+    const id = await add({ ...login, protocol: 'mqtts', port, ca_cert: authority.cert });
+    const [before] = await berth.sql('select * from mqtt_broker_config');
+    expect(await put(id, change)).toMatchObject({
+      status: 400,
+      body: {
+        success: false,
+        code: 'invalid-request',
+        errors: [{ path: 'password', message: expect.stringContaining(field) }],
+      },
+    });
+    expect(await berth.sql('select * from mqtt_broker_config')).toEqual([before]);
+    expect(await put(id, { ...change, password: PASSWORD })).toMatchObject({ status: 200 });
+  });
+
+  it('a changed receiver is accepted when the password is removed, or none is stored', async () => {
+    const id = await add({ ...login, port: 1883 });
+    expect(await put(id, { host: 'other.example.com', password: null })).toMatchObject({ status: 200 });
+    expect(await put(id, { host: 'third.example.com', verify_certificate: false })).toMatchObject({ status: 200 });
+  });
+
+  it('a form that sends the same values again needs no password', async () => {
+    const same = {
+      host: 'localhost',
+      port: 8883,
+      protocol: 'mqtts',
+      ca_cert: authority.cert,
+      verify_certificate: false,
+    };
+    const id = await add({ ...login, ...same });
+    expect(await put(id, { ...same, description: 'new' })).toMatchObject({ status: 200 });
+    expect(await put(id, { verify_certificate: true })).toMatchObject({ status: 200 });
+  });
+});
+
 it('a password sealed with a removed key is 409, and does not block the next test', async () => {
   const { port } = await broker({ protocol: 'mqtt' });
   const id = await add({ ...login, port });
