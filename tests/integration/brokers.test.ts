@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { log } from '../../lib/log.ts';
@@ -6,7 +7,7 @@ import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
 import { type ConcurrentCall, callConcurrently } from '../support/concurrent-calls.ts';
-import { startInstances } from '../support/instances.ts';
+import { startInstances, stopInstances } from '../support/instances.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const SEAL_KEY = randomBytes(32).toString('base64');
@@ -688,6 +689,86 @@ describe('the default', () => {
       expect(await withdraw(again), 'there is a default').toMatchObject({ status: 200 });
     },
   );
+
+  const withdrawn = { headers: admin, body: { is_active: false } };
+  it.each([
+    ['made inactive', (id: number) => ({ target: `PUT ${path}/${id}`, options: withdrawn })],
+    [
+      'deleted',
+      (id: number) => ({
+        target: `DELETE ${path}/${id}`,
+        options: { headers: admin, query: { reassign_to: 'default' } },
+      }),
+    ],
+  ])('of the last two brokers, simultaneously %s, one remains', { timeout: 60_000 }, async (_, call) => {
+    const brokerCounts = `select count(*) filter (where is_active)::int as n from mqtt_broker_config`;
+    const instances = await startInstances(2);
+    const gate = new pg.Client({ connectionString: berth.databaseUrl });
+    await gate.connect();
+    try {
+      for (let round = 0; round < 5; round++) {
+        await berth.sql('delete from devices');
+        await berth.sql('delete from mqtt_broker_config');
+        const ids = [await created({ is_default: true }), await created({})];
+        await deviceOn(ids[1] as number);
+        // Both requests have read both brokers before one of them is withdrawn.
+        await gate.query('begin');
+        await gate.query('select from mqtt_broker_config for update');
+        const answers = Promise.all(
+          ids.map((id, i) => {
+            const { target, options } = call(id);
+            return instances[i]?.call(target, options);
+          }),
+        );
+        await expect.poll(lockWaiters, { timeout: 4_000 }).toBeGreaterThan(0);
+        await sleep(200);
+        await gate.query('commit');
+        const [kept, refused] = (await answers).map((answer) => answer?.status).toSorted();
+        // 422: its device cannot go to the default, which the other request has deleted.
+        expect([kept, refused === 409 || refused === 422], `round ${round}`).toEqual([200, true]);
+        expect(await berth.sql(brokerCounts)).toEqual([{ n: 1 }]);
+      }
+    } finally {
+      await gate.end();
+      await stopInstances(instances);
+    }
+  });
+
+  it('a withdrawal waits until another one has ended', async () => {
+    const id = await created({ is_default: true });
+    await berth.sql(`
+      insert into leases values ('broker-withdrawal', 'another request', 1, now() + interval '700 ms')
+      on conflict (name) do update set holder = excluded.holder, until = excluded.until`);
+    const started = Date.now();
+    expect(await update(id, { is_active: false })).toMatchObject({ status: 200 });
+    expect(Date.now() - started).toBeGreaterThan(600);
+    await berth.sql(
+      `update leases set holder = 'a third', until = now() + interval '1 minute' where name = 'broker-withdrawal'`,
+    );
+    try {
+      expect(await remove(id)).toMatchObject({ status: 409, body: { code: 'broker-changing' } });
+      expect(await update(id, { is_active: true, description: 'no withdrawal' })).toMatchObject({ status: 200 });
+      expect(await remove(id, { force: 'true' })).toMatchObject({ status: 200 });
+    } finally {
+      await berth.sql('delete from leases');
+    }
+  });
+
+  it('a change of the default that needs no count does not read the devices', async () => {
+    const id = await created({ is_default: true });
+    const other = await created({});
+    const gate = new pg.Client({ connectionString: berth.databaseUrl });
+    await gate.connect();
+    await gate.query('begin; lock table devices in access exclusive mode');
+    try {
+      expect(await update(id, { description: 'new', is_active: true })).toMatchObject({ status: 200 });
+      expect(await update(id, { is_active: false }, { force: 'true' })).toMatchObject({ status: 200 });
+      expect(await update(id, { is_active: false, port: 4 })).toMatchObject({ status: 200 });
+      expect(await update(other, { is_default: true })).toMatchObject({ status: 200 });
+    } finally {
+      await gate.end();
+    }
+  });
 
   it('a broker that becomes the default while its deletion waits for the row is kept for the devices that follow it', async () => {
     const former = await created({ is_default: true });
