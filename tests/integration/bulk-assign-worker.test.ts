@@ -217,6 +217,18 @@ describe('workers of a job', () => {
     expect((await findJob(contextFor(5_000), first)).state).toBe('queued');
   });
 
+  it('run other jobs, such as a revert, while the first two wait for their max_per_minute', async () => {
+    await addDevices(berth, 10);
+    const { body: done } = await assign(two);
+    expect(done).toMatchObject({ state: 'finished', moved: 10 });
+    for (let n = 0; n < 2; n++) {
+      const paced = await leaveOpen(berth, { target_broker_id: one, max_per_minute: 1 });
+      expect(await batchOf(paced, 500)).toMatchObject({ moved: 1, job: { state: 'running' } });
+    }
+    expect(await batchOf(await leaveOpen(berth, { target_broker_id: one }), 500)).toMatchObject({ moved: 8 });
+    expect((await onJob('POST', done.id, '/revert')).body).toMatchObject({ state: 'finished', skipped: 10 });
+  });
+
   it('of two simultaneous jobs move each device once in total, and the counts add up', async () => {
     await addDevices(berth, 20_000);
     const jobs = [await leaveOpen(berth, { target_broker_id: one }), await leaveOpen(berth, { target_broker_id: two })];
