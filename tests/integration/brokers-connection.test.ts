@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -240,6 +240,43 @@ describe('a broker is not reached', () => {
   it('a port that requires TLS', async () => {
     const { port } = await broker({ protocol: 'mqtts', tls: server });
     expect(await tested({ port })).toMatchObject({ body: { data: { reachable: false, stage: 'connack' } } });
+  });
+});
+
+describe('a server that does not stop sending', () => {
+  const packet = Buffer.of(0x20, 0xff, 0xff, 0xff, 0x7f);
+  const frame = Buffer.of(0x82, 0x7f, 0, 0, 0, 0, 0x05, 0, 0, 0);
+  const upgrade = (request: Buffer) => {
+    const [, key] = /sec-websocket-key: (.*)\r\n/i.exec(request.toString()) ?? [];
+    const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+    const headers = ['Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept}`];
+    return `HTTP/1.1 101 Switching Protocols\r\n${headers.join('\r\n')}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n`;
+  };
+
+  it.each([
+    ['a packet', 'mqtt', () => [packet]],
+    ['a frame of a WebSocket', 'ws', (request: Buffer) => [upgrade(request), frame, packet]],
+  ] as const)('%s: the test ends after 64 KB as not-mqtt', async (_, protocol, start) => {
+    let sent = 0;
+    const { port, open } = await tcpServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (request) => {
+        for (const part of start(request)) socket.write(part);
+        const flood = () => {
+          while (!socket.destroyed && sent < 256 * 1024 * 1024) {
+            sent += 65_536;
+            if (!socket.write(Buffer.alloc(65_536))) return;
+          }
+        };
+        socket.on('drain', flood);
+        flood();
+      });
+    });
+    const reply = await tested({ protocol, port });
+    expect(reply).toMatchObject(unreachable('connack', 'not-mqtt'));
+    await expect.poll(open).toBe(0);
+    // The buffers of both sockets, which the server fills before Berth has read anything.
+    expect(sent).toBeLessThan(16 * 1024 * 1024);
   });
 });
 
