@@ -359,6 +359,18 @@ describe('certificates', () => {
   });
 });
 
+it.each([101, 5_000, 20_000])('extra_config with %i levels is 400', async (levels) => {
+  const nested = `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`;
+  const reply = await create(`{"name":"deep","host":"mqtt.example.com","port":1883,"extra_config":${nested}}`);
+  expect(reply).toMatchObject({ status: 400, body: { code: 'invalid-request', errors: [{ path: 'extra_config' }] } });
+});
+
+it('extra_config with 100 levels is stored', async () => {
+  const nested = JSON.parse(`{"a":${'['.repeat(99)}${']'.repeat(99)}}`);
+  const id = await created({ extra_config: nested });
+  expect((await get(`/${id}`)).body.data.extra_config).toEqual(nested);
+});
+
 describe('updating', () => {
   it('changes the fields that are sent and updated_at, and keeps the others', async () => {
     const id = await created({ region: 'eu', description: 'x' });
