@@ -103,6 +103,11 @@ export const updateBrokerBody = z.strictObject({
 /** The validated fields of a create or an update. */
 export type BrokerInput = z.output<typeof updateBrokerBody>;
 
+export const listBrokersQuery = z.object({
+  limit: z.optional(integerText(1, 1000, 'Brokers per page. Default: 1000')),
+  after: z.optional(text(255, 'Brokers after this name: `next` of the previous page')),
+});
+
 export const brokerParams = z.object({ id: integerText(1, MAX_INTEGER, 'The broker’s id') });
 
 /** Where the devices of a deleted broker go: to another broker, or to the default by losing their assignment. */

@@ -77,6 +77,39 @@ describe('reading', () => {
     expect(Object.keys(body.data[0]).sort()).toEqual([...LISTED].sort());
   });
 
+  it.each(['1', '2', '3', '7'])('in pages of %s, every broker is listed once, the default first', async (limit) => {
+    for (const name of ['b', 'd', 'f', 'a', 'c', 'e']) await created({ name, is_default: name === 'd' });
+    await berth.sql(`update mqtt_broker_config set is_default = null where name in ('b', 'f')`);
+    const names: string[] = [];
+    let next: string | undefined = `${path}?limit=${limit}`;
+    while (next) {
+      const [target, search] = next.split('?');
+      const query = Object.fromEntries(new URLSearchParams(search));
+      const { status, body } = await call(`GET ${target}`, { headers: admin, query });
+      expect({ status, success: body.success, count: body.count }).toEqual({
+        status: 200,
+        success: true,
+        count: body.data.length,
+      });
+      expect(body.count).toBeLessThanOrEqual(Number(limit));
+      names.push(...body.data.map(({ name }: { name: string }) => name));
+      next = body.next;
+    }
+    expect(names).toEqual(['d', 'a', 'b', 'c', 'e', 'f']);
+  });
+
+  it('without parameters, 1,000 brokers are one page without `next`, and of one more there is a second page', async () => {
+    await berth.sql(`
+      insert into mqtt_broker_config (name, host, port) select 'b-' || n, 'mqtt.example.com', 1883
+      from generate_series(1, 1000) n`);
+    const { body } = await get('');
+    expect(Object.keys(body)).toEqual(['success', 'data', 'count']);
+    expect(body.count).toBe(1000);
+    await created({ name: 'z' });
+    const more = await get('');
+    expect([more.body.count, more.body.next]).toEqual([1000, `${path}?after=b-999`]);
+  });
+
   it('the summary counts assigned devices, as strings, and devices that follow the default', async () => {
     const first = await created({ name: 'first', is_default: true });
     const second = await created({ name: 'second' });
