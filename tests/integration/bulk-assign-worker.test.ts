@@ -229,6 +229,20 @@ describe('workers of a job', () => {
     expect((await onJob('POST', done.id, '/revert')).body).toMatchObject({ state: 'finished', skipped: 10 });
   });
 
+  it('of the schedule first run the jobs that are due, then those that wait for their max_per_minute', async () => {
+    await addDevices(berth, 3);
+    const paced = await leaveOpen(berth, { target_broker_id: two, max_per_minute: 60 });
+    expect(await batchOf(paced, 500)).toMatchObject({ moved: 1, job: { state: 'running' } });
+    await endLeases();
+    const due = await leaveOpen(berth, { target_broker_id: two, filter: '{"fleet_id":"none"}' });
+    await work(...schedule());
+    const ended = await berth.sql('select id, state from bulk_assign_jobs order by ended_at');
+    expect(ended).toEqual([
+      { id: due, state: 'finished' },
+      { id: paced, state: 'finished' },
+    ]);
+  });
+
   it('of two simultaneous jobs move each device once in total, and the counts add up', async () => {
     await addDevices(berth, 20_000);
     const jobs = [await leaveOpen(berth, { target_broker_id: one }), await leaveOpen(berth, { target_broker_id: two })];
