@@ -6,6 +6,7 @@ import { getBroker } from '../lib/brokers/get.ts';
 import {
   brokerParams,
   createBrokerBody,
+  listBrokersQuery,
   MAX_BROKER_BODY_BYTES,
   reassignTo,
   updateBrokerBody,
@@ -32,6 +33,7 @@ import {
 import { booleanText } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { nextLink } from '../lib/http/page.ts';
 import { scheduled } from '../lib/http/scheduled.ts';
 
 const path = '/api/v1/mqtt/brokers';
@@ -39,10 +41,10 @@ const envelope = { success: false };
 const changeProblems = [brokerNameTaken, brokerChanging, defaultBrokerInactive, sealingNotConfigured] as const;
 const force = z.optional(booleanText('Even if devices are left without a broker'));
 const success = z.literal(true);
-const listOf = (broker: z.ZodMiniType) => ({
+const listOf = (broker: z.ZodMiniType, page = {}) => ({
   200: {
     description: 'The default first, then by name',
-    body: z.object({ success, data: z.array(broker), count: z.int() }),
+    body: z.object({ success, data: z.array(broker), count: z.int(), ...page }),
   },
 });
 const changed = z.object({ success, message: z.string(), data: oneBroker });
@@ -53,8 +55,12 @@ const list = endpoint({
   summary: 'List the brokers',
   auth: admin,
   envelope,
-  replies: listOf(listedBroker),
-  run: async (ctx) => ({ body: await listBrokers(ctx) }),
+  query: listBrokersQuery,
+  replies: listOf(listedBroker, { next: z.optional(z.string()) }),
+  run: async (ctx, { query }) => {
+    const { nextAfter, ...page } = await listBrokers(ctx, query);
+    return { body: { ...page, ...nextLink(path, query, { after: nextAfter }) } };
+  },
 });
 
 const summary = endpoint({
@@ -132,7 +138,7 @@ const remove = endpoint({
       body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
     },
   },
-  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, reassignTargetUnusable],
+  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerChanging, reassignTargetUnusable],
   run: async (ctx, { params, query }) => ({
     body: await deleteBroker(ctx, params.id, { reassignTo: query.reassign_to, force: query.force === true }),
   }),

@@ -3,8 +3,9 @@ import { brokerNotFound, provisioningKeyNotFound } from '../lib/errors.ts';
 import { rowUuid } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { nextLink } from '../lib/http/page.ts';
 import { createProvisioningKey } from '../lib/provisioning-keys/create.ts';
-import { createKeyBody, fleetId, revokeKeyBody } from '../lib/provisioning-keys/input.ts';
+import { createKeyBody, listKeysQuery, revokeKeyBody } from '../lib/provisioning-keys/input.ts';
 import { listProvisioningKeys } from '../lib/provisioning-keys/list.ts';
 import { revokeProvisioningKey } from '../lib/provisioning-keys/revoke.ts';
 import { createdKey, listedKey, revokedKey } from '../lib/provisioning-keys/row.ts';
@@ -28,14 +29,17 @@ const list = endpoint({
   path,
   summary: 'List a fleet’s provisioning keys',
   auth: admin,
-  query: z.object({ fleetId }),
+  query: listKeysQuery,
   replies: {
     200: {
       description: 'Newest first',
-      body: z.object({ fleet_id: z.string(), count: z.int(), keys: z.array(listedKey) }),
+      body: z.object({ fleet_id: z.string(), count: z.int(), keys: z.array(listedKey), next: z.optional(z.string()) }),
     },
   },
-  run: async (ctx, { query }) => ({ body: await listProvisioningKeys(ctx, query.fleetId) }),
+  run: async (ctx, { query }) => {
+    const { lastId, ...page } = await listProvisioningKeys(ctx, query);
+    return { body: { ...page, ...nextLink(path, query, { after: lastId }) } };
+  },
 });
 
 const revoke = endpoint({

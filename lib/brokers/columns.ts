@@ -8,6 +8,10 @@ const TABLE = 'mqtt_broker_config';
 /** The columns of a stored broker that decide whether an input is valid. */
 export type StoredBroker = {
   protocol: string;
+  host: string;
+  port: number;
+  ca_cert: string | null;
+  verify_certificate: boolean | null;
   username: string | null;
   password_sealed: string | null;
   client_cert: string | null;
@@ -19,6 +23,10 @@ export type StoredBroker = {
 /** A new broker before its input. */
 export const NEW_BROKER: StoredBroker = {
   protocol: 'mqtt',
+  host: '',
+  port: 0,
+  ca_cert: null,
+  verify_certificate: true,
   username: null,
   password_sealed: null,
   client_cert: null,
@@ -44,6 +52,7 @@ export function columnsOf(input: BrokerInput, id: number, stored: StoredBroker):
   checkCertificate('client_cert', input.client_cert);
   checkClientPair(input, id, stored);
   checkLogin(input, stored);
+  checkPasswordReceiver(input, stored);
   checkDefault(input, stored);
   const columns: Columns = {
     ...plain,
@@ -106,6 +115,17 @@ function checkLogin({ username, password }: BrokerInput, stored: StoredBroker): 
   const hasUsername = username === undefined ? stored.username : username;
   const hasPassword = password === undefined ? stored.password_sealed : password;
   if (hasPassword && !hasUsername) throw invalid('username', 'must be set together with a password');
+}
+
+/** The connection test sends the stored password. Whoever changes its receiver must know it. */
+function checkPasswordReceiver(input: BrokerInput, stored: StoredBroker): void {
+  if (!stored.password_sealed || input.password !== undefined) return;
+  const changed = (['protocol', 'host', 'port', 'ca_cert'] as const).filter(
+    (field) => input[field] !== undefined && input[field] !== stored[field],
+  );
+  const stopsVerifying = input.verify_certificate === false && stored.verify_certificate !== false;
+  const reason = stopsVerifying ? 'verify_certificate' : changed[0];
+  if (reason) throw invalid('password', `must be sent again when ${reason} changes; null removes it`);
 }
 
 function checkDefault({ is_default, is_active }: BrokerInput, stored: StoredBroker): void {

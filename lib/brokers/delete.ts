@@ -1,9 +1,12 @@
 import type { Context } from '../context.ts';
-import { query } from '../database/db.ts';
+import { query, type Sql } from '../database/db.ts';
+import type { Lease } from '../database/leases.ts';
 import { brokerConfigNotFound, brokerInUse, brokerNeeded, Problem, reassignTargetUnusable } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import { leftWithout } from './default-dependents.ts';
+import { retryOnConflict } from './retry-on-conflict.ts';
+import { lockOf, withdrawAlone } from './withdrawal.ts';
 
 /** More devices than this must be moved by a bulk-assign job first: one statement would outlast the request. */
 const MAX_MOVED = 10_000;
@@ -28,63 +31,15 @@ type Outcome = {
  * Deletes a broker. Its devices are moved first, each move recorded, in the same statement; provisioning keys that name it
  * name none afterwards. A device that registers onto it meanwhile follows the default.
  *
- * @throws Problem `broker-config-not-found`, `broker-in-use`, `reassign-target-unusable`, `broker-needed`
+ * @throws Problem `broker-config-not-found`, `broker-in-use`, `reassign-target-unusable`, `broker-needed`,
+ *   `broker-changing`
  */
 export async function deleteBroker(ctx: Context, id: number, { reassignTo, force }: Options) {
-  const targetId = typeof reassignTo === 'number' ? reassignTo : null;
   const mayLeaveDevicesWithout = force || settings().mqttBrokerUrl !== undefined;
-  const [outcome] = await query<Outcome>(
-    ctx,
-    (sql) => sql`
-      -- Keys are locked before the broker, as a registration locks them; the other order would deadlock.
-      with keys as (
-        select id from provisioning_keys where default_broker_id = ${id} for no key update
-      ), broker as (
-        select id, is_active, is_default and is_active as is_default from mqtt_broker_config
-        where id = ${id} and (select count(*) from keys) is not null for update
-      ), target as (
-        select id from mqtt_broker_config where id = ${targetId} and id <> ${id} and is_active for share
-      ), facts as (
-        select
-          (select count(*) from devices where mqtt_broker_id = ${id})::integer as assigned,
-          case
-            when ${targetId !== null} then exists (select from target)
-            -- The default broker has no other default to give its devices to: left_without counts them.
-            when ${reassignTo === 'default'} then ${mayLeaveDevicesWithout} or (select is_default from broker)
-              or exists (select from mqtt_broker_config where is_default and is_active)
-            else true
-          end as target_usable,
-          case when ${mayLeaveDevicesWithout} then 0
-               else ${leftWithout(sql, id, sql`broker`, targetId !== null)} end as left_without
-      ), allowed as (
-        select from broker, facts
-        where target_usable and left_without = 0
-          and (assigned = 0 or (${reassignTo !== undefined} and assigned <= ${MAX_MOVED}))
-      ), moved as (
-        update devices
-        set mqtt_broker_id = (select id from target), mqtt_broker_assigned_at = now(), modified_at = berth_now()
-        where mqtt_broker_id = ${id} and exists (select from allowed)
-        returning id, uuid, fleet_id
-      ), event as (
-        ${recordEvents(
-          sql,
-          ctx,
-          sql`
-            select 'moved' as type, uuid::text as device_uuid, id as device_id, fleet_id, 'broker deleted' as reason,
-                   ${id}::integer as from_broker_id, (select id from target) as to_broker_id
-            from moved`,
-        )}
-      ), deleted as (
-        -- Counting the moved devices makes the deletion wait for them.
-        delete from mqtt_broker_config
-        where id = ${id} and exists (select from allowed) and (select count(*) from moved) is not null
-        returning id
-      )
-      select exists (select from broker) as found, exists (select from deleted) as deleted, facts.*,
-             (select count(*) from moved)::integer as moved
-      from facts`,
-  );
-  const { found, deleted, assigned, target_usable, left_without, moved } = outcome as Outcome;
+  const run = async (lease?: Lease) =>
+    (await query<Outcome>(ctx, (sql) => deleteStatement(sql, ctx, id, reassignTo, lease)))[0];
+  const outcome = await retryOnConflict(ctx, () => (mayLeaveDevicesWithout ? run() : withdrawAlone(ctx, run)));
+  const { found, deleted, assigned, target_usable, left_without, moved } = outcome;
   if (!found) throw new Problem(brokerConfigNotFound);
   if (deleted) {
     return { success: true, message: 'Broker configuration deleted', ...(reassignTo ? { devices_moved: moved } : {}) };
@@ -92,6 +47,69 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);
   throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(left_without) } });
+}
+
+/**
+ * Returns no row, and changes nothing, when the lease is lost.
+ * @param lease undefined when devices may be left without a broker: then they are not counted
+ */
+function deleteStatement(
+  sql: Sql,
+  ctx: Context,
+  id: number,
+  reassignTo: Options['reassignTo'],
+  lease: Lease | undefined,
+) {
+  const targetId = typeof reassignTo === 'number' ? reassignTo : null;
+  return sql<Outcome[]>`
+    with lock as materialized (
+      ${lockOf(sql, lease)}
+    ), keys as (
+      -- Locked before the broker, as a registration locks them; the other order would deadlock.
+      select id from provisioning_keys where default_broker_id = ${id} and exists (select from lock) for no key update
+    ), broker as (
+      select id, is_active, is_default and is_active as is_default from mqtt_broker_config
+      where id = ${id} and exists (select from lock) and (select count(*) from keys) is not null for update
+    ), target as (
+      select id from mqtt_broker_config where id = ${targetId} and id <> ${id} and is_active for share
+    ), facts as (
+      select
+        (select count(*) from devices where mqtt_broker_id = ${id})::integer as assigned,
+        case
+          when ${targetId !== null} then exists (select from target)
+          -- The default broker has no other default to give its devices to: left_without counts them.
+          when ${reassignTo === 'default'} then ${!lease} or (select is_default from broker)
+            or exists (select from mqtt_broker_config where is_default and is_active)
+          else true
+        end as target_usable,
+        ${lease ? leftWithout(sql, id, sql`broker`, targetId !== null) : sql`0`} as left_without
+    ), allowed as (
+      select from broker, facts
+      where target_usable and left_without = 0
+        and (assigned = 0 or (${reassignTo !== undefined} and assigned <= ${MAX_MOVED}))
+    ), moved as (
+      update devices
+      set mqtt_broker_id = (select id from target), mqtt_broker_assigned_at = now(), modified_at = berth_now()
+      where mqtt_broker_id = ${id} and exists (select from allowed)
+      returning id, uuid, fleet_id
+    ), event as (
+      ${recordEvents(
+        sql,
+        ctx,
+        sql`
+          select 'moved' as type, uuid::text as device_uuid, id as device_id, fleet_id, 'broker deleted' as reason,
+                 ${id}::integer as from_broker_id, (select id from target) as to_broker_id
+          from moved`,
+      )}
+    ), deleted as (
+      -- Counting the moved devices makes the deletion wait for them.
+      delete from mqtt_broker_config
+      where id = ${id} and exists (select from allowed) and (select count(*) from moved) is not null
+      returning id
+    )
+    select exists (select from broker) as found, exists (select from deleted) as deleted, facts.*,
+           (select count(*) from moved)::integer as moved
+    from lock, facts`;
 }
 
 function inUse(assigned: number): Problem {

@@ -7,8 +7,20 @@ import { settings } from '../settings/settings.ts';
 export const MAX_BROKER_BODY_BYTES = 256 * 1024;
 const MAX_PEM = 200_000;
 const MAX_EXTRA_CONFIG = 16_384;
+const MAX_EXTRA_CONFIG_LEVELS = 100;
 
 const flag = (description: string) => z.boolean().check(z.meta({ description }));
+
+/** Whether an object has more levels of objects and arrays than `max`. */
+function isDeeper(value: unknown, max: number): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; depth <= max; depth++) {
+    level = level.flatMap((one) => (typeof one === 'object' && one !== null ? [one] : []));
+    if (level.length === 0) return false;
+    level = level.flatMap((one) => Object.values(one as object));
+  }
+  return true;
+}
 
 /** {@link text}. Null or an empty string removes it. */
 const clearable = (max: number, description: string) =>
@@ -65,6 +77,11 @@ const optionalFields = {
   broker_type: z.optional(requiredText(50, 'A label such as local, cloud or edge')),
   extra_config: z.optional(
     z.record(z.string(), z.unknown()).check(
+      // First, because JSON.stringify fails on a value with thousands of levels.
+      z.refine((value) => !isDeeper(value, MAX_EXTRA_CONFIG_LEVELS), {
+        message: `must have at most ${MAX_EXTRA_CONFIG_LEVELS} levels`,
+        abort: true,
+      }),
       z.refine((value) => JSON.stringify(value).length <= MAX_EXTRA_CONFIG, {
         message: `must have at most ${MAX_EXTRA_CONFIG} characters as JSON`,
       }),
@@ -85,6 +102,11 @@ export const updateBrokerBody = z.strictObject({
 });
 /** The validated fields of a create or an update. */
 export type BrokerInput = z.output<typeof updateBrokerBody>;
+
+export const listBrokersQuery = z.object({
+  limit: z.optional(integerText(1, 1000, 'Brokers per page. Default: 1000')),
+  after: z.optional(text(255, 'Brokers after this name: `next` of the previous page')),
+});
 
 export const brokerParams = z.object({ id: integerText(1, MAX_INTEGER, 'The broker’s id') });
 

@@ -22,10 +22,6 @@ import { type StoredBroker, storedClientKey, storedPassword } from './columns.ts
 type TestedBroker = StoredBroker & {
   id: number;
   protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss';
-  host: string;
-  port: number;
-  ca_cert: string | null;
-  verify_certificate: boolean | null;
   password_hash: string | null;
 };
 

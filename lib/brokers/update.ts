@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
+import type { Lease } from '../database/leases.ts';
 import { brokerConfigNotFound, brokerNeeded, nothingToUpdate, Problem } from '../errors.ts';
 import { settings } from '../settings/settings.ts';
 import { type Columns, columnsOf, type StoredBroker } from './columns.ts';
@@ -7,15 +8,17 @@ import { leftWithout } from './default-dependents.ts';
 import type { BrokerInput } from './input.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { formatBroker, type OneRow, oneColumns } from './row.ts';
+import { lockOf, withdrawAlone } from './withdrawal.ts';
 
 type Stored = StoredBroker & {
   id: number;
   /** Changes with every update of the row. */
   version: string;
   is_default: boolean | null;
-  /** Devices that would be left without a broker. */
-  needed_by: number;
 };
+
+/** `id` is null when the row was not updated. `needed_by`: devices that would be left without a broker. */
+type Outcome = { id: number | null; needed_by: number };
 
 /**
  * Changes the fields that the input contains. If the broker becomes the default, the same statement unsets the former
@@ -27,33 +30,47 @@ type Stored = StoredBroker & {
  */
 export async function updateBroker(ctx: Context, id: number, input: BrokerInput, force: boolean) {
   if (Object.values(input).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
+  const mayLeaveDevicesWithout = force || settings().mqttBrokerUrl !== undefined;
   const row = await retryOnConflict(ctx, async () => {
     const [stored] = await query<Stored>(ctx, (sql) => selectStatement(sql, id));
     if (!stored) throw new Problem(brokerConfigNotFound);
     const columns = columnsOf(input, id, stored);
-    if (!force) refuseIfNeeded(stored, columns);
-    const [updated] = await query<OneRow>(ctx, (sql) => updateStatement(sql, stored, columns));
-    return updated;
+    const run = (lease?: Lease) => runUpdate(ctx, stored, columns, lease);
+    return isWithdrawn(stored, columns) && !mayLeaveDevicesWithout ? withdrawAlone(ctx, run) : run();
   });
   return { success: true, message: 'Broker configuration updated', data: formatBroker(row) };
 }
 
-function refuseIfNeeded({ is_default, needed_by }: Stored, columns: Columns): void {
-  const isWithdrawn = columns.is_active === false || (is_default && columns.is_default === false);
-  if (!isWithdrawn || needed_by === 0 || settings().mqttBrokerUrl) return;
-  throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(needed_by) } });
+function isWithdrawn({ is_active, is_default }: Stored, columns: Columns): boolean {
+  return Boolean((is_active && columns.is_active === false) || (is_default && columns.is_default === false));
+}
+
+/** @returns undefined when the row has changed since it was read, or the lease is lost */
+async function runUpdate(ctx: Context, stored: Stored, columns: Columns, lease?: Lease): Promise<OneRow | undefined> {
+  const [outcome] = await query<Outcome>(ctx, (sql) => updateStatement(sql, stored, columns, lease));
+  if (!outcome) return undefined;
+  const { needed_by, ...row } = outcome;
+  if (needed_by > 0) throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(needed_by) } });
+  return row as OneRow;
 }
 
 function selectStatement(sql: Sql, id: number) {
   return sql<Stored[]>`
-    select id, protocol, username, password_sealed, client_cert, client_key, client_key_sealed, is_active, is_default,
-           xmin::text as version,
-           ${leftWithout(sql, id, sql`(select is_active, is_default from mqtt_broker_config where id = ${id}) broker`)} as needed_by
+    select id, protocol, host, port, ca_cert, verify_certificate, username, password_sealed, client_cert, client_key,
+           client_key_sealed, is_active, is_default, xmin::text as version
     from mqtt_broker_config where id = ${id}`;
 }
 
-/** Returns no row, and changes nothing, when the row has changed since it was read. */
-function updateStatement(sql: Sql, { id, version }: Stored, { extra_config, ...columns }: Columns) {
+/**
+ * Returns no row, and changes nothing, when the row has changed since it was read or the lease is lost.
+ * @param lease of a withdrawal: then devices that need the broker are counted, and prevent it
+ */
+function updateStatement(
+  sql: Sql,
+  { id, version }: Stored,
+  { extra_config, ...columns }: Columns,
+  lease: Lease | undefined,
+) {
   const values = {
     ...columns,
     ...(extra_config ? { extra_config: sql.json(extra_config as never) } : {}),
@@ -61,18 +78,28 @@ function updateStatement(sql: Sql, { id, version }: Stored, { extra_config, ...c
   };
   // A fragment, because postgres.js reads in the preceding SQL text which kind of list to write.
   const change = sql`update mqtt_broker_config b set ${sql(values as never)}`;
-  return sql<OneRow[]>`
-    with unchanged as (
-      select id from mqtt_broker_config where id = ${id} and xmin::text = ${version} for update
+  return sql<Outcome[]>`
+    with lock as materialized (
+      ${lockOf(sql, lease)}
+    ), unchanged as (
+      select id, is_active, is_default from mqtt_broker_config
+      where id = ${id} and xmin::text = ${version} and exists (select from lock) for update
+    ), needed as (
+      select ${lease ? leftWithout(sql, id, sql`unchanged`) : sql`0`} as needed_by
+    ), allowed as (
+      select unchanged.id, needed_by from unchanged, needed
     ), former as (
       update mqtt_broker_config set is_default = false, updated_at = berth_now()
-      where ${columns.is_default === true} and is_default and id <> ${id} and exists (select from unchanged)
+      where ${columns.is_default === true} and is_default and id <> ${id}
+        and exists (select from allowed where needed_by = 0)
       returning id
     ), former_unset as (
       select count(*) >= 0 as done from former
+    ), updated as (
+      ${change}
+      from allowed, former_unset
+      where b.id = allowed.id and needed_by = 0 and former_unset.done
+      returning ${oneColumns(sql)}
     )
-    ${change}
-    from unchanged, former_unset
-    where b.id = unchanged.id and former_unset.done
-    returning ${oneColumns(sql)}`;
+    select updated.*, needed_by from allowed left join updated on true`;
 }

@@ -65,20 +65,24 @@ export async function workOn(ctx: Context, id: number): Promise<Job> {
   return worker.job;
 }
 
-/** Runs the open jobs whose turn it is and that no worker has, the oldest first, each once, until `ctx.deadline` is near. */
+/**
+ * Runs the open jobs that no worker has, each once, until `ctx.deadline` is near: first the jobs whose turn it is, then those
+ * that wait for their `max_per_minute`, the oldest first.
+ */
 export async function workOnOpenJobs(ctx: Context): Promise<void> {
-  let last = 0;
+  const done: string[] = [];
   while (Date.now() < ctx.deadline - RESERVE_MS) {
     const [free] = await query<{ id: number }>(
       ctx,
       (sql) => sql`
-        select id from (${runnableJobs(sql)}) runnable
-        where id > ${last}
-          and not exists (select from leases where name = ${JOB_LEASE}::text || runnable.id and until > now())
-        order by id limit 1`,
+        select id from bulk_assign_jobs j
+        where state in ('queued', 'running') and id::text <> all(${done}::text[])
+          and (next_batch_at > now() or id in (select id from (${runnableJobs(sql)}) runnable))
+          and not exists (select from leases where name = ${JOB_LEASE}::text || j.id and until > now())
+        order by next_batch_at > now(), id limit 1`,
     );
     if (!free) return;
-    last = free.id;
+    done.push(String(free.id));
     await workOn(ctx, free.id);
   }
 }

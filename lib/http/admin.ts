@@ -74,8 +74,11 @@ async function verifyJwt(token: string): Promise<Admin> {
     if (cause instanceof errors.JWTExpired) {
       throw new Problem(invalidAdminCredential, 'The access token has expired. Request a new one.', { cause });
     }
-    const unreachable = cause instanceof errors.JWKSTimeout || !(cause instanceof errors.JOSEError);
-    if (unreachable) throw new Problem(issuerUnavailable, undefined, { retryAfterSeconds: 5, cause });
+    // No keys: unreachable, too slow, another status than 200, not JSON (the plain JOSEError), or not a key set.
+    const hasNoKeys =
+      !(cause instanceof errors.JOSEError) ||
+      [errors.JWKSTimeout.code, errors.JWKSInvalid.code, errors.JOSEError.code].includes(cause.code);
+    if (hasNoKeys) throw new Problem(issuerUnavailable, undefined, { retryAfterSeconds: 5, cause });
     throw new Problem(invalidAdminCredential, undefined, { cause });
   }
 }

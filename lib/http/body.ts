@@ -24,7 +24,9 @@ export function parseBody(event: APIGatewayProxyEventV2, maxBytes = MAX_BYTES): 
     return JSON.parse(text);
   } catch (cause) {
     if (isForm(event.headers) && !/^\s*[[{"]/.test(text)) return Object.fromEntries(new URLSearchParams(text));
-    throw new Problem(malformedJson, `The body is not JSON: ${(cause as Error).message.replace(/, ".*$/s, '')}.`);
+    // V8's other messages quote the body, which contains secrets.
+    const [position] = /at position \d+(?= \(line \d+ column \d+\)$)/.exec((cause as Error).message) ?? [];
+    throw new Problem(malformedJson, position && `The body is not JSON: error ${position}.`);
   }
 }
 

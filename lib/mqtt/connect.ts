@@ -27,6 +27,8 @@ export type ConnectOutcome =
   | { kind: 'failed'; code: string };
 
 const DISCONNECT_MS = 500;
+/** A CONNACK has 4 bytes, and the reply to a WebSocket's upgrade has headers. Whoever sends more is no broker. */
+const MAX_RECEIVED_BYTES = 64 * 1024;
 
 /**
  * Sends a CONNECT with a clean session over an open socket, waits for the CONNACK, and disconnects. It does not subscribe,
@@ -65,12 +67,20 @@ async function clientOn({ socket, protocol, host, port, ...login }: MqttConnect)
 
 function outcomeOf(client: MqttClient, { socket, timeoutMs }: MqttConnect): Promise<ConnectOutcome> {
   const { promise: outcome, resolve } = Promise.withResolvers<ConnectOutcome>();
+  let received = 0;
   const failed = (error: Error & { code?: unknown }) => resolve(failureOf(error));
   client.on('connect', ({ returnCode }) => resolve({ kind: 'connack', returnCode: returnCode ?? 0 }));
   client.on('error', failed);
   // The client does not emit errors without a code, such as a refused WebSocket upgrade.
   client.stream.on('error', failed);
   socket.on('error', failed);
+  // Counted here, because the client collects up to 256 MB for one packet.
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+    if (received <= MAX_RECEIVED_BYTES) return;
+    resolve({ kind: 'not-mqtt' });
+    socket.destroy();
+  });
   client.on('close', () => resolve({ kind: 'closed' }));
   return withDeadline(outcome, timeoutMs, late).catch(() => ({ kind: 'timeout' }));
 }

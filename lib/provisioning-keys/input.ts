@@ -1,7 +1,13 @@
 import * as z from 'zod/mini';
-import { optionalText, requiredText, rowId, wholeNumber } from '../fields.ts';
+import { integerText, optionalText, requiredText, rowId, rowUuid, wholeNumber } from '../fields.ts';
 
 export const fleetId = requiredText(100, 'The fleet of the devices that register with the key');
+
+export const listKeysQuery = z.object({
+  fleetId,
+  limit: z.optional(integerText(1, 1000, 'Keys per page. Default: 1000')),
+  after: z.optional(rowUuid),
+});
 
 export const createKeyBody = z.strictObject({
   fleetId,

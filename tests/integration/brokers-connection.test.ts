@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -243,6 +243,43 @@ describe('a broker is not reached', () => {
   });
 });
 
+describe('a server that does not stop sending', () => {
+  const packet = Buffer.of(0x20, 0xff, 0xff, 0xff, 0x7f);
+  const frame = Buffer.of(0x82, 0x7f, 0, 0, 0, 0, 0x05, 0, 0, 0);
+  const upgrade = (request: Buffer) => {
+    const [, key] = /sec-websocket-key: (.*)\r\n/i.exec(request.toString()) ?? [];
+    const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+    const headers = ['Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept}`];
+    return `HTTP/1.1 101 Switching Protocols\r\n${headers.join('\r\n')}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n`;
+  };
+
+  it.each([
+    ['a packet', 'mqtt', () => [packet]],
+    ['a frame of a WebSocket', 'ws', (request: Buffer) => [upgrade(request), frame, packet]],
+  ] as const)('%s: the test ends after 64 KB as not-mqtt', async (_, protocol, start) => {
+    let sent = 0;
+    const { port, open } = await tcpServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (request) => {
+        for (const part of start(request)) socket.write(part);
+        const flood = () => {
+          while (!socket.destroyed && sent < 256 * 1024 * 1024) {
+            sent += 65_536;
+            if (!socket.write(Buffer.alloc(65_536))) return;
+          }
+        };
+        socket.on('drain', flood);
+        flood();
+      });
+    });
+    const reply = await tested({ protocol, port });
+    expect(reply).toMatchObject(unreachable('connack', 'not-mqtt'));
+    await expect.poll(open).toBe(0);
+    // The buffers of both sockets, which the server fills before Berth has read anything.
+    expect(sent).toBeLessThan(16 * 1024 * 1024);
+  });
+});
+
 describe('a certificate is not trusted, and nothing is sent', () => {
   /** Tests a broker with this certificate. It must not receive a CONNECT. */
   async function distrusted(tls: Pair, fields: object, problem: string): Promise<Answer> {
@@ -334,6 +371,51 @@ describe('the test cannot be used as a port scanner', () => {
     expect(await test(id)).toMatchObject({ status: 429 });
     await berth.sql(`update leases set until = now() - interval '1 second' where name = 'broker-test'`);
     expect(await test(id)).toMatchObject({ status: 200, body: { data: { reachable: true } } });
+  });
+});
+
+describe('a stored password is sent only to the receiver that it was stored for', () => {
+  const put = (id: number, body: object) => call(`PUT ${path}/${id}`, { headers: admin, body });
+
+  it.each([
+    ['host', { host: 'collector.example.com' }],
+    ['port', { port: 4 }],
+    ['protocol', { protocol: 'wss' }],
+    ['ca_cert', { ca_cert: null }],
+    ['verify_certificate', { verify_certificate: false }],
+  ])('another %s is 400 without the password, and changes nothing', async (field, change) => {
+    const port = 8883;
+    const id = await add({ ...login, protocol: 'mqtts', port, ca_cert: authority.cert });
+    const [before] = await berth.sql('select * from mqtt_broker_config');
+    expect(await put(id, change)).toMatchObject({
+      status: 400,
+      body: {
+        success: false,
+        code: 'invalid-request',
+        errors: [{ path: 'password', message: expect.stringContaining(field) }],
+      },
+    });
+    expect(await berth.sql('select * from mqtt_broker_config')).toEqual([before]);
+    expect(await put(id, { ...change, password: PASSWORD })).toMatchObject({ status: 200 });
+  });
+
+  it('a changed receiver is accepted when the password is removed, or none is stored', async () => {
+    const id = await add({ ...login, port: 1883 });
+    expect(await put(id, { host: 'other.example.com', password: null })).toMatchObject({ status: 200 });
+    expect(await put(id, { host: 'third.example.com', verify_certificate: false })).toMatchObject({ status: 200 });
+  });
+
+  it('a form that sends the same values again needs no password', async () => {
+    const same = {
+      host: 'localhost',
+      port: 8883,
+      protocol: 'mqtts',
+      ca_cert: authority.cert,
+      verify_certificate: false,
+    };
+    const id = await add({ ...login, ...same });
+    expect(await put(id, { ...same, description: 'new' })).toMatchObject({ status: 200 });
+    expect(await put(id, { verify_certificate: true })).toMatchObject({ status: 200 });
   });
 });
 

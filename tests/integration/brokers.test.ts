@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { log } from '../../lib/log.ts';
@@ -6,7 +7,7 @@ import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority, type Pair } from '../support/certificates.ts';
 import { type ConcurrentCall, callConcurrently } from '../support/concurrent-calls.ts';
-import { startInstances } from '../support/instances.ts';
+import { startInstances, stopInstances } from '../support/instances.ts';
 
 const path = '/api/v1/mqtt/brokers';
 const SEAL_KEY = randomBytes(32).toString('base64');
@@ -74,6 +75,39 @@ describe('reading', () => {
     expect(status).toBe(200);
     expect(body).toMatchObject({ success: true, count: 3, data: [{ name: 'z' }, { name: 'a' }, { name: 'b' }] });
     expect(Object.keys(body.data[0]).sort()).toEqual([...LISTED].sort());
+  });
+
+  it.each(['1', '2', '3', '7'])('in pages of %s, every broker is listed once, the default first', async (limit) => {
+    for (const name of ['b', 'd', 'f', 'a', 'c', 'e']) await created({ name, is_default: name === 'd' });
+    await berth.sql(`update mqtt_broker_config set is_default = null where name in ('b', 'f')`);
+    const names: string[] = [];
+    let next: string | undefined = `${path}?limit=${limit}`;
+    while (next) {
+      const [target, search] = next.split('?');
+      const query = Object.fromEntries(new URLSearchParams(search));
+      const { status, body } = await call(`GET ${target}`, { headers: admin, query });
+      expect({ status, success: body.success, count: body.count }).toEqual({
+        status: 200,
+        success: true,
+        count: body.data.length,
+      });
+      expect(body.count).toBeLessThanOrEqual(Number(limit));
+      names.push(...body.data.map(({ name }: { name: string }) => name));
+      next = body.next;
+    }
+    expect(names).toEqual(['d', 'a', 'b', 'c', 'e', 'f']);
+  });
+
+  it('without parameters, 1,000 brokers are one page without `next`, and of one more there is a second page', async () => {
+    await berth.sql(`
+      insert into mqtt_broker_config (name, host, port) select 'b-' || n, 'mqtt.example.com', 1883
+      from generate_series(1, 1000) n`);
+    const { body } = await get('');
+    expect(Object.keys(body)).toEqual(['success', 'data', 'count']);
+    expect(body.count).toBe(1000);
+    await created({ name: 'z' });
+    const more = await get('');
+    expect([more.body.count, more.body.next]).toEqual([1000, `${path}?after=b-999`]);
   });
 
   it('the summary counts assigned devices, as strings, and devices that follow the default', async () => {
@@ -363,6 +397,18 @@ describe('certificates', () => {
       });
     }
   });
+});
+
+it.each([101, 5_000, 20_000])('extra_config with %i levels is 400', async (levels) => {
+  const nested = `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`;
+  const reply = await create(`{"name":"deep","host":"mqtt.example.com","port":1883,"extra_config":${nested}}`);
+  expect(reply).toMatchObject({ status: 400, body: { code: 'invalid-request', errors: [{ path: 'extra_config' }] } });
+});
+
+it('extra_config with 100 levels is stored', async () => {
+  const nested = JSON.parse(`{"a":${'['.repeat(99)}${']'.repeat(99)}}`);
+  const id = await created({ extra_config: nested });
+  expect((await get(`/${id}`)).body.data.extra_config).toEqual(nested);
 });
 
 describe('updating', () => {
@@ -695,6 +741,86 @@ describe('the default', () => {
       expect(await withdraw(again), 'there is a default').toMatchObject({ status: 200 });
     },
   );
+
+  const withdrawn = { headers: admin, body: { is_active: false } };
+  it.each([
+    ['made inactive', (id: number) => ({ target: `PUT ${path}/${id}`, options: withdrawn })],
+    [
+      'deleted',
+      (id: number) => ({
+        target: `DELETE ${path}/${id}`,
+        options: { headers: admin, query: { reassign_to: 'default' } },
+      }),
+    ],
+  ])('of the last two brokers, simultaneously %s, one remains', { timeout: 60_000 }, async (_, call) => {
+    const brokerCounts = `select count(*) filter (where is_active)::int as n from mqtt_broker_config`;
+    const instances = await startInstances(2);
+    const gate = new pg.Client({ connectionString: berth.databaseUrl });
+    await gate.connect();
+    try {
+      for (let round = 0; round < 5; round++) {
+        await berth.sql('delete from devices');
+        await berth.sql('delete from mqtt_broker_config');
+        const ids = [await created({ is_default: true }), await created({})];
+        await deviceOn(ids[1] as number);
+        // Both requests have read both brokers before one of them is withdrawn.
+        await gate.query('begin');
+        await gate.query('select from mqtt_broker_config for update');
+        const answers = Promise.all(
+          ids.map((id, i) => {
+            const { target, options } = call(id);
+            return instances[i]?.call(target, options);
+          }),
+        );
+        await expect.poll(lockWaiters, { timeout: 4_000 }).toBeGreaterThan(0);
+        await sleep(200);
+        await gate.query('commit');
+        const [kept, refused] = (await answers).map((answer) => answer?.status).toSorted();
+        // 422: its device cannot go to the default, which the other request has deleted.
+        expect([kept, refused === 409 || refused === 422], `round ${round}`).toEqual([200, true]);
+        expect(await berth.sql(brokerCounts)).toEqual([{ n: 1 }]);
+      }
+    } finally {
+      await gate.end();
+      await stopInstances(instances);
+    }
+  });
+
+  it('a withdrawal waits until another one has ended', async () => {
+    const id = await created({ is_default: true });
+    await berth.sql(`
+      insert into leases values ('broker-withdrawal', 'another request', 1, now() + interval '700 ms')
+      on conflict (name) do update set holder = excluded.holder, until = excluded.until`);
+    const started = Date.now();
+    expect(await update(id, { is_active: false })).toMatchObject({ status: 200 });
+    expect(Date.now() - started).toBeGreaterThan(600);
+    await berth.sql(
+      `update leases set holder = 'a third', until = now() + interval '1 minute' where name = 'broker-withdrawal'`,
+    );
+    try {
+      expect(await remove(id)).toMatchObject({ status: 409, body: { code: 'broker-changing' } });
+      expect(await update(id, { is_active: true, description: 'no withdrawal' })).toMatchObject({ status: 200 });
+      expect(await remove(id, { force: 'true' })).toMatchObject({ status: 200 });
+    } finally {
+      await berth.sql('delete from leases');
+    }
+  });
+
+  it('a change of the default that needs no count does not read the devices', async () => {
+    const id = await created({ is_default: true });
+    const other = await created({});
+    const gate = new pg.Client({ connectionString: berth.databaseUrl });
+    await gate.connect();
+    await gate.query('begin; lock table devices in access exclusive mode');
+    try {
+      expect(await update(id, { description: 'new', is_active: true })).toMatchObject({ status: 200 });
+      expect(await update(id, { is_active: false }, { force: 'true' })).toMatchObject({ status: 200 });
+      expect(await update(id, { is_active: false, port: 4 })).toMatchObject({ status: 200 });
+      expect(await update(other, { is_default: true })).toMatchObject({ status: 200 });
+    } finally {
+      await gate.end();
+    }
+  });
 
   it('a broker that becomes the default while its deletion waits for the row is kept for the devices that follow it', async () => {
     const former = await created({ is_default: true });

@@ -231,6 +231,32 @@ describe('workers of a job', () => {
     expect((await findJob(contextFor(5_000), first)).state).toBe('queued');
   });
 
+  it('run other jobs, such as a revert, while the first two wait for their max_per_minute', async () => {
+    await addDevices(berth, 10);
+    const { body: done } = await assign(two);
+    expect(done).toMatchObject({ state: 'finished', moved: 10 });
+    for (let n = 0; n < 2; n++) {
+      const paced = await leaveOpen(berth, { target_broker_id: one, max_per_minute: 1 });
+      expect(await batchOf(paced, 500)).toMatchObject({ moved: 1, job: { state: 'running' } });
+    }
+    expect(await batchOf(await leaveOpen(berth, { target_broker_id: one }), 500)).toMatchObject({ moved: 8 });
+    expect((await onJob('POST', done.id, '/revert')).body).toMatchObject({ state: 'finished', skipped: 10 });
+  });
+
+  it('of the schedule first run the jobs that are due, then those that wait for their max_per_minute', async () => {
+    await addDevices(berth, 3);
+    const paced = await leaveOpen(berth, { target_broker_id: two, max_per_minute: 60 });
+    expect(await batchOf(paced, 500)).toMatchObject({ moved: 1, job: { state: 'running' } });
+    await endLeases();
+    const due = await leaveOpen(berth, { target_broker_id: two, filter: '{"fleet_id":"none"}' });
+    await work(...schedule());
+    const ended = await berth.sql('select id, state from bulk_assign_jobs order by ended_at');
+    expect(ended).toEqual([
+      { id: due, state: 'finished' },
+      { id: paced, state: 'finished' },
+    ]);
+  });
+
   it('of two simultaneous jobs move each device once in total, and the counts add up', async () => {
     await addDevices(berth, 20_000);
     const jobs = [await leaveOpen(berth, { target_broker_id: one }), await leaveOpen(berth, { target_broker_id: two })];

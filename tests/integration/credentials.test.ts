@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadRoutes } from '../../docs/endpoints.ts';
@@ -279,6 +280,36 @@ it('an issuer whose keys cannot be fetched is 503, not 401', async () => {
   const reply = await call('GET /api/v1/devices', { headers: authorization(tokens['berth:read']) });
   expect(reply).toMatchObject({ status: 503, body: { code: 'issuer-unavailable' } });
   expect(reply.headers['retry-after']).toBeDefined();
+});
+
+it.each([
+  ['500', 500, '{"keys":[]}'],
+  ['404', 404, 'Not found'],
+  ['a redirect', 302, ''],
+  ['a page of HTML', 200, '<!doctype html><title>Maintenance</title>'],
+  ['JSON that is not a key set', 200, '{}'],
+  ['an unreadable body', 200, '{"keys":['],
+])('an issuer that answers %s is 503, not 401, until it answers with a key set', async (_, statusCode, text) => {
+  let answer: [number, string] = [statusCode, text];
+  const broken = createServer((_request, response) => response.writeHead(answer[0]).end(answer[1]));
+  await new Promise<void>((resolve) => broken.listen(0, '127.0.0.1', resolve));
+  const { port } = broken.address() as AddressInfo;
+  const jwksUrl = `http://127.0.0.1:${port}/keys`;
+  setEnv({ ADMIN_AUTH: 'jwt', ADMIN_JWT_ISSUER: issuer, ADMIN_JWT_AUDIENCE: AUDIENCE, ADMIN_JWT_JWKS_URL: jwksUrl });
+  const ask = () => call('GET /api/v1/devices', { headers: authorization(tokens['berth:read']) });
+  try {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const reply = await ask();
+      expect(reply).toMatchObject({ status: 503, body: { code: 'issuer-unavailable' } });
+      expect(reply.headers['retry-after']).toBe('5');
+    }
+    answer = [200, '{"keys":[]}'];
+    expect(await ask(), 'the key of the token is not in the set').toMatchObject({ status: 401 });
+    const nonsense = { headers: authorization('nonsense') };
+    expect(await call('GET /api/v1/devices', nonsense)).toMatchObject({ status: 401 });
+  } finally {
+    broken.close();
+  }
 });
 
 it.each([

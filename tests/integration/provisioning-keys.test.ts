@@ -97,6 +97,40 @@ describe('listing', () => {
     for (const secret of [older.key, newer.key, 'hash']) expect(reply.text).not.toContain(secret);
   });
 
+  it('of more than 1,000 keys returns 1,000 and `next`, which leads to every other key once', async () => {
+    await berth.sql(`
+      insert into provisioning_keys (key_hash, fleet_id, max_devices, expires_at, created_at)
+      select 'hash', case when n % 7 = 0 then 'other' else 'many' end, 1, now(),
+             case when n % 5 > 0 then timestamp '2026-01-01' + interval '1 minute' * (n / 3) end
+      from generate_series(1, 2900) n`);
+    const ids: string[] = [];
+    const counts: number[] = [];
+    let next: string | undefined = `${path}?fleetId=many`;
+    while (next) {
+      const [target = '', search] = next.split('?');
+      const query = Object.fromEntries(new URLSearchParams(search));
+      const { status, body } = await call(`GET ${target}`, { headers: admin, query });
+      expect({ status, fleet: body.fleet_id, count: body.count }).toEqual({
+        status: 200,
+        fleet: 'many',
+        count: body.keys.length,
+      });
+      ids.push(...body.keys.map(({ id }: { id: string }) => id));
+      counts.push(body.count);
+      next = body.next;
+    }
+    expect(counts).toEqual([1000, 1000, 486]);
+    const all = await berth.sql(`
+      select id::text from provisioning_keys where fleet_id = 'many'
+      order by coalesce(created_at, 'infinity') desc, id desc`);
+    expect(ids).toEqual(all.map(({ id }) => id));
+  });
+
+  it.each([{ limit: '0' }, { limit: '1001' }, { after: 'x' }])('a page of %j is 400', async (query) => {
+    const reply = await call(`GET ${path}`, { headers: admin, query: { fleetId: 'fl', ...query } });
+    expect(reply).toMatchObject({ status: 400, body: { code: 'invalid-request' } });
+  });
+
   it('without fleetId is 400 with the legacy error', async () => {
     expect(await call(`GET ${path}`, { headers: admin })).toMatchObject({
       status: 400,
