@@ -34,7 +34,13 @@ afterAll(() => berth.stop());
 async function rowsRead(table: string, request: () => Promise<Answer>): Promise<{ rows: number; answer: Answer }> {
   const counters = async () => {
     await closeDatabase();
-    while ((await berth.sql(`select from pg_stat_activity where application_name = 'berth'`)).length > 0);
+    while (
+      (
+        await berth.sql(
+          `select from pg_stat_activity where datname = current_database() and application_name = 'berth'`,
+        )
+      ).length > 0
+    );
     const [row] = await berth.sql(
       `select t.seq_tup_read::float8 + t.idx_tup_fetch + (select sum(idx_tup_read) from pg_stat_user_indexes i where i.relid = t.relid)
          as read from pg_stat_user_tables t where relname = $1`,
