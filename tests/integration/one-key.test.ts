@@ -1,11 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeAll, beforeEach, expect, it } from 'vitest';
 import type { Answer } from '../support/api.ts';
 import { counts, type Device, issueKey, newDevice, registration, useBerth } from '../support/berth.ts';
 import { callConcurrently } from '../support/concurrent-calls.ts';
+import { APP_ROLE } from '../support/postgres.ts';
 
 const berth = useBerth();
+// The limits of the role would end the first waits before the last of 16 processes has started.
+beforeAll(async () => {
+  for (const limit of ['lock_timeout', 'statement_timeout']) {
+    await berth.sql(
+      `do $$ begin execute format('alter role ${APP_ROLE} in database %I set ${limit} = ''30s''', current_database()); end $$`,
+    );
+  }
+});
 beforeEach(() => berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events'));
 
 /** Sends a registration of each device; all of them find room on the key, then wait for its lock. */
