@@ -38,6 +38,18 @@ const eventsOf = (uuid = device.uuid) =>
     [uuid],
   );
 
+/** Users, ACLs and used places that belong to others than `device`. */
+const ofOthers = async () => ({
+  users: await berth.sql(`select * from mqtt_users where username <> 'device_' || $1 order by id`, [device.uuid]),
+  acls: await berth.sql(`select * from mqtt_acls where username <> 'device_' || $1 order by id`, [device.uuid]),
+  keys: await berth.sql('select * from provisioning_keys where id <> $1', [key.id]),
+});
+/** Another device, registered with another key. */
+async function addOther(): Promise<void> {
+  const other = await issueKey();
+  expect((await register(other.key, newDevice())).status).toBe(200);
+}
+
 describe('PUT /devices/{uuid}', () => {
   it('200 with the device and its resolved broker: a broker is assigned', async () => {
     const reply = await put({ mqtt_broker_id: second, reason: 'nearer' });
@@ -122,6 +134,22 @@ describe('PUT /devices/{uuid}', () => {
     await berth.sql('update devices set mqtt_username = null');
     await put({ is_active: false });
     expect(await berth.sql('select is_active from mqtt_users')).toEqual([{ is_active: false }]);
+  });
+
+  it('deactivating a device leaves the MQTT users of others as they are', async () => {
+    await addOther();
+    const others = await ofOthers();
+    expect(others.users).toHaveLength(1);
+    await put({ is_active: false });
+    expect(await ofOthers()).toEqual(others);
+  });
+
+  it('200: the broker that the device has already, when it is draining or inactive by now', async () => {
+    await put({ mqtt_broker_id: second });
+    await berth.sql('update mqtt_broker_config set accepts_new_devices = false where id = $1', [second]);
+    expect((await put({ mqtt_broker_id: second, device_name: 'Pump 8' })).status).toBe(200);
+    await berth.sql('update mqtt_broker_config set is_active = false where id = $1', [second]);
+    expect((await put({ mqtt_broker_id: second, device_name: 'Pump 9' })).status).toBe(200);
   });
 
   it('200 for curl -d, which sends a form content type', async () => {
@@ -361,6 +389,20 @@ describe('DELETE /devices/{uuid}', () => {
     expect((await mqtt()).status).toBe(404);
   });
 
+  it('leaves the MQTT users, the ACLs and the key of other devices as they are', async () => {
+    await addOther();
+    const others = await ofOthers();
+    expect([others.users.length, others.acls.length, others.keys.length]).toEqual([1, 1, 1]);
+    await call(`DELETE ${path}/${device.uuid}`, { headers: admin });
+    expect(await ofOthers()).toEqual(others);
+  });
+
+  it('never makes the number of used places negative', async () => {
+    await berth.sql('update provisioning_keys set devices_provisioned = 0');
+    await call(`DELETE ${path}/${device.uuid}`, { headers: admin });
+    expect(await berth.sql('select devices_provisioned from provisioning_keys')).toEqual([{ devices_provisioned: 0 }]);
+  });
+
   it('removes the MQTT user and ACLs of a legacy device, whose row does not name its user', async () => {
     await berth.sql('update devices set mqtt_username = null');
     expect((await call(`DELETE ${path}/${device.uuid}`, { headers: admin })).status).toBe(200);
@@ -396,6 +438,26 @@ describe('DELETE /devices/{uuid}', () => {
 });
 
 describe('POST /devices/{uuid}/rotate-credentials', () => {
+  it('leaves the MQTT users of other devices as they are', async () => {
+    await addOther();
+    const others = await ofOthers();
+    await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin });
+    expect(await ofOthers()).toEqual(others);
+  });
+
+  it('the renewal replaces all ACLs of the device by its own topic, and keeps its MQTT user', async () => {
+    const username = `device_${device.uuid}`;
+    await berth.sql(`insert into mqtt_acls (username, topic, access) values ($1, '#', 7)`, [username]);
+    await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin });
+    const users = () => berth.sql('select id, username from mqtt_users');
+    const before = await users();
+    expect((await mqtt()).status).toBe(200);
+    expect(await users()).toEqual(before);
+    expect(await berth.sql('select topic from mqtt_acls where username = $1', [username])).toEqual([
+      { topic: `iot/device/${device.uuid}/#` },
+    ]);
+  });
+
   it('200: the password stops working immediately, the device gets the next one from /mqtt or registering', async () => {
     const before = (await mqtt()).body.password;
     expect(await call(`POST ${path}/${device.uuid}/rotate-credentials`, { headers: admin })).toMatchObject({

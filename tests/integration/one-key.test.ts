@@ -17,10 +17,13 @@ beforeAll(async () => {
 });
 beforeEach(() => berth.sql('truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events'));
 
-/** Sends a registration of each device; all of them find room on the key, then wait for its lock. */
-async function registerInQueue(maxDevices: number, devices: Device[]): Promise<Answer[]> {
+/**
+ * Sends a registration of each device; all of them find room on the key, then wait for its lock.
+ * @param change SQL for SET: a change of the key that is committed with the end of the lock
+ */
+async function registerInQueue(maxDevices: number, devices: Device[], change?: string): Promise<Answer[]> {
   const { id, key } = await issueKey({ maxDevices });
-  const release = await lockKey(id);
+  const release = await lockKey(id, change);
   const answers = callConcurrently(
     devices.map((device) => registration(key, device)),
     devices.length,
@@ -50,13 +53,29 @@ it('16 registrations of one device that wait for the lock of a key with 1 place:
   expect(await counts(berth)).toEqual({ devices: 1, users: 1, acls: 1, events: 1, used: 1 });
 });
 
-/** Locks the key's row. @returns a function that releases the lock */
-async function lockKey(id: string): Promise<() => Promise<void>> {
+it.each([
+  ['provisioning-key-revoked', 'is_active = false'],
+  ['provisioning-key-expired', `expires_at = berth_now() - interval '1 second'`],
+])(
+  '401 %s, and nothing is written, when that happens while the registration waits for the lock',
+  async (code, change) => {
+    const [answer] = await registerInQueue(10, [newDevice()], change);
+    expect(answer).toMatchObject({ status: 401, body: { code } });
+    expect(await counts(berth)).toEqual({ devices: 0, users: 0, acls: 0, events: 0, used: 0 });
+  },
+);
+
+/** Locks the key's row. @returns a function that makes the change, if any, and releases the lock */
+async function lockKey(id: string, change?: string): Promise<() => Promise<void>> {
   const holder = new pg.Client({ connectionString: berth.databaseUrl });
   await holder.connect();
   await holder.query('begin');
   await holder.query('select from provisioning_keys where id = $1 for update', [id]);
-  return () => holder.end();
+  return async () => {
+    if (change) await holder.query(`update provisioning_keys set ${change} where id = $1`, [id]);
+    await holder.query('commit');
+    await holder.end();
+  };
 }
 
 /** Waits until `count` statements wait for a lock. */

@@ -87,6 +87,34 @@ describe('a new device', () => {
     for (const secret of [device.deviceApiKey, body.mqtt.password, key.key]) expect(everything).not.toContain(secret);
   });
 
+  it('replaces a leftover MQTT user, superuser or inactive, and leftover ACLs of its name', async () => {
+    const device = newDevice();
+    const username = `device_${device.uuid}`;
+    await berth.sql(
+      `insert into mqtt_users (username, password_hash, is_superuser, is_active) values ($1, 'old', true, false)`,
+      [username],
+    );
+    await berth.sql(`insert into mqtt_acls (username, topic, access) values ($1, '#', 7)`, [username]);
+    const { body } = await register(key.key, device);
+    const [user] = await berth.sql('select * from mqtt_users where username = $1', [username]);
+    expect(user).toMatchObject({ is_superuser: false, is_active: true });
+    expect(await verifyMqttPassword(body.mqtt.password, user?.password_hash)).toBe(true);
+    expect(await berth.sql('select topic from mqtt_acls where username = $1', [username])).toEqual([
+      { topic: `iot/device/${device.uuid}/#` },
+    ]);
+  });
+
+  it('is assigned to the broker of its provisioning key', async () => {
+    const broker = await addBroker(berth);
+    const withBroker = await issueKey({ default_broker_id: broker });
+    const device = newDevice();
+    await register(withBroker.key, device);
+    const [row] = await berth.sql('select mqtt_broker_id, mqtt_broker_assigned_at from devices where uuid = $1', [
+      device.uuid,
+    ]);
+    expect(row).toEqual({ mqtt_broker_id: broker, mqtt_broker_assigned_at: expect.any(Date) });
+  });
+
   it('200 for the uuid test-123 of the seed documents', async () => {
     const body = { uuid: 'test-123', deviceName: 'Test Device', deviceType: 'raspberry-pi', deviceApiKey: 'test-key' };
     const reply = await register(key.key, body);
