@@ -107,7 +107,12 @@ function firstEvent(name: string, { key, device }: Side): object | undefined {
       headers: asBroker,
       body: { username: `device_${device.uuid}`, password: 'wrong' },
     },
-    'bulk-assign': { route: 'GET /api/v1/devices/bulk-assign', headers: asAdmin },
+    'bulk-assign': {
+      route: 'POST /api/v1/devices/bulk-assign',
+      headers: asAdmin,
+      body: { filter: { fleet_id: 'fleet-0' }, target: { mqtt_broker_id: null }, dry_run: true },
+    },
+    'bulk-assign-jobs': { route: 'GET /api/v1/devices/bulk-assign', headers: asAdmin },
   };
   if (calls[name]) return eventOf({ name, ...calls[name] });
   return name.startsWith('bulk-assign-') || name === EMPTY ? { time: new Date().toISOString() } : undefined;

@@ -62,9 +62,14 @@ left join devices d
 where coalesce(u.is_active, true) and coalesce(d.is_active, true);
 comment on view mqtt_device_users is 'device_uuid NULL: the user belongs to no device';
 
--- The same with the broker that the device belongs to: what brokers read.
+-- The same with the broker that the device belongs to: what brokers read. A later migration adds columns to it.
 do $$
 begin
+  if exists (
+    select from pg_attribute where attrelid = to_regclass('mqtt_broker_users') and attname = 'broker_source'
+  ) then
+    return;
+  end if;
   create or replace view mqtt_broker_users as
   select u.username, u.password_hash, u.is_superuser, u.device_uuid, b.id as broker_id, b.client_id_prefix,
          resolved.source as broker_source

@@ -51,16 +51,6 @@ describe('wrong provisioning keys from one address', () => {
     expect((await register(unknownKey(), newDevice())).status).toBe(401);
   });
 
-  it('Retry-After ends when the oldest of the 20 refusals is 15 minutes old', async () => {
-    await register(unknownKey(), newDevice());
-    await berth.sql(`update device_events set at = at - interval '10 minutes'`);
-    await times(19, () => register(unknownKey(), newDevice()));
-    const { status, headers } = await register(unknownKey(), newDevice());
-    expect(status).toBe(429);
-    expect(Number(headers['retry-after'])).toBeGreaterThan(4 * 60);
-    expect(Number(headers['retry-after'])).toBeLessThanOrEqual(5 * 60);
-  });
-
   it('a refusal is recorded with device, actor, reason, source address and request id', async () => {
     const device = newDevice();
     const { body } = await register(unknownKey(), device);
