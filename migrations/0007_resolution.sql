@@ -62,17 +62,22 @@ left join devices d
 where coalesce(u.is_active, true) and coalesce(d.is_active, true);
 comment on view mqtt_device_users is 'device_uuid NULL: the user belongs to no device';
 
--- The same with the broker that the device belongs to: what brokers read. A later migration adds columns to it.
+-- In MQTT, a client with the same client id takes over another client's session, and RabbitMQ names queues by client id alone.
+create or replace function berth_client_ids(username text, device_uuid text, prefix text) returns text[]
+language sql immutable parallel safe as $$
+  -- A username of the legacy service can contain another spelling of the uuid.
+  select array[username] || case when device_uuid is not null then array[
+    coalesce(prefix, 'berth') || '_' || device_uuid, coalesce(prefix, 'berth') || '_' || substr(username, 8)] end
+$$;
+comment on function berth_client_ids is
+  'The MQTT client ids that a user may use: its username, and for a device also the prefix of its broker and the uuid';
+
+-- The same with the broker that the device belongs to: what brokers read.
 do $$
 begin
-  if exists (
-    select from pg_attribute where attrelid = to_regclass('mqtt_broker_users') and attname = 'broker_source'
-  ) then
-    return;
-  end if;
   create or replace view mqtt_broker_users as
   select u.username, u.password_hash, u.is_superuser, u.device_uuid, b.id as broker_id, b.client_id_prefix,
-         resolved.source as broker_source
+         resolved.source as broker_source, berth_client_ids(u.username, u.device_uuid, b.client_id_prefix) as client_ids
   from mqtt_device_users u
   left join lateral (
     select step.broker_id, step.source
