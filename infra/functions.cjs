@@ -3,6 +3,8 @@ const ONLY_LAMBDA = {
   Statement: [{ Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' }],
 };
 
+const USES_TABLES = ['database', 'mqttAuthDatabase'];
+
 /**
  * A plugin that completes each function of serverless.yml. From its `rights` (infra/rights.yml) follow its role, its settings
  * and its order in a deployment; from its `requestsPerSecond`, limits at the gateway.
@@ -35,11 +37,11 @@ function complete(serverless) {
     resources.Resources[fn.role] = role(rights, naming.getLogGroupLogicalId(name));
 
     // The local stack gives functions their secrets as plain settings.
-    if (custom.environment !== 'local')
-      fn.environment = Object.assign({}, ...rights.map(({ environment }) => environment));
+    const isLocal = custom.environment === 'local';
+    fn.environment = Object.assign({}, ...rights.map(({ environment, local }) => (isLocal ? local : environment)));
 
     // Code that uses the tables waits for the migrations.
-    if (fn.rights.includes('database')) fn.dependsOn = ['Migrations'];
+    if (fn.rights.some((right) => USES_TABLES.includes(right))) fn.dependsOn = ['Migrations'];
 
     if (fn.requestsPerSecond === undefined) continue;
     for (const { httpApi } of fn.events) {

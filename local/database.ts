@@ -23,15 +23,16 @@ export async function ensureDatabase(adminUrl: string, name: string): Promise<vo
   });
 }
 
-/** The role that the functions log in as, as on AWS: with its rights, and its limits for statements. */
+/** The roles that the functions log in as, as on AWS: with their rights, and their limits for statements. */
 export const APP_ROLE = 'berth_app';
+export const MQTT_AUTH_ROLE = 'berth_mqtt_auth';
 
-/** The URL of the embedded database for {@link APP_ROLE}, which gets the superuser's password. */
-export async function appLogin(databaseUrl: string): Promise<string> {
+/** The URL of the embedded database for a role, which gets the superuser's password. */
+export async function loginAs(role: string, databaseUrl: string): Promise<string> {
   const url = new URL(databaseUrl);
   const password = pg.escapeLiteral(decodeURIComponent(url.password));
-  await withClient(databaseUrl, (client) => client.query(`alter role ${APP_ROLE} password ${password}`));
-  return Object.assign(url, { username: APP_ROLE }).href;
+  await withClient(databaseUrl, (client) => client.query(`alter role ${role} password ${password}`));
+  return Object.assign(url, { username: role }).href;
 }
 
 /**

@@ -1,7 +1,15 @@
 import { migrate } from '../lib/database/migrate.ts';
 import { describeError } from '../tools/user-error.ts';
 import { banner } from './banner.ts';
-import { APP_ROLE, appLogin, checkReachable, ensureDatabase, type LocalBroker, registerBrokers } from './database.ts';
+import {
+  APP_ROLE,
+  checkReachable,
+  ensureDatabase,
+  type LocalBroker,
+  loginAs,
+  MQTT_AUTH_ROLE,
+  registerBrokers,
+} from './database.ts';
 import { demoKey } from './demo-key.ts';
 import { startBroker } from './mqtt-broker.ts';
 import { startOffline } from './offline.ts';
@@ -57,13 +65,15 @@ async function start(settings: Settings): Promise<void> {
   const databaseUrl = await openDatabase(settings);
   const isEmbedded = !settings.databaseUrl;
   await step('migrations', async () => {
-    const applied = await migrate(databaseUrl, { appUser: isEmbedded ? APP_ROLE : undefined });
+    const roles = isEmbedded ? { appUser: APP_ROLE, mqttAuthUser: MQTT_AUTH_ROLE } : {};
+    const applied = await migrate(databaseUrl, roles);
     return applied.length === 0 ? 'up to date' : `${applied.length} applied`;
   });
   const brokers = await registerBrokers(databaseUrl, settings.mqttPorts);
   await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
-  const login = isEmbedded ? await appLogin(databaseUrl) : databaseUrl;
-  await step('functions', () => openFunctions(settings.port, login, secrets));
+  const loginOf = async (role: string) => (isEmbedded ? loginAs(role, databaseUrl) : databaseUrl);
+  const logins = { DATABASE_URL: await loginOf(APP_ROLE), MQTT_AUTH_DATABASE_URL: await loginOf(MQTT_AUTH_ROLE) };
+  await step('functions', () => openFunctions(settings.port, logins, secrets));
   const url = `http://localhost:${settings.port}`;
   const provisioningKey = await keptDemoKey(`http://127.0.0.1:${settings.port}/api/v1`, secrets);
   if (stoppingSince) return;
@@ -107,11 +117,11 @@ async function openBrokers(brokers: LocalBroker[], databaseUrl: string): Promise
 
 async function openFunctions(
   port: number,
-  databaseUrl: string,
+  logins: { DATABASE_URL: string; MQTT_AUTH_DATABASE_URL: string },
   { pepper, sealKey, adminToken }: Secrets,
 ): Promise<string> {
   const env = {
-    DATABASE_URL: databaseUrl,
+    ...logins,
     BERTH_PEPPER: process.env.BERTH_PEPPER || pepper,
     BERTH_SEAL_KEY: process.env.BERTH_SEAL_KEY || sealKey,
     BERTH_STAGE: 'local',

@@ -10,8 +10,8 @@ const ATTEMPTS = 5;
 const PAUSE_MS = 8_000;
 
 /**
- * Applies the migrations and grants the rights of the functions' role (DATABASE_APP_USER). The settings' login must own
- * the tables.
+ * Applies the migrations and grants the rights of the functions' roles (DATABASE_APP_USER, DATABASE_MQTT_AUTH_USER). The
+ * settings' login must own the tables.
  *
  * @returns the names of the migrations applied now
  * @throws Error in one sentence, without the password
@@ -43,6 +43,7 @@ function migrateAs(login: string, allowBreaking: boolean, deadline: number): Pro
   return migrate(login, {
     allowBreaking,
     appUser: settings().databaseAppUser,
+    mqttAuthUser: settings().databaseMqttAuthUser,
     ssl: databaseTls(login),
     timeoutMs: Math.max(1, deadline - Date.now()),
     log: (line) => log.info('migration', { line }),

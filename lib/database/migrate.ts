@@ -5,6 +5,7 @@ import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { packageFile } from '../package-file.ts';
 import { grantToApp } from './app-role.ts';
+import { grantToMqttAuth } from './mqtt-auth-role.ts';
 
 const DIR = fileURLToPath(packageFile('migrations'));
 const TABLE = 'berth_migrations';
@@ -18,6 +19,8 @@ export type MigrateOptions = {
   allowBreaking?: boolean;
   /** The role that the functions log in as: create it and grant its rights. */
   appUser?: string | undefined;
+  /** The role that `mqtt-auth` logs in as: create it and grant its rights. */
+  mqttAuthUser?: string | undefined;
   ssl?: pg.ClientConfig['ssl'];
   /** The longest time that a statement may take. Default: no limit. */
   timeoutMs?: number;
@@ -51,7 +54,7 @@ export async function migrate(databaseUrl: string, options: MigrateOptions = {})
 }
 
 async function migrateWith(client: pg.Client, options: MigrateOptions): Promise<string[]> {
-  const { log = () => {}, dir = DIR, allowBreaking = false, appUser, timeoutMs = 0 } = options;
+  const { log = () => {}, dir = DIR, allowBreaking = false, appUser, mqttAuthUser, timeoutMs = 0 } = options;
   // The role may have the limits of the functions' role. Those are too short to wait for another run.
   await client.query(`set statement_timeout = ${Math.floor(timeoutMs)}; set lock_timeout = 0`);
   await client.query('select pg_advisory_lock($1)', [PG_MIGRATE_LOCK_ID]);
@@ -70,6 +73,7 @@ async function migrateWith(client: pg.Client, options: MigrateOptions): Promise<
   });
   for (const { name } of applied) log(`applied ${name}`);
   if (appUser) await grantToApp(client, appUser, log);
+  if (mqttAuthUser) await grantToMqttAuth(client, mqttAuthUser, log);
   return applied.map(({ name }) => name);
 }
 

@@ -106,6 +106,8 @@ function readersOf(env: Env) {
     databasePrepare: () => optional(env, 'DATABASE_PREPARE', flag) !== 'false',
     /** The role that the functions log in as. `migrate` creates it and grants its rights. */
     databaseAppUser: () => optional(env, 'DATABASE_APP_USER'),
+    /** The role that `mqtt-auth` logs in as. `migrate` creates it and grants its rights. */
+    databaseMqttAuthUser: () => optional(env, 'DATABASE_MQTT_AUTH_USER'),
     /** The current pepper first, then older peppers that are still accepted. */
     peppers: () => required(env, 'BERTH_PEPPER', 'at least 32 random characters', peppers),
     /** The keys that seal brokers' passwords and private keys, the current one first. Empty: not configured. */

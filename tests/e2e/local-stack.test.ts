@@ -6,6 +6,7 @@ import { connect } from 'mqtt';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { portTaken } from '../../local/ports.ts';
+import { hashOf } from '../../local/state.ts';
 import {
   cloneProject,
   type Local,
@@ -17,6 +18,9 @@ import {
 } from '../support/stack.ts';
 
 const WORKER = fileURLToPath(new URL('../support/bulk-worker.ts', import.meta.url));
+
+const BROKER_SECRET = 'secret-of-the-brokers';
+process.env.BROKER_AUTH_SECRET_HASH = hashOf(BROKER_SECRET);
 
 const clone = cloneProject();
 let ports: Awaited<ReturnType<typeof stackPorts>>;
@@ -108,6 +112,24 @@ describe('npm run device', () => {
     const agent = device();
     await agent.says(/registered; its broker: local-2/);
     expect(await agent.end('SIGTERM')).toBe(0);
+  });
+
+  it('mqtt-auth logs in as a role of its own, and the other functions as berth_app', async () => {
+    await fetch(`${local.url}/api/v1/mqtt/auth/user`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${BROKER_SECRET}` },
+      body: JSON.stringify({ username: 'device_nobody', password: 'x' }),
+    });
+    const client = new pg.Client({ connectionString: local.databaseUrl });
+    await client.connect();
+    const seen = await client
+      .query(`select usename, bool_or(query like '%mqtt_broker_users%') as asks from pg_stat_activity
+              where application_name = 'berth' group by usename order by usename`)
+      .finally(() => client.end());
+    expect(seen.rows).toEqual([
+      { usename: 'berth_app', asks: false },
+      { usename: 'berth_mqtt_auth', asks: true },
+    ]);
   });
 
   it('the old broker refuses a moved device, the new one accepts it', async () => {

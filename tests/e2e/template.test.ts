@@ -363,7 +363,8 @@ it('a function has the rights that authenticate its callers, and those listed he
     const ofRoutes = routes
       .filter(({ functionName }) => functionName === name)
       .map(({ auth }) => RIGHT_OF_AUTH[auth as keyof typeof RIGHT_OF_AUTH]);
-    const expected = ['database', ...ofRoutes, ...(MORE_RIGHTS[name] ?? [])];
+    const database = name === 'mqtt-auth' ? 'mqttAuthDatabase' : 'database';
+    const expected = [database, ...ofRoutes, ...(MORE_RIGHTS[name] ?? [])];
     expect(sorted(rights), name).toEqual(name === 'migrate' ? ['owner'] : sorted([...new Set(expected)]));
   }
 });
@@ -431,12 +432,13 @@ describe('a database of the stack', () => {
     }
   });
 
-  it('is reached through a proxy with TLS, which logs in only with IAM and as berth_app', () => {
+  it('is reached through a proxy with TLS, which logs in only with IAM and as the two roles of the functions', () => {
     const proxy = only('created', 'AWS::RDS::DBProxy');
     expect(proxy).toMatchObject({ RequireTLS: true, DefaultAuthScheme: 'IAM_AUTH', EngineFamily: 'POSTGRESQL' });
     expect(proxy).not.toHaveProperty('Auth');
     expect(statementsOf(templates.created, 'DatabaseProxyRole').map(line)).toEqual([
       `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseCluster.DBClusterResourceId>/berth_app`,
+      `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseCluster.DBClusterResourceId>/berth_mqtt_auth`,
     ]);
   });
 

@@ -7,7 +7,7 @@ import { migrate } from '../../lib/database/migrate.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';
 import { type Answer, type Call, call } from './api.ts';
 import type { ConcurrentCall } from './concurrent-calls.ts';
-import { APP_ROLE, appUrl, createDatabase } from './postgres.ts';
+import { APP_ROLE, createDatabase, MQTT_AUTH_ROLE, urlAs } from './postgres.ts';
 
 export const ADMIN_TOKEN = 'admin-token-of-the-tests';
 export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
@@ -39,8 +39,8 @@ export async function startBerth({
   pool.on('error', () => {}); // a test may terminate idle connections
   const sql: Berth['sql'] = async (text, values) => (await pool.query(text, values)).rows;
   await prepare?.(sql);
-  await migrate(database.url, { appUser: APP_ROLE });
-  setEnv({ DATABASE_URL: appUrl(database.url), ...env });
+  await migrate(database.url, { appUser: APP_ROLE, mqttAuthUser: MQTT_AUTH_ROLE });
+  setEnv({ DATABASE_URL: urlAs(APP_ROLE, database.url), ...env });
   return {
     databaseUrl: database.url,
     sql,

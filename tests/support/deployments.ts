@@ -1,6 +1,7 @@
 /** Region and account of the stand-ins for ids (template.ts). */
 export const HERE = 'eu-central-1:123456789012';
 const DATABASE_SECRET = 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:berth-app-000000';
+const MQTT_AUTH_SECRET = `arn:aws:secretsmanager:${HERE}:secret:mqtt-auth-abcdef`;
 const OWNER_SECRET = `arn:aws:secretsmanager:${HERE}:secret:owner-abcdef`;
 const SECRETS_KEY = `arn:aws:kms:${HERE}:key/of-the-secrets`;
 
@@ -12,6 +13,7 @@ export const deployments = {
     parameters: {
       database: 'existing',
       databaseOwnerSecretArn: OWNER_SECRET,
+      databaseMqttAuthSecretArn: MQTT_AUTH_SECRET,
       databaseSecretKeyArn: SECRETS_KEY,
       databaseSecurityGroupId: 'sg-of-the-database',
       endpoints: 'create',
@@ -65,11 +67,20 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
             'DATABASE_NAME=berth',
             'DATABASE_PREPARE=false',
           ],
+          mqttAuthDatabase: [
+            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseProxy.Id>/berth_mqtt_auth`,
+            'DATABASE_AUTH=iam',
+            'DATABASE_USER=berth_mqtt_auth',
+            'DATABASE_HOST=<DatabaseProxy.Endpoint>',
+            'DATABASE_NAME=berth',
+            'DATABASE_PREPARE=false',
+          ],
           owner: [
             ...secret('DATABASE_SECRET', '<DatabaseCluster.MasterUserSecret.SecretArn>'),
             'DATABASE_AUTH=',
             'DATABASE_USER=',
             'DATABASE_APP_USER=berth_app',
+            'DATABASE_MQTT_AUTH_USER=berth_mqtt_auth',
             'DATABASE_HOST=<DatabaseCluster.Endpoint.Address>',
             'DATABASE_NAME=berth',
             'DATABASE_PREPARE=false',
@@ -77,6 +88,10 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
         }
       : {
           database: [...secret('DATABASE_SECRET', DATABASE_SECRET), ...existingDatabase],
+          mqttAuthDatabase: [
+            ...secret('DATABASE_SECRET', mode === 'existing' ? MQTT_AUTH_SECRET : DATABASE_SECRET),
+            ...existingDatabase,
+          ],
           owner: [
             ...secret('DATABASE_SECRET', mode === 'existing' ? OWNER_SECRET : DATABASE_SECRET),
             ...existingDatabase,

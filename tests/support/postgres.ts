@@ -30,7 +30,7 @@ export default async function setup(project: TestProject) {
     maxConnections: 300,
     settings: { fsync: 'off' },
   });
-  await createAppRole(postgres.url('postgres'));
+  await createRoles(postgres.url('postgres'));
   project.provide('postgresUrl', postgres.url('postgres'));
   return async () => {
     await postgres.stop();
@@ -41,15 +41,21 @@ export default async function setup(project: TestProject) {
 /** The role that the handlers log in as in tests. Like `berth_app` on AWS, it is no superuser. */
 export const APP_ROLE = 'berth_app';
 
-/** The URL of a database of the run's server for {@link APP_ROLE}. `migrate` with `appUser` grants its rights. */
-export function appUrl(adminUrl: string): string {
-  return Object.assign(new URL(adminUrl), { username: APP_ROLE }).href;
+/** The role of `mqtt-auth`. */
+export const MQTT_AUTH_ROLE = 'berth_mqtt_auth';
+
+/** The URL of a database of the run's server for a role. `migrate` grants its rights. */
+export function urlAs(role: string, adminUrl: string): string {
+  return Object.assign(new URL(adminUrl), { username: role }).href;
 }
 
-/** Created once: in PostgreSQL, roles belong to the server. Its password is the superuser's. */
-async function createAppRole(adminUrl: string): Promise<void> {
+/** Created once: in PostgreSQL, roles belong to the server. Their password is the superuser's. */
+async function createRoles(adminUrl: string): Promise<void> {
   const password = pg.escapeLiteral(new URL(adminUrl).password);
-  await execute(adminUrl, `create role ${APP_ROLE} login password ${password}; grant pg_read_all_stats to ${APP_ROLE}`);
+  for (const role of [APP_ROLE, MQTT_AUTH_ROLE]) {
+    await execute(adminUrl, `create role ${role} login password ${password}`);
+  }
+  await execute(adminUrl, `grant pg_read_all_stats to ${APP_ROLE}`);
 }
 
 /**
