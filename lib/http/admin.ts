@@ -74,17 +74,26 @@ async function verifyJwt(token: string): Promise<Admin> {
     if (cause instanceof errors.JWTExpired) {
       throw new Problem(invalidAdminCredential, 'The access token has expired. Request a new one.', { cause });
     }
-    // No keys: unreachable, too slow, another status than 200, not JSON (the plain JOSEError), or not a key set.
+    // No keys: unreachable, too slow, another status than 200, not JSON (the plain JOSEError), not a key set, or an empty one.
     const hasNoKeys =
       !(cause instanceof errors.JOSEError) ||
-      [errors.JWKSTimeout.code, errors.JWKSInvalid.code, errors.JOSEError.code].includes(cause.code);
+      [errors.JWKSTimeout.code, errors.JWKSInvalid.code, errors.JOSEError.code].includes(cause.code) ||
+      (cause instanceof errors.JWKSNoMatchingKey && isEmpty(keys.find));
+    // The next request fetches them again.
+    if (hasNoKeys) keys = undefined;
     if (hasNoKeys) throw new Problem(issuerUnavailable, undefined, { retryAfterSeconds: 5, cause });
     throw new Problem(invalidAdminCredential, undefined, { cause });
   }
 }
 
+/** A key set without keys verifies no token: the issuer is at fault, not the caller. */
+function isEmpty(found: KeySet): boolean {
+  return found.jwks()?.keys.length === 0;
+}
+
 /** The keys of the issuer. `jose` fetches them for the first token, caches them, and refetches for an unknown key id. */
-let keys: { url: string; find: ReturnType<typeof import('jose').createRemoteJWKSet> } | undefined;
+let keys: { url: string; find: KeySet } | undefined;
+type KeySet = ReturnType<typeof import('jose').createRemoteJWKSet>;
 
 /** @throws SettingsError when one is missing or invalid */
 function jwtSettings(): { issuer: string; audience: string; jwksUrl: string } {

@@ -289,6 +289,7 @@ it.each([
   ['a page of HTML', 200, '<!doctype html><title>Maintenance</title>'],
   ['JSON that is not a key set', 200, '{}'],
   ['an unreadable body', 200, '{"keys":['],
+  ['a key set without keys', 200, '{"keys":[]}'],
 ])('an issuer that answers %s is 503, not 401, until it answers with a key set', async (_, statusCode, text) => {
   let answer: [number, string] = [statusCode, text];
   const broken = createServer((_request, response) => response.writeHead(answer[0]).end(answer[1]));
@@ -303,7 +304,8 @@ it.each([
       expect(reply).toMatchObject({ status: 503, body: { code: 'issuer-unavailable' } });
       expect(reply.headers['retry-after']).toBe('5');
     }
-    answer = [200, '{"keys":[]}'];
+    const { publicKey } = await generateKeyPair('ES256', { extractable: true });
+    answer = [200, JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'another', alg: 'ES256' }] })];
     expect(await ask(), 'the key of the token is not in the set').toMatchObject({ status: 401 });
     const nonsense = { headers: authorization('nonsense') };
     expect(await call('GET /api/v1/devices', nonsense)).toMatchObject({ status: 401 });
