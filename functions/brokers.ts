@@ -69,8 +69,12 @@ const summary = endpoint({
   summary: 'List the brokers with their device counts',
   auth: admin,
   envelope,
-  replies: listOf(summarisedBroker),
-  run: async (ctx) => ({ body: await summariseBrokers(ctx) }),
+  query: listBrokersQuery,
+  replies: listOf(summarisedBroker, { next: z.optional(z.string()) }),
+  run: async (ctx, { query }) => {
+    const { nextAfter, ...page } = await summariseBrokers(ctx, query);
+    return { body: { ...page, ...nextLink(`${path}/summary`, query, { after: nextAfter }) } };
+  },
 });
 
 const get = endpoint({

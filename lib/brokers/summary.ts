@@ -2,6 +2,8 @@ import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { followingDefault } from './default-dependents.ts';
+import type { listBrokersQuery } from './input.ts';
+import { brokerPage, type Page, pageOf } from './list.ts';
 import { listedBroker, listedColumns } from './row.ts';
 
 /** A broker with its counts; the legacy service's two are strings. */
@@ -13,22 +15,22 @@ export const summarisedBroker = z.extend(listedBroker, {
     .check(z.meta({ description: 'Devices that are here because it is the default; 0 for others' })),
 });
 
-/** Every broker as {@link listBrokers} has it, with how many devices are assigned to it or follow it. */
-export async function summariseBrokers(ctx: Context) {
-  const data = await query(
+/** A page of brokers as {@link listBrokers} has it, with how many devices are assigned to each or follow it. */
+export async function summariseBrokers(ctx: Context, page: z.output<typeof listBrokersQuery>) {
+  const rows = await query<Page>(
     ctx,
     (sql) => sql`
       select ${listedColumns(sql)},
              coalesce(assigned.total, 0)::text as device_count,
              coalesce(assigned.active, 0)::text as active_device_count,
              case when b.is_default then ${followingDefault(sql)} else 0 end as following_default_count
-      from mqtt_broker_config b
+      from ${brokerPage(sql, page)} b
       left join (
         select mqtt_broker_id, count(*) as total, count(*) filter (where is_active) as active
         from devices where mqtt_broker_id is not null
         group by mqtt_broker_id
       ) assigned on assigned.mqtt_broker_id = b.id
-      order by b.is_default desc nulls last, b.name, b.id`,
+      order by (b.is_default is true) desc, b.name`,
   );
-  return { success: true, data, count: data.length };
+  return pageOf(rows, page);
 }

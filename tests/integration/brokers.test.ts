@@ -77,11 +77,14 @@ describe('reading', () => {
     expect(Object.keys(body.data[0]).sort()).toEqual([...LISTED].sort());
   });
 
-  it.each(['1', '2', '3', '7'])('in pages of %s, every broker is listed once, the default first', async (limit) => {
+  it.each([
+    ...['1', '2', '3', '7'].map((limit) => [limit, path]),
+    ...['1', '2', '3', '7'].map((limit) => [limit, `${path}/summary`]),
+  ])('in pages of %s, every broker of %s is listed once, the default first', async (limit, list) => {
     for (const name of ['b', 'd', 'f', 'a', 'c', 'e']) await created({ name, is_default: name === 'd' });
     await berth.sql(`update mqtt_broker_config set is_default = null where name in ('b', 'f')`);
     const names: string[] = [];
-    let next: string | undefined = `${path}?limit=${limit}`;
+    let next: string | undefined = `${list}?limit=${limit}`;
     while (next) {
       const [target, search] = next.split('?');
       const query = Object.fromEntries(new URLSearchParams(search));
@@ -98,17 +101,20 @@ describe('reading', () => {
     expect(names).toEqual(['d', 'a', 'b', 'c', 'e', 'f']);
   });
 
-  it('without parameters, 1,000 brokers are one page without `next`, and of one more there is a second page', async () => {
-    await berth.sql(`
+  it.each(['', '/summary'])(
+    'without parameters, 1,000 brokers are one page without `next`, and of one more there is a second page: GET …%s',
+    async (list) => {
+      await berth.sql(`
       insert into mqtt_broker_config (name, host, port) select 'b-' || n, 'mqtt.example.com', 1883
       from generate_series(1, 1000) n`);
-    const { body } = await get('');
-    expect(Object.keys(body)).toEqual(['success', 'data', 'count']);
-    expect(body.count).toBe(1000);
-    await created({ name: 'z' });
-    const more = await get('');
-    expect([more.body.count, more.body.next]).toEqual([1000, `${path}?after=b-999`]);
-  });
+      const { body } = await get(list);
+      expect(Object.keys(body)).toEqual(['success', 'data', 'count']);
+      expect(body.count).toBe(1000);
+      await created({ name: 'z' });
+      const more = await get(list);
+      expect([more.body.count, more.body.next]).toEqual([1000, `${path}${list}?after=b-999`]);
+    },
+  );
 
   it('the summary counts assigned devices, as strings, and devices that follow the default', async () => {
     const first = await created({ name: 'first', is_default: true });
