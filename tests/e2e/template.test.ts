@@ -108,6 +108,9 @@ describe.each(modes)('%s', (mode) => {
     const { DefaultRouteSettings, RouteSettings } = only(mode, 'AWS::ApiGatewayV2::Stage');
     const limited = routes.filter(({ auth }) => auth !== 'admin').map(({ route }) => route);
     expect(DefaultRouteSettings).toEqual(limit);
+    // It also counts requests without a credential: a lower limit blocks operators.
+    expect(DefaultRouteSettings.ThrottlingRateLimit).toBeGreaterThanOrEqual(500);
+    expect(DefaultRouteSettings.ThrottlingBurstLimit).toBeGreaterThanOrEqual(500);
     expect(RouteSettings).toEqual(Object.fromEntries(limited.map((route) => [route, limit])));
     // CloudFormation refuses settings of a route that does not exist yet.
     const dependsOn = templates[mode].resources.HttpApiStage?.DependsOn;

@@ -1,9 +1,10 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { loadRoutes } from '../../docs/endpoints.ts';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
+import { closeDatabase } from '../../lib/database/db.ts';
 import { log } from '../../lib/log.ts';
 import { call } from '../support/api.ts';
 import {
@@ -350,4 +351,20 @@ it('the actor of an event is the subject of the JWT', async () => {
   });
   const [event] = await berth.sql('select actor from device_events order by id desc limit 1');
   expect(event?.actor).toBe('admin:operator');
+});
+
+it('401 without a database: every operators’ route rejects a missing and a wrong token, however many there are', async () => {
+  await closeDatabase();
+  const { DATABASE_URL = '' } = process.env;
+  setEnv({ DATABASE_URL: 'postgres://127.0.0.1:9/none' });
+  onTestFinished(() => setEnv({ DATABASE_URL }));
+  const ofOperators = (await loadRoutes()).filter(({ endpoint }) => endpoint.spec.auth.name === 'admin');
+  expect(ofOperators.length).toBeGreaterThan(20);
+  for (const { endpoint } of ofOperators) {
+    const target = `${endpoint.spec.method} ${endpoint.spec.path.replace(/\{\w+\}/g, '1')}`;
+    const missing = await call(target);
+    expect([missing.status, missing.body.code], target).toEqual([401, 'unauthorized']);
+    const wrong = await call(target, { headers: authorization('wrong') });
+    expect([wrong.status, wrong.body.code], target).toEqual([401, 'invalid-admin-credential']);
+  }
 });
