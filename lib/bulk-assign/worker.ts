@@ -25,6 +25,10 @@ const LOAD_CHECK_MS = 1_000;
 /** How long a worker asks for a job that it does not get. Longer than a lease, so that it takes over from one that died. */
 const GIVE_UP_AFTER_MS = 3_000;
 const ASK_AGAIN_MS = 250;
+/** One worker of the schedule has this lease and waits for paced jobs; the others end. */
+const WAITING_LEASE = 'bulk-assign-waiting';
+/** How often it looks for another job that is due. A worker leaves a job that has nothing due for longer. */
+const LOOK_AGAIN_MS = 1_000;
 
 /** The state of a worker between batches. All that must survive the worker is in the job's row. */
 type Worker = {
@@ -42,10 +46,11 @@ type Worker = {
  * Runs a job, batch after batch with rests between them, until it ends, another worker has it, or `ctx.deadline` is near.
  * Waits for a database that is temporarily unavailable.
  *
+ * @param patienceMs how long it waits for a `max_per_minute`. Then it leaves the job to the next worker
  * @returns the job as it was last read
  * @throws Problem `bulk-assign-job-not-found`; a PostgresError that a repetition does not solve
  */
-export async function workOn(ctx: Context, id: number): Promise<Job> {
+export async function workOn(ctx: Context, id: number, patienceMs = Number.POSITIVE_INFINITY): Promise<Job> {
   const job = await findJob(ctx, id);
   const worker: Worker = {
     holder: randomUUID(),
@@ -57,6 +62,10 @@ export async function workOn(ctx: Context, id: number): Promise<Job> {
     waitingSince: Date.now(),
   };
   while (isOpen(worker.job) && Date.now() - worker.waitingSince < GIVE_UP_AFTER_MS) {
+    if (worker.job.wait_ms > patienceMs) {
+      if (worker.lease) await releaseLease(ctx, worker.lease);
+      break;
+    }
     const waitMs = Math.max(worker.pace.restMs, worker.job.wait_ms);
     if (Date.now() + waitMs >= ctx.deadline - RESERVE_MS) break;
     await sleep(waitMs);
@@ -66,25 +75,42 @@ export async function workOn(ctx: Context, id: number): Promise<Job> {
 }
 
 /**
- * Runs the open jobs that no worker has, each once, until `ctx.deadline` is near: first the jobs whose turn it is, then those
- * that wait for their `max_per_minute`, the oldest first.
+ * Runs the open jobs that no worker has until `ctx.deadline` is near: first the jobs whose turn it is, the oldest first, then
+ * those that wait for their `max_per_minute`. It leaves a job while nothing of it is due, and returns to it. One worker
+ * waits for such jobs; the others end, so that new jobs find a free one.
  */
 export async function workOnOpenJobs(ctx: Context): Promise<void> {
   const done: string[] = [];
-  while (Date.now() < ctx.deadline - RESERVE_MS) {
-    const [free] = await query<{ id: number }>(
-      ctx,
-      (sql) => sql`
-        select id from bulk_assign_jobs j
-        where state in ('queued', 'running') and id::text <> all(${done}::text[])
-          and (next_batch_at > now() or id in (select id from (${runnableJobs(sql)}) runnable))
-          and not exists (select from leases where name = ${JOB_LEASE}::text || j.id and until > now())
-        order by next_batch_at > now(), id limit 1`,
-    );
-    if (!free) return;
-    done.push(String(free.id));
-    await workOn(ctx, free.id);
+  const holder = randomUUID();
+  let waiting: Lease | undefined;
+  for (;;) {
+    const free = await nextJob(ctx, done);
+    if (!free || Date.now() + free.wait_ms >= ctx.deadline - RESERVE_MS) break;
+    if (free.wait_ms > 0) {
+      waiting = await takeLease(ctx, WAITING_LEASE, holder, LEASE_SECONDS);
+      if (!waiting) return;
+      await sleep(Math.min(free.wait_ms, LOOK_AGAIN_MS));
+      continue;
+    }
+    const job = await workOn(ctx, free.id, LOOK_AGAIN_MS);
+    if (!isOpen(job) || job.wait_ms === 0) done.push(String(free.id));
   }
+  if (waiting) await releaseLease(ctx, waiting);
+}
+
+/** The free job that is due or will be next. */
+async function nextJob(ctx: Context, done: string[]): Promise<{ id: number; wait_ms: number } | undefined> {
+  const [free] = await query<{ id: number; wait_ms: number }>(
+    ctx,
+    (sql) => sql`
+      select id, greatest(0, extract(epoch from next_batch_at - now()) * 1000)::float8 as wait_ms
+      from bulk_assign_jobs j
+      where state in ('queued', 'running') and id::text <> all(${done}::text[])
+        and (next_batch_at > now() or id in (select id from (${runnableJobs(sql)}) runnable))
+        and not exists (select from leases where name = ${JOB_LEASE}::text || j.id and until > now())
+      order by greatest(next_batch_at, now()), id limit 1`,
+  );
+  return free;
 }
 
 /** Runs one batch, or finds out why none can run now. */

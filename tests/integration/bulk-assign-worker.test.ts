@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { assignUnassigned, work } from '../../functions/bulk-assign.ts';
 import { findJob } from '../../lib/bulk-assign/find-job.ts';
 import { runBatch } from '../../lib/bulk-assign/run-batch.ts';
-import { workOn } from '../../lib/bulk-assign/worker.ts';
+import { workOn, workOnOpenJobs } from '../../lib/bulk-assign/worker.ts';
 import { type Lease, takeLease } from '../../lib/database/leases.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
@@ -241,6 +241,26 @@ describe('workers of a job', () => {
     }
     expect(await batchOf(await leaveOpen(berth, { target_broker_id: one }), 500)).toMatchObject({ moved: 8 });
     expect((await onJob('POST', done.id, '/revert')).body).toMatchObject({ state: 'finished', skipped: 10 });
+  });
+
+  it('of the schedule leave a paced job while nothing of it is due: three paced jobs and three workers let a new job run', async () => {
+    const [one, two] = [await addBroker(berth), await addBroker(berth)];
+    await addDevices(berth, 4);
+    const paced: number[] = [];
+    for (let n = 0; n < 3; n++) {
+      const id = await leaveOpen(berth, { target_broker_id: one, max_per_minute: 8 });
+      expect(await batchOf(id, 500)).toMatchObject({ moved: 1, job: { state: 'running' } });
+      paced.push(id);
+    }
+    await endLeases();
+    const workers = paced.map(() => workOnOpenJobs(contextFor(12_000)));
+    await sleep(1_000);
+    const created = await leaveOpen(berth, { target_broker_id: two });
+    await sleep(4_000);
+    expect(await berth.sql('select state from bulk_assign_jobs where id = $1', [created])).toEqual([
+      { state: 'finished' },
+    ]);
+    await Promise.all(workers);
   });
 
   it('of the schedule first run the jobs that are due, then those that wait for their max_per_minute', async () => {
