@@ -17,12 +17,17 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const TESTS: Record<string, string[]> = {
   lib: ['unit/deadline', 'unit/metrics', 'unit/problems', 'integration/devices', 'integration/fuzz'],
   'lib/bulk-assign': [
-    ...['unit/bulk-assign-pace', 'integration/bulk-assign', 'integration/bulk-assign-worker'],
+    ...[
+      'unit/bulk-assign-pace',
+      'integration/bulk-assign',
+      'integration/bulk-assign-jobs',
+      'integration/bulk-assign-worker',
+    ],
     ...['integration/bulk-assign-stuck', 'integration/bulk-assign-legacy'],
   ],
   'lib/brokers': [
-    ...['unit/broker-address', 'integration/brokers', 'integration/brokers-document'],
-    ...['integration/brokers-connection', 'integration/check-certificates'],
+    ...['unit/broker-address', 'integration/brokers', 'integration/withdrawals'],
+    ...['integration/brokers-document', 'integration/brokers-connection', 'integration/check-certificates'],
   ],
   'lib/crypto': ['unit/seal', 'unit/secrets', 'unit/hash-forms', 'integration/legacy-hashes'],
   'lib/database': [
@@ -42,8 +47,9 @@ const TESTS: Record<string, string[]> = {
   'lib/mqtt': ['unit/broker-address', 'unit/certificates', 'unit/dial', 'integration/brokers-connection'],
   'lib/mqtt-auth': ['unit/mqtt-acl', 'integration/mqtt-auth'],
   'lib/provisioning-keys': [
-    ...['integration/provisioning-keys', 'integration/one-key', 'integration/legacy-comparisons'],
-    ...['integration/legacy-hashes', 'integration/register'],
+    'unit/key-shape',
+    ...['integration/provisioning-keys', 'integration/provisioning-key-pages', 'integration/one-key'],
+    ...['integration/legacy-comparisons', 'integration/legacy-hashes', 'integration/register'],
   ],
   'lib/resolution': ['integration/resolution', 'integration/mqtt-auth', 'integration/devices'],
   'lib/settings': ['unit/settings', 'unit/secrets', 'unit/database-token', 'integration/secrets'],
