@@ -17,13 +17,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const TESTS: Record<string, string[]> = {
   lib: ['unit/deadline', 'unit/metrics', 'unit/problems', 'integration/devices', 'integration/fuzz'],
   'lib/bulk-assign': [
-    ...[
-      'unit/bulk-assign-pace',
-      'integration/bulk-assign',
-      'integration/bulk-assign-jobs',
-      'integration/bulk-assign-worker',
-    ],
-    ...['integration/bulk-assign-stuck', 'integration/bulk-assign-legacy'],
+    ...['unit/bulk-assign-pace', 'integration/bulk-assign', 'integration/bulk-assign-jobs'],
+    ...['integration/bulk-assign-worker', 'integration/bulk-assign-stuck', 'integration/bulk-assign-legacy'],
   ],
   'lib/brokers': [
     ...['unit/broker-address', 'integration/brokers', 'integration/withdrawals'],
@@ -52,7 +47,8 @@ const TESTS: Record<string, string[]> = {
     ...['integration/legacy-comparisons', 'integration/legacy-hashes', 'integration/register'],
   ],
   'lib/resolution': ['integration/resolution', 'integration/mqtt-auth', 'integration/devices'],
-  'lib/settings': ['unit/settings', 'unit/secrets', 'unit/database-token', 'integration/secrets'],
+  'lib/settings': ['integration/secrets'],
+  'lib/settings/settings.ts': ['unit/settings', 'unit/seal', 'unit/endpoint', 'unit/database-token'],
   functions: ['unit/generated', 'unit/body', 'integration/devices', 'integration/brokers', 'integration/register'],
 };
 
