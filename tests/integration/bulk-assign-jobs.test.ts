@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { assignUnassigned } from '../../lib/bulk-assign/assign-unassigned.ts';
 import { addBroker, type Berth, startBerth } from '../support/berth.ts';
-import { addDevices, assign, leaveOpen, onJob } from '../support/bulk.ts';
+import { addDevices, assign, contextFor, leaveOpen, onJob } from '../support/bulk.ts';
 
 /** What cancel, resume and revert do to the job that is named, and to no other one. */
 let berth: Berth;
@@ -58,4 +59,62 @@ it('a revert looks only at the events of its job', async () => {
   );
   const { start_id, end_id } = (await rowOf(revert.id)) as Record<string, unknown>;
   expect([Number(start_id), Number(end_id)]).toEqual([events?.start_id, events?.end_id]);
+});
+
+it('a schedule event that is delivered twice while its job is open names the same job', async () => {
+  await addDevices(berth, 1);
+  const first = await assignUnassigned(contextFor(5_000), 'event-1');
+  expect(first).toEqual(expect.any(Number));
+  expect(await assignUnassigned(contextFor(5_000), 'event-1')).toBe(first);
+  expect(await assignUnassigned(contextFor(5_000), 'event-2')).toBeUndefined();
+});
+
+it('an open job of an operator does not prevent the scheduled one', async () => {
+  await addDevices(berth, 1);
+  await leaveOpen(berth, { ...waiting, target_broker_id: broker });
+  expect(await assignUnassigned(contextFor(5_000), 'event-3')).toEqual(expect.any(Number));
+});
+
+/** A finished job with these events, in this order: [whose, type]. Each about a device of its own. */
+async function history(events: ['mine' | 'other', 'moved' | 'skipped'][]) {
+  const from = await addBroker(berth);
+  await addDevices(berth, events.length, { mqtt_broker_id: String(broker), mqtt_broker_assigned_at: "'2026-01-01'" });
+  const jobs = {
+    mine: await leaveOpen(berth, { state: 'finished' }),
+    other: await leaveOpen(berth, { state: 'finished' }),
+  };
+  for (const [n, [whose, type]] of events.entries()) {
+    await berth.sql(
+      `insert into device_events (type, device_uuid, device_id, from_broker_id, to_broker_id, job_id)
+       select $1, uuid, id, $2::integer, mqtt_broker_id, $3::integer from devices where uuid = $4`,
+      [type, from, jobs[whose], `dev-${n + 1}`],
+    );
+  }
+  return jobs.mine;
+}
+
+it('a revert moves what its job moved: not what the job skipped, and not what another job moved meanwhile', async () => {
+  const id = await history([
+    ['mine', 'moved'],
+    ['other', 'moved'],
+    ['mine', 'skipped'],
+    ['mine', 'moved'],
+  ]);
+  const { body } = await onJob('POST', id, '/revert');
+  expect(body).toMatchObject({ state: 'finished', moved: 2, skipped: 0 });
+});
+
+it('a device that left the broker of the filter before the job is not reported as moved since', async () => {
+  const [former, target] = [await addBroker(berth), await addBroker(berth)];
+  await addDevices(berth, 1, {
+    mqtt_broker_id: String(broker),
+    mqtt_broker_assigned_at: "now() + interval '1 minute'",
+  });
+  await berth.sql(
+    `insert into device_events (type, device_uuid, device_id, from_broker_id, to_broker_id, at)
+     select 'moved', uuid, id, $1::integer, mqtt_broker_id, now() - interval '1 day' from devices`,
+    [former],
+  );
+  const { body } = await assign(target, { filter: { broker_id: former } });
+  expect(body).toMatchObject({ state: 'finished', moved: 0, skipped: 0 });
 });
