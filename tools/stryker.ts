@@ -1,6 +1,6 @@
 /**
- * Runs Stryker on files of `lib` and `functions`, with the tests that concern them: all tests would take an hour for each
- * file. Results are kept in .stryker/, so that the next run tries only what changed.
+ * Runs Stryker on files of `lib` and `functions`, with the tests that concern them: all tests take too long to repeat for
+ * each mutant. Results are kept in .stryker/, so that the next run tries only what changed.
  *
  *     npm run mutate -- stryker lib/devices/register.ts lib/crypto …  [--ignoreStatic false] [--force]
  */
