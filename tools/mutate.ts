@@ -1,13 +1,17 @@
 /**
- * Mutation tests for what Stryker cannot mutate: SQL, YAML, and programs that run in other processes. Each entry of
- * tests/mutations/ is a mistake that a person could make, with the tests that must notice it.
+ * Mutation tests. Stryker mutates TypeScript; tests/mutations/ lists what it cannot mutate: SQL, YAML, and programs that run
+ * in other processes. Each entry is a mistake that a person could make, with the tests that must notice it.
  *
  *     npm run mutate -- list               all entries
  *     npm run mutate -- sample 10 [SEED]   a sample; the same seed selects the same entries
- *     npm run mutate -- FILE               the entries of a source file, or of a file in tests/mutations
+ *     npm run mutate -- FILE …             the entries of source files, or of files in tests/mutations
+ *     npm run mutate -- stryker FILE …     Stryker, on files or folders of lib and functions
+ *
+ * `--tested`: the tests have passed just now, so they are not tried without a mistake first.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import {
   cpSync,
   existsSync,
@@ -20,13 +24,17 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { runStryker } from './stryker.ts';
 import { runProgram, UserError } from './user-error.ts';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LISTS = path.join('tests', 'mutations');
 /** Not copied: the copy gets a link to node_modules, and nothing of a running stack. */
-const NOT_COPIED = new Set(['node_modules', '.git', '.berth', '.serverless', '.esbuild', 'coverage']);
+const NOT_COPIED = new Set(['node_modules', '.git', '.berth', '.serverless', '.esbuild', '.stryker', 'coverage']);
+/** Mutations that are tried simultaneously, each in a copy of its own. */
+const COPIES = 2;
 
 export type Mutation = {
   /** The file to change, from the root. */
@@ -69,25 +77,29 @@ export function sampleOf<T extends Mutation>(all: T[], size: number, seed: strin
   return [...all].sort((a, b) => (rank(a) < rank(b) ? -1 : 1)).slice(0, size);
 }
 
-function selected([what, size, seed = String(Date.now())]: string[]): Listed[] {
+function selected([what, ...more]: string[]): Listed[] {
   const all = readMutations();
   if (what === 'list') return all;
   if (what === 'sample') {
+    const [size, seed = String(Date.now())] = more;
     console.log(`seed ${seed}`);
     return sampleOf(all, Number(size ?? 10), seed);
   }
-  const found = all.filter(({ file, list }) => file === what || list === what);
-  if (found.length === 0) throw new UserError('Usage: npm run mutate -- list | sample SIZE [SEED] | FILE');
+  const files = [what, ...more];
+  const found = all.filter(({ file, list }) => files.includes(file) || files.includes(list));
+  if (found.length === 0)
+    throw new UserError('Usage: npm run mutate -- list | sample SIZE [SEED] | FILE … | stryker FILE …');
   return found;
 }
 
 /** Runs the tests in the copy. `broken`: they could not run, which proves nothing. */
-function runTests(copy: string, files: string[]): Outcome {
+async function runTests(copy: string, files: string[]): Promise<Outcome> {
   const report = path.join(copy, 'report.json');
   rmSync(report, { force: true });
   const vitest = path.join(copy, 'node_modules', 'vitest', 'vitest.mjs');
   const args = [vitest, 'run', '--bail=1', '--reporter=json', `--outputFile=${report}`, ...files];
-  const { status, stderr } = spawnSync(process.execPath, args, { cwd: copy, encoding: 'utf8' });
+  const run = spawn(process.execPath, args, { cwd: copy, stdio: ['ignore', 'ignore', 'pipe'] });
+  const [stderr, [status]] = await Promise.all([text(run.stderr), once(run, 'close')]);
   if (status === 0) return { result: 'survived', detail: '' };
   if (!existsSync(report)) return { result: 'broken', detail: stderr.trim().slice(-500) };
   const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as {
@@ -104,29 +116,47 @@ function runTests(copy: string, files: string[]): Outcome {
   };
 }
 
-function main(args: string[]): number {
-  const mutations = selected(args);
-  const copy = mkdtempSync(path.join(tmpdir(), 'berth-mutate-'));
-  try {
-    cpSync(ROOT, copy, { recursive: true, filter: (from) => !NOT_COPIED.has(path.relative(ROOT, from)) });
-    symlinkSync(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
-    const unchanged = runTests(copy, [...new Set(mutations.flatMap(({ tests }) => tests))]);
-    if (unchanged.result !== 'survived') throw new UserError(`The tests fail without a mutation: ${unchanged.detail}`);
+/** Makes the mistake in the copy, runs the tests that must notice it, and takes it back. */
+async function tryMutation(copy: string, mutation: Listed): Promise<Outcome> {
+  const file = path.join(copy, mutation.file);
+  const before = readFileSync(file, 'utf8');
+  writeFileSync(file, mutated(before, mutation));
+  const outcome = await runTests(copy, mutation.tests);
+  writeFileSync(file, before);
+  return outcome;
+}
 
-    const count = { killed: 0, survived: 0, broken: 0 };
-    for (const mutation of mutations) {
-      const file = path.join(copy, mutation.file);
-      const text = readFileSync(file, 'utf8');
-      writeFileSync(file, mutated(text, mutation));
-      const { result, detail } = runTests(copy, mutation.tests);
-      writeFileSync(file, text);
-      count[result]++;
-      console.log(`${result.padEnd(8)} ${mutation.file}: ${mutation.why}${detail && `\n         ${detail}`}`);
+function makeCopy(): string {
+  const copy = mkdtempSync(path.join(tmpdir(), 'berth-mutate-'));
+  cpSync(ROOT, copy, { recursive: true, filter: (from) => !NOT_COPIED.has(path.relative(ROOT, from)) });
+  symlinkSync(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
+  return copy;
+}
+
+async function main(args: string[]): Promise<number> {
+  if (args[0] === 'stryker') return runStryker(args.slice(1));
+  const mutations = selected(args.filter((arg) => arg !== '--tested'));
+  const copies = Array.from({ length: COPIES }, makeCopy);
+  try {
+    if (!args.includes('--tested')) {
+      const unchanged = await runTests(copies[0] as string, [...new Set(mutations.flatMap(({ tests }) => tests))]);
+      if (unchanged.result !== 'survived')
+        throw new UserError(`The tests fail without a mutation: ${unchanged.detail}`);
     }
+    const count = { killed: 0, survived: 0, broken: 0 };
+    const waiting = mutations.values();
+    const work = async (copy: string) => {
+      for (const mutation of waiting) {
+        const { result, detail } = await tryMutation(copy, mutation);
+        count[result]++;
+        console.log(`${result.padEnd(8)} ${mutation.file}: ${mutation.why}${detail && `\n         ${detail}`}`);
+      }
+    };
+    await Promise.all(copies.map(work));
     console.log(`${count.killed} of ${mutations.length} killed, ${count.survived} survived, ${count.broken} broken`);
     return count.killed === mutations.length ? 0 : 1;
   } finally {
-    rmSync(copy, { recursive: true, force: true });
+    for (const copy of copies) rmSync(copy, { recursive: true, force: true });
   }
 }
 

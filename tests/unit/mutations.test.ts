@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 import { mutated, ROOT, readMutations, sampleOf } from '../../tools/mutate.ts';
+import { testsOf } from '../../tools/stryker.ts';
 
 const mutations = readMutations();
 const text = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
@@ -31,4 +32,15 @@ it('the same seed selects the same sample, another seed another one', () => {
   expect(new Set(sample).size).toBe(3);
   expect(sampleOf(mutations, 3, 'one')).toEqual(sample);
   expect(sampleOf(mutations, 3, 'two')).not.toEqual(sample);
+});
+
+it('every file that Stryker mutates has tests, and they exist', () => {
+  for (const dir of ['lib', 'functions']) {
+    const files = readdirSync(path.join(ROOT, dir), { recursive: true, encoding: 'utf8' });
+    for (const file of files.filter((name) => name.endsWith('.ts'))) {
+      const tests = testsOf(path.join(dir, file));
+      expect(tests.length).toBeGreaterThan(0);
+      expect(tests.filter((test) => !existsSync(path.join(ROOT, test)))).toEqual([]);
+    }
+  }
 });

@@ -72,3 +72,9 @@ describe('BERTH_SEAL_KEY', () => {
     },
   );
 });
+
+it('the cause of a refusal is kept for the log', () => {
+  const [, ...parts] = seal('secret', at).split('$');
+  const unsealing = () => unseal(['1', ...parts].join('$'), { ...at, id: 8 });
+  expect(unsealing).toThrow(expect.objectContaining({ code: 'unsealing-failed', cause: expect.any(Error) }));
+});
