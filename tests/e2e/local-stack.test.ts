@@ -1,11 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from 'mqtt';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { portTaken } from '../../local/ports.ts';
+import { serverlessPackage } from '../support/package.ts';
 import {
   cloneProject,
   type Local,
@@ -87,6 +90,34 @@ describe('npm start', () => {
     );
     expect(invalid.status).toBe(401);
     expect(invalid.headers.get('content-type')).toBe('application/problem+json');
+  });
+});
+
+describe('the build that npm start serves', () => {
+  const registered = async () => {
+    const [head, body] = paste(banner('curl -i -X POST')).split('\r\n\r\n');
+    return { status: Number(head?.split(' ')[1]), body: JSON.parse(body ?? '') };
+  };
+
+  it('outlives `npm run package`, which leaves nothing else than .serverless/', async () => {
+    const TMPDIR = path.join(clone.dir, 'tmp');
+    mkdirSync(TMPDIR);
+    await serverlessPackage(clone.dir, { TMPDIR });
+    expect(readdirSync(TMPDIR)).toEqual([]);
+    expect(readdirSync(path.join(clone.dir, '.esbuild'))).toEqual(['offline']);
+    expect(await registered()).toMatchObject({ status: 200, body: { uuid: 'test-123' } });
+  });
+
+  it('500 and one line, when a function cannot be loaded', async () => {
+    rmSync(path.join(clone.dir, '.esbuild/offline/.build/functions/brokers.mjs'));
+    const before = stack.output().length;
+    const reply = await fetch(`${local.url}/api/v1/mqtt/brokers`);
+    expect(reply.status).toBe(500);
+    expect(await reply.json()).toEqual({ message: 'Internal Server Error' });
+    await stack.says(/^GET \/api\/v1\/mqtt\/brokers 500 .*: the function failed: .*brokers/m);
+    // The line of the registration before may be late.
+    const lines = stack.output().slice(before).trim().split('\n');
+    expect(lines.filter((line) => !line.startsWith('POST /api/v1/device/register 200'))).toHaveLength(1);
   });
 });
 
