@@ -87,7 +87,11 @@ export function cloneProject(): { dir: string; remove: () => void } {
 
 /** Free ports for `npm start`, as its environment. */
 export async function stackPorts(): Promise<{ PORT: string; MQTT_PORTS: string }> {
-  return { PORT: String(await freePort()), MQTT_PORTS: `${await freePort()},${await freePort()}` };
+  // The operating system may give a port again that it gave before.
+  const free = new Set<number>();
+  while (free.size < 3) free.add(await freePort());
+  const [api, ...mqtt] = free;
+  return { PORT: String(api), MQTT_PORTS: mqtt.join() };
 }
 
 /** Runs `npm start` until it is ready. Tries other ports if another process has taken one meanwhile. */
