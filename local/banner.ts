@@ -29,9 +29,17 @@ List the provisioning keys, as an operator:
   curl '${api}/provisioning-keys?fleetId=demo' \\
     -H 'Authorization: Bearer ${local.adminToken}'
 
+The same, readable:
+
+  npm run -s berth -- '/provisioning-keys?fleetId=demo'
+
 Run a device that registers and connects:
 
   npm run device
+
+Open the database:
+
+  npm run psql
 
 Ctrl-C stops everything and keeps the data. \`npm run reset\` deletes the data. Scripts read these values from .berth/local.json.
 

@@ -78,6 +78,7 @@ async function start(settings: Settings, mayUseAny: boolean): Promise<void> {
   const brokers = getsDemo ? await registerBrokers(databaseUrl, settings.mqttPorts) : [];
   if (getsDemo) await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
   const login = isEmbedded ? await appLogin(databaseUrl) : databaseUrl;
+  console.log('… functions: building and loading them (5 to 20 s)');
   await step('functions', () => openFunctions(settings.port, login, secrets));
   const url = `http://localhost:${settings.port}`;
   const api = `http://127.0.0.1:${settings.port}/api/v1`;

@@ -73,6 +73,23 @@ describe('npm start', () => {
     expect(JSON.parse(paste(banner("curl 'http")))).toMatchObject({ fleet_id: 'demo', count: 1 });
   });
 
+  it('prints commands for a readable answer and for the database', () => {
+    expect(paste(banner('npm run -s berth').replace('npm run -s berth --', 'node local/berth.ts'))).toMatch(
+      /^\{\n {2}"/,
+    );
+    expect(stack.output()).toContain('\n  npm run psql\n');
+  });
+
+  it('prints no line without a result', () => {
+    expect(stack.output()).not.toMatch(/λ|RequestId:|invoked scheduled/);
+  });
+
+  it('npm run reset deletes nothing without --yes where nobody can be asked', async () => {
+    const reset = run(process.execPath, ['local/reset.ts'], { cwd: clone.dir });
+    expect(await reset.ended).toBe(1);
+    expect(reset.output()).toMatch(/^Nobody can confirm this here: `npm run reset -- --yes` deletes/);
+  });
+
   it('refuses a second start in one sentence', async () => {
     const second = start();
     await second.says(/already running/);

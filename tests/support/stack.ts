@@ -79,7 +79,7 @@ export function cloneProject(): { dir: string; remove: () => void } {
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));
   const remove = () => {
     // If root runs this, the data can be in another directory (local/postgres-home.ts), which reset knows.
-    execFileSync(process.execPath, ['local/reset.ts'], { cwd: dir });
+    execFileSync(process.execPath, ['local/reset.ts', '--yes'], { cwd: dir });
     rmSync(dir, { recursive: true, force: true });
   };
   return { dir, remove };
