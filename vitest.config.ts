@@ -5,6 +5,7 @@ export default defineConfig({
     // Two files at a time: every one has a database of its own on one server, and machines have few cores.
     maxWorkers: 2,
     env: { POWERTOOLS_LOG_LEVEL: 'SILENT', POWERTOOLS_METRICS_DISABLED: 'true' },
+    reporters: ['default', './tests/support/left-out.ts'],
     projects: [
       { extends: true, test: { name: 'unit', include: ['tests/unit/**/*.test.ts'] } },
       {

@@ -21,13 +21,17 @@ function errorsPage(): string {
 
 Generated from \`lib/errors.ts\` by \`npm run generate\`.
 
-Every error is \`application/problem+json\` (RFC 9457): \`type, title, status, detail, code, requestId\`, where fields are
+Every error of Berth is \`application/problem+json\` (RFC 9457): \`type, title, status, detail, code, requestId\`, where fields are
 wrong \`errors: [{path, message}]\`, and the legacy service's \`error\` (= title) and \`message\` (= detail). Switch on \`code\`;
 texts may change. 429 and 503 come with \`Retry-After\` (seconds) wherever waiting helps.
 
 | code | status | title | what the caller can do |
 | --- | --- | --- | --- |
 ${rows.join('\n')}
+
+Not problem+json: 304 (no body); replies of API Gateway itself, \`{"message": …}\` for a function that failed (500, 503), a body over
+10 MB (413) and too many requests (429); and decisions of \`/mqtt/auth/…\`, which have the form that the broker expects
+([brokers.md](brokers.md#the-secret-http)).
 
 Some problems end only when the platform team acts. Berth logs these texts at level WARN. It never sends them to callers.
 

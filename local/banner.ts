@@ -6,6 +6,13 @@ export function banner(local: LocalFile, brokers: LocalBroker[]): string {
   const api = `${local.url}/api/v1`;
   const device = { uuid: 'test-123', deviceName: 'Test Device', deviceType: 'raspberry-pi', deviceApiKey: 'test-key' };
   const list = brokers.map(({ name, url, isDefault }) => `${name} ${url}${isDefault ? ' (default)' : ''}`).join(', ');
+  if (!local.provisioningKey) {
+    return `
+Berth runs at ${api}, on the database of DATABASE_URL.
+That has brokers, so it gets no local ones and no demo key. The operators' token for this API is in .berth/local.json.
+
+Ready.`;
+  }
   return `
 Berth runs at ${api}
 MQTT brokers: ${list}
@@ -22,9 +29,17 @@ List the provisioning keys, as an operator:
   curl '${api}/provisioning-keys?fleetId=demo' \\
     -H 'Authorization: Bearer ${local.adminToken}'
 
+The same, readable:
+
+  npm run -s berth -- '/provisioning-keys?fleetId=demo'
+
 Run a device that registers and connects:
 
   npm run device
+
+Open the database:
+
+  npm run psql
 
 Ctrl-C stops everything and keeps the data. \`npm run reset\` deletes the data. Scripts read these values from .berth/local.json.
 

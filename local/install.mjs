@@ -1,7 +1,8 @@
 // Runs before `npm start` and `npm test`, on the machine's own Node (20 or newer) and before any package is installed:
 // plain JavaScript that imports only Node's modules.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { accessSync, constants, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
@@ -17,7 +18,7 @@ const lock = readFileSync(path.join(ROOT, 'package-lock.json'), 'utf8');
 const hash = createHash('sha256').update(lock).digest('hex');
 
 if (!isStamped()) {
-  if (!isInstalled()) install();
+  if (!isInstalled()) await install();
   checkScripts();
   writeFileSync(STAMP, hash);
 }
@@ -43,18 +44,31 @@ function isInstalled() {
   });
 }
 
-function install() {
+async function install() {
   console.log('Installing packages (once, about a minute) …');
   // With the machine's own Node: npm is about to replace the one in node_modules.
   const PATH = (process.env.PATH ?? '').split(path.delimiter).filter((dir) => !dir.includes('node_modules'));
   const env = { ...process.env, PATH: PATH.join(path.delimiter) };
-  const { status } = spawnSync('npm', ['ci', '--loglevel=error'], {
+  const npm = spawn('npm', ['ci', '--loglevel=error', '--no-progress'], {
     cwd: ROOT,
     env,
     stdio: 'inherit',
     shell: process.platform === 'win32',
   });
+  const timer = setInterval(printProgress, 5_000, Date.now());
+  const [status] = await once(npm, 'exit');
+  clearInterval(timer);
   if (status !== 0) fail('`npm ci` failed, see above. Then repeat the command.');
+}
+
+/** npm itself shows no progress. Optional packages of other platforms are never there. */
+function printProgress(begin) {
+  const places = Object.entries(JSON.parse(lock).packages).flatMap(([place, { optional }]) =>
+    optional ? [] : [place],
+  );
+  const there = places.filter((place) => existsSync(path.join(ROOT, place, 'package.json'))).length;
+  const seconds = Math.round((Date.now() - begin) / 1000);
+  console.log(`  ${there} of ${places.length} packages, ${seconds} s`);
 }
 
 /** Some packages need their install scripts, which npm can be configured to skip. */

@@ -13,6 +13,15 @@ import { endProcess } from './processes.ts';
 const START_MS = 120_000;
 const STOP_MS = 3_000;
 const LAST_LINES = 12;
+const GATEWAY = new URL('./gateway.mjs', import.meta.url).href;
+/** What serverless-offline prints besides results: beginnings, durations, and stacks of errors that {@link GATEWAY} reports. */
+const NOISE = [
+  / \(λ: \S+\)$/,
+  /^\(λ: \S+\) RequestId: /,
+  /^Successfully invoked scheduled function: /,
+  /^× (?!Failed to execute scheduled function)/,
+  /^ {2,}/,
+];
 
 export type OfflineOptions = {
   /** The directory of serverless.yml. */
@@ -61,7 +70,7 @@ async function launch({ root, port, env }: OfflineOptions): Promise<ChildProcess
   const program = path.join(path.dirname(cli), 'bin', 'serverless.js');
   const ports = ['--httpPort', String(port), '--lambdaPort', String(await freePort())];
   const args = ['offline', 'start', '--stage', 'local', '--host', '127.0.0.1', ...ports, '--noSponsor'];
-  const child = spawn(process.execPath, [program, ...args], {
+  const child = spawn(process.execPath, ['--import', GATEWAY, program, ...args], {
     cwd: root,
     env: {
       ...process.env,
@@ -90,8 +99,7 @@ function follow(child: ChildProcess, logFile: string, say: (line: string) => unk
       if (line.trim() === '') return;
       recent.push(line);
       if (recent.length > LAST_LINES) recent.shift();
-      // After each request: its id, duration and billed duration.
-      if (!/^\(λ: \S+\) RequestId: /.test(line)) say(line.replace(/ \(λ: \S+\)$/, ''));
+      if (!NOISE.some((pattern) => pattern.test(line))) say(line);
     });
   }
   child.once('close', () => log.end());

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { secretHashesOf } from '../lib/http/broker-auth.ts';
+import { readSettings as readFunctionSettings, SettingsError } from '../lib/settings/settings.ts';
 import { UserError } from '../tools/user-error.ts';
 import { localPortTaken } from './ports.ts';
 
@@ -11,13 +13,27 @@ export type Settings = {
   databaseUrl: string | undefined;
 };
 
-/** @throws UserError naming a variable that is not valid */
+/** @throws UserError naming a variable that is not valid, also one that only the functions read */
 export function readSettings(env: Record<string, string | undefined>): Settings {
   const port = portNumber('PORT', env.PORT || '4002');
   const mqttPorts = (env.MQTT_PORTS || '5883,5884').split(',').map((text) => portNumber('MQTT_PORTS', text.trim()));
   const twice = [port, ...mqttPorts].find((one, index, all) => all.indexOf(one) !== index);
   if (twice) throw new UserError(`PORT and MQTT_PORTS contain port ${twice} twice. Use different ports.`);
+  checkFunctionSettings(env);
   return { port, mqttPorts, databaseUrl: env.DATABASE_URL || undefined };
+}
+
+/** Functions would read these settings at their first request, and answer 500. */
+function checkFunctionSettings(env: Record<string, string | undefined>): void {
+  try {
+    // The local stack sets what is missing, and always how operators authorise themselves.
+    const DATABASE_URL = env.DATABASE_URL || 'postgres://localhost/berth';
+    const BERTH_PEPPER = env.BERTH_PEPPER || '-'.repeat(32);
+    const settings = readFunctionSettings({ ...env, DATABASE_URL, BERTH_PEPPER, ADMIN_AUTH: undefined });
+    secretHashesOf(settings.brokerSecretHash);
+  } catch (error) {
+    throw error instanceof SettingsError ? new UserError(error.message) : error;
+  }
 }
 
 function portNumber(name: string, text: string): number {

@@ -1,19 +1,23 @@
 import { migrate } from '../lib/database/migrate.ts';
-import { describeError } from '../tools/user-error.ts';
+import { describeError, UserError } from '../tools/user-error.ts';
 import { banner } from './banner.ts';
 import {
   APP_ROLE,
   checkReachable,
+  contentOf,
   ensureDatabase,
+  explainMigration,
   type LocalBroker,
   loginAs,
   MQTT_AUTH_ROLE,
+  markAsLocal,
   registerBrokers,
 } from './database.ts';
 import { demoKey } from './demo-key.ts';
 import { startBroker } from './mqtt-broker.ts';
 import { startOffline } from './offline.ts';
 import { startPostgres } from './postgres.ts';
+import { giveProbeUser } from './probe.ts';
 import { commandOf, parentOf } from './processes.ts';
 import { checkPorts, readSettings, type Settings } from './settings.ts';
 import {
@@ -49,12 +53,12 @@ for (const stream of [process.stdout, process.stderr]) stream.on('error', () => 
 stopWithNpm();
 
 try {
-  await start(readSettings(process.env));
+  await start(readSettings(process.env), isConfirmed(process.argv.slice(2)));
 } catch (error) {
   await stop(1, describeError(error));
 }
 
-async function start(settings: Settings): Promise<void> {
+async function start(settings: Settings, mayUseAny: boolean): Promise<void> {
   const { crashed } = lockState();
   process.once('exit', () => {
     removeLocalFile();
@@ -64,18 +68,24 @@ async function start(settings: Settings): Promise<void> {
   const secrets = loadSecrets();
   const databaseUrl = await openDatabase(settings);
   const isEmbedded = !settings.databaseUrl;
+  const getsDemo = isEmbedded || (await mayGetDemo(databaseUrl, mayUseAny));
   await step('migrations', async () => {
     const roles = isEmbedded ? { appUser: APP_ROLE, mqttAuthUser: MQTT_AUTH_ROLE } : {};
-    const applied = await migrate(databaseUrl, roles);
+    const applied = await migrate(databaseUrl, roles).catch((error) => {
+      throw explainMigration(error, databaseUrl);
+    });
     return applied.length === 0 ? 'up to date' : `${applied.length} applied`;
   });
-  const brokers = await registerBrokers(databaseUrl, settings.mqttPorts);
-  await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
+  const brokers = getsDemo ? await registerBrokers(databaseUrl, settings.mqttPorts) : [];
+  if (getsDemo) await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
   const loginOf = async (role: string) => (isEmbedded ? loginAs(role, databaseUrl) : databaseUrl);
   const logins = { DATABASE_URL: await loginOf(APP_ROLE), MQTT_AUTH_DATABASE_URL: await loginOf(MQTT_AUTH_ROLE) };
+  console.log('… functions: building and loading them (5 to 20 s)');
   await step('functions', () => openFunctions(settings.port, logins, secrets));
   const url = `http://localhost:${settings.port}`;
-  const provisioningKey = await keptDemoKey(`http://127.0.0.1:${settings.port}/api/v1`, secrets);
+  const api = `http://127.0.0.1:${settings.port}/api/v1`;
+  const provisioningKey = getsDemo ? await keptDemoKey(api, secrets) : '';
+  if (getsDemo) await giveProbeUser(api, databaseUrl, brokers, secrets);
   if (stoppingSince) return;
   const listed = brokers.map(({ id, name, url }) => ({ id, name, url }));
   const local = { url, adminToken: secrets.adminToken, provisioningKey, databaseUrl, brokers: listed };
@@ -83,6 +93,32 @@ async function start(settings: Settings): Promise<void> {
   writeLocalFile(local);
   console.log(banner(local, brokers));
   isReady = true;
+}
+
+/** `npm start -- --yes` */
+function isConfirmed(args: string[]): boolean {
+  const unknown = args.find((arg) => arg !== '--yes');
+  if (unknown) throw new UserError(`npm start knows only the option --yes, not ${unknown}.`);
+  return args.includes('--yes');
+}
+
+/**
+ * Whether the database of DATABASE_URL may get the embedded brokers and a demo key. One that has brokers never does.
+ * @throws UserError for a database that is somebody's, unless this is confirmed
+ */
+async function mayGetDemo(databaseUrl: string, mayUseAny: boolean): Promise<boolean> {
+  const { kind, hasBrokers } = await contentOf(databaseUrl);
+  if (kind === 'other' && !mayUseAny) {
+    const { hostname, pathname } = new URL(databaseUrl);
+    throw new UserError(
+      `The database ${pathname.slice(1)} on ${hostname} (DATABASE_URL) is not empty, and npm start would migrate it. If you want that: \`npm start -- --yes\`.`,
+    );
+  }
+  if (kind === 'other' && hasBrokers) return false;
+  await markAsLocal(databaseUrl).catch((error) => {
+    throw explainMigration(error, databaseUrl);
+  });
+  return true;
 }
 
 /** Starts the embedded database, or checks the one of DATABASE_URL. */

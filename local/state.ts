@@ -22,6 +22,7 @@ export type LocalFile = {
   /** `http://localhost:4002`, without `/api/v1`. */
   url: string;
   adminToken: string;
+  /** '': the database of DATABASE_URL has brokers, so it gets no demo key. */
   provisioningKey: string;
   databaseUrl: string;
   brokers: { id: number; name: string; url: string }[];
@@ -33,6 +34,8 @@ export type Secrets = {
   /** Seals brokers' passwords and private keys. */
   sealKey: string;
   adminToken: string;
+  /** Of the MQTT user that the connection test of the embedded brokers logs in as. */
+  probePassword: string;
   /** The demo key is valid only with the pepper that has this hash. */
   demoKey?: { key: string; pepperHash: string };
 };
@@ -74,6 +77,7 @@ export function loadSecrets(): Secrets {
     pepper: randomBytes(32).toString('base64url'),
     sealKey: randomBytes(32).toString('base64'),
     adminToken: randomBytes(24).toString('base64url'),
+    probePassword: randomBytes(24).toString('base64url'),
     ...readSecrets(),
   };
   saveSecrets(secrets);

@@ -2,6 +2,7 @@
  * A device that uses Berth: it registers, connects to the MQTT broker that it receives, and follows when an operator moves
  * it to another one. Read it from top to bottom. README.md says what to copy into a firmware.
  */
+import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { connect, ErrorWithSubackPacket, type MqttClient } from 'mqtt';
 import { backoff } from './backoff.ts';
@@ -117,6 +118,8 @@ function open({ username, password, broker, brokerConfig, topics }: Settings): M
   client.on('connect', () => {
     attempt = 0;
     jitter();
+    // mqtt.js writes a packet in parts, which would wait for each other (40 ms). WebSockets have no such method.
+    (client.stream as Partial<Socket>).setNoDelay?.(true);
     say(`connected to ${broker} as ${client.options.clientId}`);
     if (client === newest && client !== live) {
       live?.end(!live.connected);

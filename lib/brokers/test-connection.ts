@@ -136,22 +136,31 @@ async function open(broker: TestedBroker, key: string | undefined, result: TestR
 }
 
 async function login(
-  { protocol, host, port, username, password_hash }: TestedBroker,
+  { protocol, host, port, username, password_hash, client_cert }: TestedBroker,
   password: string | undefined,
   socket: Socket,
   result: TestResult,
   deadline: number,
 ): Promise<void> {
   if (password_hash && !password) throw new Unreachable(PASSWORD_UNKNOWN);
-  const clientId = `berth-test-${randomBytes(6).toString('hex')}`;
+  const clientId = clientIdOf(username);
   const timeoutMs = Math.max(1, deadline - Date.now());
   const options = { socket, protocol, host, port, clientId, username: username ?? undefined, password, timeoutMs };
   const outcome = await timed(result, 'connack', () => mqttConnect(options));
   if (outcome.kind === 'connack') {
     result.connack = { reasonCode: outcome.returnCode, meaning: meaningOf(outcome.returnCode) };
   }
-  const finding = findingOfConnect(outcome, protocol === 'ws' || protocol === 'wss');
+  const isWebSocket = protocol === 'ws' || protocol === 'wss';
+  const finding = findingOfConnect(outcome, { isWebSocket, hasCredentials: Boolean(username || client_cert) });
   if (finding) throw new Unreachable(finding);
+}
+
+/**
+ * A probe user (`berth-probe`) connects with its name as the client id, which brokers demand that bind the client id. Any
+ * other user may be connected elsewhere, and would lose its session to a client with the same id.
+ */
+function clientIdOf(username: string | null): string {
+  return username?.startsWith('berth-') ? username : `berth-test-${randomBytes(6).toString('hex')}`;
 }
 
 async function timed<T>({ latencyMs }: TestResult, stage: Stage, run: () => Promise<T>): Promise<T> {

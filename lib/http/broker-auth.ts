@@ -19,7 +19,7 @@ export const brokerSecret: Auth = {
  * @throws Problem `broker-auth-disabled`, `unauthorized`, `invalid-broker-secret`
  */
 async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<Actor> {
-  const hashes = secretHashes();
+  const hashes = secretHashesOf(settings().brokerSecretHash);
   if (hashes.length === 0) throw new Problem(brokerAuthDisabled);
   const secret = credentialOf(event) ?? event.queryStringParameters?.secret;
   if (!secret) {
@@ -30,9 +30,11 @@ async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<Actor> {
   return /^\d{1,10}$/.test(broker) ? `broker:${Number(broker)}` : 'broker';
 }
 
-/** BROKER_AUTH_SECRET_HASH: the SHA-256 of the secret in hex, or `new,old` during rotation. */
-function secretHashes(): string[] {
-  const setting = settings().brokerSecretHash;
+/**
+ * @param setting BROKER_AUTH_SECRET_HASH: the SHA-256 of the secret in hex, or `new,old` during rotation
+ * @throws SettingsError
+ */
+export function secretHashesOf(setting: string | undefined): string[] {
   const hashes = setting ? setting.split(',').map((hash) => hash.trim().toLowerCase()) : [];
   if (!hashes.every((hash) => /^[0-9a-f]{64}$/.test(hash))) {
     throw new SettingsError('BROKER_AUTH_SECRET_HASH must be 64 hex digits: `printf %s "$SECRET" | sha256sum`.');

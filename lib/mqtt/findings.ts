@@ -63,6 +63,11 @@ const CONNACK: Record<number, [meaning: string, ...Words]> = {
   ],
 };
 
+const NO_CREDENTIALS: Words = [
+  'no-credentials',
+  'The broker requires a username, and none is stored. Create a user for this test (docs/brokers.md: The probe user), and send its username and password with PUT.',
+];
+
 /** The test ends before the CONNECT. */
 export const PASSWORD_UNKNOWN: Finding = {
   stage: 'connack',
@@ -92,12 +97,20 @@ export function findingOfCertificate({ problem = '', chain }: TlsFacts, hasOwnCa
   ]);
 }
 
-/** @returns undefined when the broker accepted the client */
-export function findingOfConnect(outcome: ConnectOutcome, isWebSocket: boolean): Finding | undefined {
+/**
+ * @param sent `hasCredentials`: a username or a client certificate
+ * @returns undefined when the broker accepted the client
+ */
+export function findingOfConnect(
+  outcome: ConnectOutcome,
+  sent: { isWebSocket: boolean; hasCredentials: boolean },
+): Finding | undefined {
+  const { isWebSocket, hasCredentials } = sent;
   switch (outcome.kind) {
     case 'connack': {
       const { returnCode } = outcome;
       if (returnCode === 0) return undefined;
+      if ((returnCode === 4 || returnCode === 5) && !hasCredentials) return finding('connack', NO_CREDENTIALS);
       const [, ...words] = CONNACK[returnCode] ?? ['', 'refused', `The broker refused with return code ${returnCode}.`];
       return finding('connack', words);
     }

@@ -1,5 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect } from 'mqtt';
@@ -7,6 +9,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { portTaken } from '../../local/ports.ts';
 import { hashOf } from '../../local/state.ts';
+import { serverlessPackage } from '../support/package.ts';
 import {
   cloneProject,
   type Local,
@@ -74,6 +77,23 @@ describe('npm start', () => {
     expect(JSON.parse(paste(banner("curl 'http")))).toMatchObject({ fleet_id: 'demo', count: 1 });
   });
 
+  it('prints commands for a readable answer and for the database', () => {
+    expect(paste(banner('npm run -s berth').replace('npm run -s berth --', 'node local/berth.ts'))).toMatch(
+      /^\{\n {2}"/,
+    );
+    expect(stack.output()).toContain('\n  npm run psql\n');
+  });
+
+  it('prints no line without a result', () => {
+    expect(stack.output()).not.toMatch(/λ|RequestId:|invoked scheduled/);
+  });
+
+  it('npm run reset deletes nothing without --yes where nobody can be asked', async () => {
+    const reset = run(process.execPath, ['local/reset.ts'], { cwd: clone.dir });
+    expect(await reset.ended).toBe(1);
+    expect(reset.output()).toMatch(/^Nobody can confirm this here: `npm run reset -- --yes` deletes/);
+  });
+
   it('refuses a second start in one sentence', async () => {
     const second = start();
     await second.says(/already running/);
@@ -91,6 +111,34 @@ describe('npm start', () => {
     );
     expect(invalid.status).toBe(401);
     expect(invalid.headers.get('content-type')).toBe('application/problem+json');
+  });
+});
+
+describe('the build that npm start serves', () => {
+  const registered = async () => {
+    const [head, body] = paste(banner('curl -i -X POST')).split('\r\n\r\n');
+    return { status: Number(head?.split(' ')[1]), body: JSON.parse(body ?? '') };
+  };
+
+  it('outlives `npm run package`, which leaves nothing else than .serverless/', async () => {
+    const TMPDIR = path.join(clone.dir, 'tmp');
+    mkdirSync(TMPDIR);
+    await serverlessPackage(clone.dir, { TMPDIR });
+    expect(readdirSync(TMPDIR)).toEqual([]);
+    expect(readdirSync(path.join(clone.dir, '.esbuild'))).toEqual(['offline']);
+    expect(await registered()).toMatchObject({ status: 200, body: { uuid: 'test-123' } });
+  });
+
+  it('500 and one line, when a function cannot be loaded', async () => {
+    rmSync(path.join(clone.dir, '.esbuild/offline/.build/functions/brokers.mjs'));
+    const before = stack.output().length;
+    const reply = await fetch(`${local.url}/api/v1/mqtt/brokers`);
+    expect(reply.status).toBe(500);
+    expect(await reply.json()).toEqual({ message: 'Internal Server Error' });
+    await stack.says(/^GET \/api\/v1\/mqtt\/brokers 500 .*: the function failed: .*brokers/m);
+    // The line of the registration before may be late.
+    const lines = stack.output().slice(before).trim().split('\n');
+    expect(lines.filter((line) => !line.startsWith('POST /api/v1/device/register 200'))).toHaveLength(1);
   });
 });
 

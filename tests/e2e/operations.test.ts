@@ -1,7 +1,5 @@
-import { writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { afterAll, beforeAll, it } from 'vitest';
-import { createAuthority } from '../support/certificates.ts';
+import { readdirSync } from 'node:fs';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { expectLike, startShell, stepsOf } from '../support/document.ts';
 import { cloneProject, type Program, startStack } from '../support/stack.ts';
 
@@ -10,11 +8,12 @@ const steps = stepsOf('operations.md');
 
 const clone = cloneProject();
 let stack: Program;
+let before: string[];
 let shell: ReturnType<typeof startShell>;
 
 beforeAll(async () => {
   ({ stack } = await startStack(clone.dir));
-  writeFileSync(path.join(clone.dir, 'ca.pem'), (await createAuthority('Berth operations')).cert);
+  before = readdirSync(clone.dir);
   shell = startShell(clone.dir);
 });
 afterAll(async () => {
@@ -26,4 +25,8 @@ afterAll(async () => {
 it.each(steps)('docs/operations.md: $title', async ({ commands, expected }) => {
   const output = await shell.run(commands);
   if (expected !== undefined) expectLike(output, expected);
+});
+
+it('docs/operations.md leaves no file in the repository', () => {
+  expect(readdirSync(clone.dir)).toEqual(before);
 });

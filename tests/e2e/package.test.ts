@@ -6,7 +6,13 @@ import { parse } from 'yaml';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { bearer, register } from '../support/berth.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
-import { type BareFunction, type PackagedFunction, packageProject, startBare } from '../support/package.ts';
+import {
+  type BareFunction,
+  type PackagedFunction,
+  packageProject,
+  serverlessPackage,
+  startBare,
+} from '../support/package.ts';
 import { arnOf, startSecretsManager } from '../support/secrets-manager.ts';
 import { cloneProject } from '../support/stack.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
@@ -53,6 +59,17 @@ async function start(name: string, more: Record<string, string> = {}): Promise<B
 
 const device = (uuid: string) => ({ uuid, deviceName: 'Pump 7', deviceType: 'pump', deviceApiKey: `key-of-${uuid}` });
 const registerAt = (bare: BareFunction, uuid: string) => register(key, device(uuid), {}, bare.call);
+
+describe('nothing is packaged when a parameter', () => {
+  it.each([
+    ['is misspelt', 'autoAssinBroker=true', /There is no parameter autoAssinBroker/],
+    ['is no setting', 'autoAssignBroker=yes', /Parameter autoAssignBroker is "yes": it must be true or false/],
+    ['is a bad URL', 'mqttBrokerUrl=foo', /Parameter mqttBrokerUrl: MQTT_BROKER_URL must look like/],
+    ['is too low', 'eventRetentionDays=5', /Parameter eventRetentionDays: .* at least 90/],
+  ])('%s: %s', async (_what, parameter, message) => {
+    await expect(serverlessPackage(clone.dir, {}, ['--param', parameter])).rejects.toThrow(message);
+  });
+});
 
 describe('each zip contains', () => {
   it('exactly its bundle with chunks and source maps, the RDS roots of the region and, for migrate, the migrations; one zip per function', () => {

@@ -162,6 +162,13 @@ describe('a broker refuses', () => {
     expect(reply.body.data.connack.reasonCode).toBe(refuseWith);
   });
 
+  it.each([4, 5] as const)('CONNACK %i without a stored username is no-credentials', async (refuseWith) => {
+    const { port } = await broker({ protocol: 'mqtt', refuseWith });
+    expect(await tested({ port, username: null, password: null })).toMatchObject(
+      unreachable('connack', 'no-credentials'),
+    );
+  });
+
   it('CONNACK 1 is protocol-version', async () => {
     const { port } = await tcpServer((socket) => socket.once('data', () => socket.write(Buffer.of(0x20, 2, 0, 1))));
     expect(await tested({ port })).toMatchObject(unreachable('connack', 'protocol-version'));

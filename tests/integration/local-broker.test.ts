@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Broker, startBroker } from '../../local/mqtt-broker.ts';
 import { addBroker, issueKey, newDevice, register, useBerth } from '../support/berth.ts';
@@ -42,6 +44,30 @@ it('refuses a device with the client id of another one, which keeps its connecti
   await client.publishAsync(`iot/device/${victim.uuid}/state`, 'mine', { qos: 1 });
   expect(await client.inbox.arrives(`iot/device/${victim.uuid}/state`)).toBe('mine');
   await client.endAsync();
+});
+
+it('sends a packet at once, without waiting for the acknowledgement of its first part', async () => {
+  const { uuid, mqtt } = await registered();
+  const client = await connectDevice(uuid, mqtt);
+  (client.stream as Socket).setNoDelay(true);
+  await client.subscribeAsync(`iot/device/${uuid}/#`, { qos: 1 });
+  const times: number[] = [];
+  for (let n = 0; n < 11; n++) {
+    const begin = performance.now();
+    const { promise: arrived, resolve } = Promise.withResolvers<unknown>();
+    client.once('message', resolve);
+    await client.publishAsync(`iot/device/${uuid}/state`, String(n), { qos: 1 });
+    await arrived;
+    times.push(performance.now() - begin);
+    await sleep(20);
+  }
+  expect(times.sort((a, b) => a - b)[5]).toBeLessThan(20);
+  await client.endAsync();
+});
+
+it('refuses an MQTT 5 client with the code that says so', async () => {
+  const { uuid, mqtt } = await registered();
+  expect(await refusalOf(uuid, mqtt, { protocolVersion: 5 })).toMatch(/Unacceptable protocol version/);
 });
 
 it('refuses a made-up or missing client id', async () => {

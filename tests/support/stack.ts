@@ -79,7 +79,7 @@ export function cloneProject(): { dir: string; remove: () => void } {
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(dir, 'node_modules'));
   const remove = () => {
     // If root runs this, the data can be in another directory (local/postgres-home.ts), which reset knows.
-    execFileSync(process.execPath, ['local/reset.ts'], { cwd: dir });
+    execFileSync(process.execPath, ['local/reset.ts', '--yes'], { cwd: dir });
     rmSync(dir, { recursive: true, force: true });
   };
   return { dir, remove };
@@ -87,7 +87,11 @@ export function cloneProject(): { dir: string; remove: () => void } {
 
 /** Free ports for `npm start`, as its environment. */
 export async function stackPorts(): Promise<{ PORT: string; MQTT_PORTS: string }> {
-  return { PORT: String(await freePort()), MQTT_PORTS: `${await freePort()},${await freePort()}` };
+  // The operating system may give a port again that it gave before.
+  const free = new Set<number>();
+  while (free.size < 3) free.add(await freePort());
+  const [api, ...mqtt] = free;
+  return { PORT: String(api), MQTT_PORTS: mqtt.join() };
 }
 
 /** Runs `npm start` until it is ready. Tries other ports if another process has taken one meanwhile. */
