@@ -145,7 +145,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await client.inbox.arrives(own('hello'))).toBe('there');
   });
 
-  it('after a move the old Mosquitto disconnects and refuses the device, the new one accepts it', async () => {
+  it('after a move both Mosquittos accept the device; once the grace period has passed, the old one disconnects and refuses it', async () => {
     const before = await registered();
     await first.reload(berth.databaseUrl, ids.tls);
     await second.reload(berth.databaseUrl, ids.second);
@@ -157,6 +157,12 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect((await move(ids.second)).status).toBe(200);
     const after = await current();
     expect(after).toMatchObject({ broker: `mqtts://127.0.0.1:${second.ports.tls}`, password: before.password });
+    await first.reload(berth.databaseUrl, ids.tls);
+    await second.reload(berth.databaseUrl, ids.second);
+    expect(await refusalOf(device.uuid, { ...before }, { clientId: before.username })).toBe('connected');
+    expect(await refusalOf(device.uuid, after)).toBe('connected');
+    expect(client.connected).toBe(true);
+    await berth.sql('update devices set former_until = now() where uuid = $1', [device.uuid]);
     await first.reload(berth.databaseUrl, ids.tls);
     await second.reload(berth.databaseUrl, ids.second);
     expect(await closed).toBe('closed');
