@@ -31,6 +31,8 @@ comment on column mqtt_broker_config.default_until is 'When it last ceased to be
 comment on column mqtt_broker_config.closed_to_former_at is
   'When an operator ended what devices that do not belong to the broker may do here: one row, whatever the number of devices';
 
+alter table bulk_assign_jobs add column if not exists close_former boolean not null default false;
+
 -- A trigger, because the legacy service and the previous release change brokers too while they run on this database.
 create or replace function berth_remember_broker() returns trigger language plpgsql as $$
 begin

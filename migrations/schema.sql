@@ -29,6 +29,7 @@ bulk_assign_jobs.batch_size integer not null default 2000
 bulk_assign_jobs.worker text
 bulk_assign_jobs.next_batch_at timestamp with time zone not null default now()
 bulk_assign_jobs.leased_until timestamp with time zone not null default now()
+bulk_assign_jobs.close_former boolean not null default false
 device_events.id bigint not null
 device_events.at timestamp with time zone not null default now()
 device_events.type text not null
