@@ -143,3 +143,28 @@ left join mqtt_device_brokers accepting on accepting.uuid = berth_uuid(u.device_
 left join mqtt_broker_config b on b.id = accepting.broker_id;
 comment on view mqtt_broker_users is
   'One row per user and broker that accepts it. broker_id NULL: the user belongs to no device, or no broker resolves for it';
+
+-- Fills in what devices were handed before the columns existed. One page of ids; lib/database/fill-handed.ts repeats it, outside
+-- any request and any migration, because one statement for a million devices would block moves.
+create or replace function berth_fill_handed(after_id integer, size integer)
+returns table (last_id integer, filled integer) language sql volatile as $$
+  with page as materialized (
+    select id, handed_broker_id is null and handed_at is null as is_unknown from devices
+    where id > after_id order by id limit size
+  ), unknown as materialized (
+    -- A row that is being moved gets it with the move.
+    select d.id, d.uuid::text as uuid, d.mqtt_broker_id, d.provisioned_by_key_id,
+           coalesce(d.provisioned_at, d.created_at) as registered
+    from devices d join page on page.id = d.id
+    where page.is_unknown
+    for update of d skip locked
+  ), presumed as materialized (
+    select id, berth_presumed_broker(uuid, mqtt_broker_id, provisioned_by_key_id, registered) as broker_id from unknown
+  ), filled as (
+    update devices d set handed_broker_id = presumed.broker_id
+    from presumed
+    where d.id = presumed.id and presumed.broker_id is not null and d.handed_broker_id is null and d.handed_at is null
+    returning d.id
+  )
+  select max(id), (select count(*)::integer from filled) from page
+$$;

@@ -370,6 +370,30 @@ AS $function$
     where uuid = berth_uuid(device) and handed_broker_id = broker and former_broker_ids is not null
     for update skip locked)
 $function$
+CREATE OR REPLACE FUNCTION public.berth_fill_handed(after_id integer, size integer)
+ RETURNS TABLE(last_id integer, filled integer)
+ LANGUAGE sql
+AS $function$
+  with page as materialized (
+    select id, handed_broker_id is null and handed_at is null as is_unknown from devices
+    where id > after_id order by id limit size
+  ), unknown as materialized (
+    -- A row that is being moved gets it with the move.
+    select d.id, d.uuid::text as uuid, d.mqtt_broker_id, d.provisioned_by_key_id,
+           coalesce(d.provisioned_at, d.created_at) as registered
+    from devices d join page on page.id = d.id
+    where page.is_unknown
+    for update of d skip locked
+  ), presumed as materialized (
+    select id, berth_presumed_broker(uuid, mqtt_broker_id, provisioned_by_key_id, registered) as broker_id from unknown
+  ), filled as (
+    update devices d set handed_broker_id = presumed.broker_id
+    from presumed
+    where d.id = presumed.id and presumed.broker_id is not null and d.handed_broker_id is null and d.handed_at is null
+    returning d.id
+  )
+  select max(id), (select count(*)::integer from filled) from page
+$function$
 CREATE OR REPLACE FUNCTION public.berth_former_client_ids(username text, device_uuid text, prefixes text[])
  RETURNS text[]
  LANGUAGE sql
