@@ -168,3 +168,7 @@ returns table (last_id integer, filled integer) language sql volatile as $$
   )
   select max(id), (select count(*)::integer from filled) from page
 $$;
+
+-- Devices that are alike in this are behind or not together, so GET /devices?behind=true looks at few groups of a million devices.
+create index if not exists devices_handed_idx on devices
+  (coalesce(mqtt_broker_id, 0), coalesce(handed_broker_id, 0), coalesce(handed_settings, ''), id);

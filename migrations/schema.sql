@@ -216,6 +216,7 @@ CREATE INDEX device_events_refused_idx ON public.device_events USING btree (sour
 CREATE INDEX device_events_uuid_idx ON public.device_events USING btree (device_uuid, id) WHERE (job_id IS NULL)
 CREATE INDEX devices_device_type_idx ON public.devices USING btree (device_type, id)
 CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
+CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_broker_id, 0), COALESCE(handed_broker_id, 0), COALESCE(handed_settings, ''::text), id)
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
