@@ -149,24 +149,36 @@ comment on view mqtt_broker_users is
 create or replace function berth_fill_handed(after_id integer, size integer)
 returns table (last_id integer, filled integer) language sql volatile as $$
   with page as materialized (
-    select id, handed_broker_id is null and handed_at is null as is_unknown from devices
-    where id > after_id order by id limit size
+    select max(id) as last_id from (select id from devices where id > after_id order by id limit size) one
   ), unknown as materialized (
     -- A row that is being moved gets it with the move.
-    select d.id, d.uuid::text as uuid, d.mqtt_broker_id, d.provisioned_by_key_id,
-           coalesce(d.provisioned_at, d.created_at) as registered
-    from devices d join page on page.id = d.id
-    where page.is_unknown
+    select d.id, d.mqtt_broker_id, d.provisioned_by_key_id, coalesce(d.provisioned_at, d.created_at) as registered
+    from devices d
+    where d.id > after_id and d.id <= (select page.last_id from page) and d.handed_broker_id is null and d.handed_at is null
     for update of d skip locked
-  ), presumed as materialized (
-    select id, berth_presumed_broker(uuid, mqtt_broker_id, provisioned_by_key_id, registered) as broker_id from unknown
+  ), alike as materialized (
+    -- As berth_presumed_broker, but once for the devices of a page that are alike.
+    select own.mqtt_broker_id, own.provisioned_by_key_id, resolved.source, resolved.broker_id
+    from (select distinct mqtt_broker_id, provisioned_by_key_id from unknown) own
+    cross join lateral (
+      select step.source, step.broker_id
+      from berth_resolve(null, own.mqtt_broker_id, own.provisioned_by_key_id, false) step
+      where step.usable order by step.number limit 1
+    ) resolved
   ), filled as (
-    update devices d set handed_broker_id = presumed.broker_id
-    from presumed
-    where d.id = presumed.id and presumed.broker_id is not null and d.handed_broker_id is null and d.handed_at is null
+    update devices d
+    set handed_broker_id = coalesce(
+      case when alike.source = 'default' then
+        (select b.id from mqtt_broker_config b
+         where b.default_until > coalesce(unknown.registered, '-infinity') at time zone 'utc' order by b.default_until limit 1)
+      end, alike.broker_id)
+    from unknown
+    join alike on alike.mqtt_broker_id is not distinct from unknown.mqtt_broker_id
+      and alike.provisioned_by_key_id is not distinct from unknown.provisioned_by_key_id
+    where d.id = unknown.id and d.id > after_id and d.id <= (select page.last_id from page)
     returning d.id
   )
-  select max(id), (select count(*)::integer from filled) from page
+  select page.last_id, (select count(*)::integer from filled) from page
 $$;
 
 -- Devices that are alike in this are behind or not together, so GET /devices?behind=true looks at few groups of a million devices.

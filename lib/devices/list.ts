@@ -43,14 +43,14 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
         ${device_type === undefined ? sql`` : sql`and d.device_type = ${device_type}`}
         ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}`;
     return filter.behind
-      ? behindStatement(sql, conditions, limit + 1)
+      ? behindStatement(sql, conditions, after, limit + 1)
       : sql`select ${deviceJson(sql, 'd')} as device from devices d where ${conditions} order by d.id limit ${limit + 1}`;
   });
   const devices = rows.slice(0, limit).map(({ device }) => formatDevice(device));
   return { devices, lastId: rows.length > limit ? devices.at(-1)?.id : undefined };
 }
 
-function behindStatement(sql: Sql, conditions: Fragment, limit: number) {
+function behindStatement(sql: Sql, conditions: Fragment, after: number, limit: number) {
   return sql<{ device: DeviceRow }[]>`
     with recursive ${groupsBehind(sql)}
     select page.device
@@ -58,8 +58,11 @@ function behindStatement(sql: Sql, conditions: Fragment, limit: number) {
     cross join lateral (
       select d.id, ${deviceJson(sql, 'd')} as device
       from devices d ${resolvedBrokerOf(sql)}
-      where (${groupOf(sql)}) = (alike.assigned, alike.handed, alike.settings) and ${isBehind(sql)} and ${conditions}
-      order by d.id
+      -- Not an equality: for that, the planner would rather read all devices in the order of their ids.
+      where (${groupOf(sql)}, d.id) > (alike.assigned, alike.handed, alike.settings, ${after}::integer)
+        and (${groupOf(sql)}) <= (alike.assigned, alike.handed, alike.settings)
+        and ${isBehind(sql)} and ${conditions}
+      order by ${groupOf(sql)}, d.id
       limit ${limit}
     ) page
     order by page.id
