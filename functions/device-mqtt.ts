@@ -29,8 +29,10 @@ export const handler = endpoint({
   },
   problems: [authenticationFailed, deviceInactive, deviceNotFound, tooManyRequests, noBrokerAvailable],
   run: async (ctx, { params, credential, headers }) => {
-    const body = await getMqtt(ctx, params.uuid, credential);
+    const tags = headers['if-none-match'];
+    const holds = (version: string) => matches(tags, quoted(version));
+    const body = await getMqtt(ctx, params.uuid, credential, tags ? holds : undefined);
     const etag = quoted(body.version);
-    return matches(headers['if-none-match'], etag) ? { status: 304, headers: { etag } } : { body, headers: { etag } };
+    return holds(body.version) ? { status: 304, headers: { etag } } : { body, headers: { etag } };
   },
 });

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { deleteDevice } from '../lib/devices/delete.ts';
+import { followsReply, handedReply } from '../lib/devices/follows.ts';
 import { getDevice } from '../lib/devices/get.ts';
 import { deviceParams } from '../lib/devices/input.ts';
 import { listDevices, listDevicesQuery } from '../lib/devices/list.ts';
@@ -47,6 +48,9 @@ const get = endpoint({
         resolved_broker: resolvedBrokerReply,
         explain: z.array(explainedStep),
         if_default_changes: z.object({ moves: z.boolean(), why: z.string() }),
+        handed: handedReply,
+        follows: followsReply,
+        why_follows: z.string(),
       }),
       headers: { ETag: 'For If-Match' },
     },

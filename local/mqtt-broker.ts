@@ -5,7 +5,7 @@ import { Aedes, type AedesOptions, type AuthenticateError, type Client } from 'a
 import { verifyMqttPassword } from '../lib/crypto/mqtt-password.ts';
 import { ACCESS, isAllowed } from '../lib/mqtt-auth/acl.ts';
 import { UserError } from '../tools/user-error.ts';
-import { type BrokerUser, connectMqttUsers, type FindUsers } from './mqtt-users.ts';
+import { type BrokerUser, connectMqttUsers, type FindUsers, type MqttUsers } from './mqtt-users.ts';
 
 export type BrokerOptions = {
   /** 0: any free port. */
@@ -37,7 +37,7 @@ type Log = (line: string) => void;
 
 /**
  * Starts an MQTT 3.1.1 broker that authenticates and authorises by `mqtt_users` and `mqtt_acls`, as a Mosquitto with
- * mosquitto-go-auth does. It also refuses a client id of another user, and a device that belongs to another broker, which it
+ * mosquitto-go-auth does. It also refuses a client id of another user, and a device that only other brokers accept, which it
  * disconnects within `recheckMs`.
  *
  * The SUBACK refuses an unauthorised subscription. An unauthorised publish closes the connection: MQTT 3.1.1 allows that,
@@ -47,10 +47,10 @@ type Log = (line: string) => void;
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const log = options.log ?? (() => {});
-  const users = connectMqttUsers(options.databaseUrl);
+  const users = connectMqttUsers(options.databaseUrl, options.id);
   const sessions = new WeakMap<Client, Session>();
   const connected = new Set<Session>();
-  const aedes = await Aedes.createBroker(rules(options.id, users.find, sessions, log));
+  const aedes = await Aedes.createBroker(rules(users, sessions, log));
   aedes.on('client', (client) => connected.add(sessions.get(client) as Session));
   aedes.on('clientDisconnect', (client) => connected.delete(sessions.get(client) as Session));
   // aedes writes a packet in parts: without noDelay, each waits 40 ms for the client's acknowledgement.
@@ -64,7 +64,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     await Promise.all([closeAedes(aedes), users.close()]);
     throw error;
   }
-  const stopRechecking = every(options.recheckMs ?? 1_000, () => recheck(options.id, users.find, connected, log));
+  const stopRechecking = every(options.recheckMs ?? 1_000, () => recheck(users.find, connected, log));
   return {
     port: (server.address() as { port: number }).port,
     clients: () => [...connected].map(({ user }) => user.username),
@@ -78,7 +78,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 /** The hooks of aedes. A changed ACL takes effect at the next recheck. */
-function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, log: Log): AedesOptions {
+function rules(users: MqttUsers, sessions: WeakMap<Client, Session>, log: Log): AedesOptions {
   const may = (client: Client, topic: string, access: number) => {
     const user = sessions.get(client)?.user;
     return user !== undefined && (user.is_superuser || isAllowed(user.acls, topic, access));
@@ -87,9 +87,10 @@ function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, 
   return {
     authenticate: async (client, username, password, done) => {
       const login = { username: username ?? '', password: password?.toString() ?? '', clientId: client.id };
-      const result = await authenticate(id, find, login);
+      const result = await authenticate(users.find, login);
       if ('username' in result) {
         sessions.set(client, { client, user: result });
+        void users.endFormer(result);
         return done(null, true);
       }
       log(`refused ${username ?? 'a client without a username'}: ${result.reason}`);
@@ -110,11 +111,7 @@ function rules(id: number, find: FindUsers, sessions: WeakMap<Client, Session>, 
   };
 }
 
-async function authenticate(
-  id: number,
-  find: FindUsers,
-  { username, password, clientId }: Login,
-): Promise<BrokerUser | Refusal> {
+async function authenticate(find: FindUsers, { username, password, clientId }: Login): Promise<BrokerUser | Refusal> {
   let user: BrokerUser | undefined;
   try {
     user = (await find([username])).get(username);
@@ -123,27 +120,26 @@ async function authenticate(
   }
   if (!user) return { returnCode: 4, reason: 'unknown or inactive user' };
   if (!(await verifyMqttPassword(password, user.password_hash))) return { returnCode: 4, reason: 'wrong password' };
-  const refusal = elsewhere(id, user);
+  const refusal = elsewhere(user);
   if (refusal) return refusal;
   // A client with the client id of another one takes over its session.
   if (!user.client_ids.includes(clientId)) return { returnCode: 2, reason: 'the client id is not one of this user' };
   return user;
 }
 
-/** Refuses a device that belongs to another broker. A device for which no broker resolves may stay. */
-function elsewhere(id: number, user: BrokerUser): Refusal | undefined {
-  if (user.broker_id === null || user.broker_id === id) return undefined;
-  return { returnCode: 5, reason: `its broker is number ${user.broker_id}` };
+/** Refuses a device that only other brokers accept. */
+function elsewhere(user: BrokerUser): Refusal | undefined {
+  return user.is_accepted ? undefined : { returnCode: 5, reason: `its broker is number ${user.resolved_broker_id}` };
 }
 
-async function recheck(id: number, find: FindUsers, connected: Set<Session>, log: Log): Promise<void> {
+async function recheck(find: FindUsers, connected: Set<Session>, log: Log): Promise<void> {
   // Clients that connect during the query are not in its result.
   const asked = [...connected];
   if (asked.length === 0) return;
   const users = await find(asked.map(({ user }) => user.username));
   for (const session of asked) {
     const user = users.get(session.user.username);
-    const reason = user ? elsewhere(id, user)?.reason : 'unknown or inactive user';
+    const reason = user ? elsewhere(user)?.reason : 'unknown or inactive user';
     if (user) session.user = user;
     if (!reason) continue;
     log(`disconnected ${session.user.username}: ${reason}`);

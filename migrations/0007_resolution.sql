@@ -75,6 +75,10 @@ comment on function berth_client_ids is
 -- The same with the broker that the device belongs to: what brokers read.
 do $$
 begin
+  -- As 0015 makes it: a migration may run again.
+  if exists (select from pg_attribute where attrelid = to_regclass('mqtt_broker_users') and attname = 'ends_former') then
+    return;
+  end if;
   create or replace view mqtt_broker_users as
   select u.username, u.password_hash, u.is_superuser, u.device_uuid, b.id as broker_id, b.client_id_prefix,
          resolved.source as broker_source, berth_client_ids(u.username, u.device_uuid, b.client_id_prefix) as client_ids

@@ -29,6 +29,7 @@ bulk_assign_jobs.batch_size integer not null default 2000
 bulk_assign_jobs.worker text
 bulk_assign_jobs.next_batch_at timestamp with time zone not null default now()
 bulk_assign_jobs.leased_until timestamp with time zone not null default now()
+bulk_assign_jobs.close_former boolean not null default false
 device_events.id bigint not null
 device_events.at timestamp with time zone not null default now()
 device_events.type text not null
@@ -84,6 +85,13 @@ devices.mqtt_client_id character varying(255)
 devices.mqtt_broker_id integer
 devices.mqtt_password_salt text
 devices.mqtt_broker_assigned_at timestamp with time zone
+devices.handed_broker_id integer
+devices.handed_settings text
+devices.handed_at timestamp with time zone
+devices.handed_left_at timestamp with time zone
+devices.former_broker_ids integer[]
+devices.former_until timestamp with time zone
+devices.former_closed_at timestamp with time zone
 leases.name text not null
 leases.holder text not null
 leases.epoch bigint not null default 0
@@ -131,6 +139,20 @@ CASE
     WHEN (NOT accepts_new_devices) THEN 'draining'::text
     ELSE NULL::text
 END
+mqtt_broker_config.settings_hash text default "left"(md5((((((((((((((((((((((protocol)::text || '
+'::text) || (host)::text) || '
+'::text) || port) || '
+'::text) || COALESCE(use_tls, false)) || '
+'::text) || COALESCE(verify_certificate, true)) || '
+'::text) || (COALESCE(client_id_prefix, 'berth'::character varying))::text) || '
+'::text) || COALESCE(keep_alive, 60)) || '
+'::text) || COALESCE(clean_session, true)) || '
+'::text) || COALESCE(reconnect_period, 1000)) || '
+'::text) || COALESCE(connect_timeout, 30000)) || '
+'::text) || COALESCE(ca_cert, ''::text))), 8)
+mqtt_broker_config.default_until timestamp with time zone
+mqtt_broker_config.former_client_id_prefixes text[]
+mqtt_broker_config.closed_to_former_at timestamp with time zone
 mqtt_users.id integer not null default nextval('mqtt_users_id_seq'::regclass)
 mqtt_users.username character varying(300) not null
 mqtt_users.password_hash character varying(255) not null
@@ -194,6 +216,7 @@ CREATE INDEX device_events_refused_idx ON public.device_events USING btree (sour
 CREATE INDEX device_events_uuid_idx ON public.device_events USING btree (device_uuid, id) WHERE (job_id IS NULL)
 CREATE INDEX devices_device_type_idx ON public.devices USING btree (device_type, id)
 CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
+CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_broker_id, 0), COALESCE(handed_broker_id, 0), COALESCE(handed_settings, ''::text), id)
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
@@ -236,16 +259,55 @@ mqtt_broker_users as
     u.device_uuid,
     b.id AS broker_id,
     b.client_id_prefix,
-    resolved.source AS broker_source,
-    berth_client_ids((u.username)::text, u.device_uuid, (b.client_id_prefix)::text) AS client_ids
+    accepting.source AS broker_source,
+    (berth_client_ids((u.username)::text, u.device_uuid, (b.client_id_prefix)::text) ||
+        CASE
+            WHEN (b.former_client_id_prefixes IS NOT NULL) THEN berth_former_client_ids((u.username)::text, u.device_uuid, b.former_client_id_prefixes)
+            ELSE NULL::text[]
+        END) AS client_ids,
+    COALESCE(accepting.reason, 'resolved'::text) AS reason,
+    COALESCE(accepting.ends_former, false) AS ends_former
    FROM ((mqtt_device_users u
+     LEFT JOIN mqtt_device_brokers accepting ON ((accepting.uuid = berth_uuid(u.device_uuid))))
+     LEFT JOIN mqtt_broker_config b ON ((b.id = accepting.broker_id)));
+mqtt_device_brokers as
+ SELECT d.id AS device_id,
+    d.uuid,
+    accepting.broker_id,
+    accepting.source,
+    accepting.reason,
+    ((d.former_broker_ids IS NOT NULL) AND (accepting.broker_id = d.handed_broker_id)) AS ends_former
+   FROM ((devices d
      LEFT JOIN LATERAL ( SELECT step.broker_id,
             step.source
-           FROM berth_resolve(u.device_uuid, u.assigned_broker_id, u.provisioned_by_key_id, false) step(number, source, broker_id, usable, skip_reason, connect_after_ms)
+           FROM berth_resolve(d.uuid, d.mqtt_broker_id, d.provisioned_by_key_id, false) step(number, source, broker_id, usable, skip_reason, connect_after_ms)
           WHERE step.usable
           ORDER BY step.number
-         LIMIT 1) resolved ON ((u.device_uuid IS NOT NULL)))
-     LEFT JOIN mqtt_broker_config b ON ((b.id = resolved.broker_id)));
+         LIMIT 1) resolved ON (true))
+     CROSS JOIN LATERAL ( SELECT resolved.broker_id,
+            resolved.source,
+            'resolved'::text AS reason
+        UNION ALL
+         SELECT b.id,
+            NULL::text,
+            why.reason
+           FROM (mqtt_broker_config b
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (b.id = d.handed_broker_id) THEN
+                            CASE
+                                WHEN (GREATEST(b.closed_to_former_at, d.former_closed_at) >= COALESCE(GREATEST(d.handed_at, d.handed_left_at,
+                                CASE
+                                    WHEN ((d.mqtt_broker_id IS NULL) AND (COALESCE(d.mqtt_broker_assigned_at, '-infinity'::timestamp with time zone) < b.default_until)) THEN b.default_until
+                                    ELSE NULL::timestamp with time zone
+                                END), '-infinity'::timestamp with time zone)) THEN NULL::text
+                                ELSE 'handed'::text
+                            END
+                            WHEN ((b.id = ANY (d.former_broker_ids)) AND (d.former_until > now()) AND COALESCE((b.closed_to_former_at < d.handed_at), true)) THEN 'former'::text
+                            WHEN ((d.handed_broker_id IS NULL) AND (d.handed_at IS NULL) AND (b.default_until > (COALESCE(d.provisioned_at, d.created_at, '-infinity'::timestamp without time zone) AT TIME ZONE 'utc'::text)) AND COALESCE((GREATEST(b.closed_to_former_at, d.former_closed_at) < b.default_until), true)) THEN 'handed'::text
+                            ELSE NULL::text
+                        END AS "case") why(reason))
+          WHERE (((d.handed_broker_id IS DISTINCT FROM resolved.broker_id) OR (d.former_broker_ids IS NOT NULL)) AND (b.id IS DISTINCT FROM resolved.broker_id) AND (b.refusal IS DISTINCT FROM 'inactive'::text) AND (why.reason IS NOT NULL))) accepting);
 mqtt_device_users as
  SELECT u.username,
     u.password_hash,
@@ -267,7 +329,8 @@ AS $function$
     'id', broker.id, 'name', broker.name, 'protocol', broker.protocol, 'host', broker.host, 'port', broker.port,
     'use_tls', broker.use_tls, 'verify_certificate', broker.verify_certificate,
     'client_id_prefix', broker.client_id_prefix, 'keep_alive', broker.keep_alive, 'clean_session', broker.clean_session,
-    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert)
+    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert,
+    'settings_hash', broker.settings_hash)
 $function$
 CREATE OR REPLACE FUNCTION public.berth_canonical_uuid(spelling text)
  RETURNS text
@@ -298,6 +361,60 @@ AS $function$
   select array[username] || case when device_uuid is not null then array[
     coalesce(prefix, 'berth') || '_' || device_uuid, coalesce(prefix, 'berth') || '_' || substr(username, 8)] end
 $function$
+CREATE OR REPLACE FUNCTION public.berth_end_former(device text, broker integer)
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  update devices set former_broker_ids = null, former_until = null
+  where id = (
+    select id from devices
+    where uuid = berth_uuid(device) and handed_broker_id = broker and former_broker_ids is not null
+    for update skip locked)
+$function$
+CREATE OR REPLACE FUNCTION public.berth_fill_handed(after_id integer, size integer)
+ RETURNS TABLE(last_id integer, filled integer)
+ LANGUAGE sql
+AS $function$
+  with page as materialized (
+    select max(id) as last_id from (select id from devices where id > after_id order by id limit size) one
+  ), unknown as materialized (
+    -- A row that is being moved gets it with the move.
+    select d.id, d.mqtt_broker_id, d.provisioned_by_key_id, coalesce(d.provisioned_at, d.created_at) as registered
+    from devices d
+    where d.id > after_id and d.id <= (select page.last_id from page) and d.handed_broker_id is null and d.handed_at is null
+    for update of d skip locked
+  ), alike as materialized (
+    -- As berth_presumed_broker, but once for the devices of a page that are alike.
+    select own.mqtt_broker_id, own.provisioned_by_key_id, resolved.source, resolved.broker_id
+    from (select distinct mqtt_broker_id, provisioned_by_key_id from unknown) own
+    cross join lateral (
+      select step.source, step.broker_id
+      from berth_resolve(null, own.mqtt_broker_id, own.provisioned_by_key_id, false) step
+      where step.usable order by step.number limit 1
+    ) resolved
+  ), filled as (
+    update devices d
+    set handed_broker_id = coalesce(
+      case when alike.source = 'default' then
+        (select b.id from mqtt_broker_config b
+         where b.default_until > coalesce(unknown.registered, '-infinity') at time zone 'utc' order by b.default_until limit 1)
+      end, alike.broker_id)
+    from unknown
+    join alike on alike.mqtt_broker_id is not distinct from unknown.mqtt_broker_id
+      and alike.provisioned_by_key_id is not distinct from unknown.provisioned_by_key_id
+    where d.id = unknown.id and d.id > after_id and d.id <= (select page.last_id from page)
+    returning d.id
+  )
+  select page.last_id, (select count(*)::integer from filled) from page
+$function$
+CREATE OR REPLACE FUNCTION public.berth_former_client_ids(username text, device_uuid text, prefixes text[])
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select array_agg(prefix || '_' || spelling)
+  from unnest(prefixes) prefix, unnest(array[device_uuid, substr(username, 8)]) spelling
+$function$
 CREATE OR REPLACE FUNCTION public.berth_has_recorded(device text, request text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -321,6 +438,22 @@ CREATE OR REPLACE FUNCTION public.berth_now()
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$ select now() at time zone 'utc' $function$
+CREATE OR REPLACE FUNCTION public.berth_presumed_broker(device_uuid text, assigned_broker integer, provisioning_key uuid, registered timestamp without time zone)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select case when resolved.source <> 'default' then resolved.broker_id else coalesce(
+    -- The first default that has ended since is the default of that time.
+    (select b.id from mqtt_broker_config b
+     where b.default_until > coalesce(registered, '-infinity') at time zone 'utc' order by b.default_until limit 1),
+    resolved.broker_id) end
+  from (
+    select step.source, step.broker_id
+    from berth_resolve(device_uuid, assigned_broker, provisioning_key, false) step
+    where step.usable order by step.number limit 1
+  ) resolved
+$function$
 CREATE OR REPLACE FUNCTION public.berth_purge_events(after_id bigint, days integer, size integer)
  RETURNS TABLE(last_id bigint, purged integer, is_last boolean)
  LANGUAGE sql
@@ -349,6 +482,20 @@ AS $function$
          count(*) < size or min(page.at) >= (select at from expiry)
   from page
 $function$
+CREATE OR REPLACE FUNCTION public.berth_remember_broker()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if old.is_default and new.is_default is not true then
+    new.default_until := now();
+  end if;
+  if coalesce(new.client_id_prefix, 'berth') <> coalesce(old.client_id_prefix, 'berth') then
+    new.former_client_id_prefixes := array_append(
+      array_remove(old.former_client_id_prefixes, new.client_id_prefix::text), coalesce(old.client_id_prefix, 'berth')::text);
+  end if;
+  return new;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_resolve(device_uuid text, assigned_broker integer, provisioning_key uuid, is_new boolean)
  RETURNS TABLE(number integer, source text, broker_id integer, usable boolean, skip_reason text, connect_after_ms integer)
  LANGUAGE sql

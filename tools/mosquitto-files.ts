@@ -9,7 +9,7 @@ export type MosquittoFiles = {
   databaseUrl: string;
   /** Where `passwords` and `acls` are written. */
   dir: string;
-  /** Leaves out devices that belong to another broker than this one. Undefined: all users. */
+  /** Leaves out devices that this broker does not accept. Undefined: all users. */
   brokerId?: number;
 };
 
@@ -53,7 +53,7 @@ export async function writeMosquittoFiles({ databaseUrl, dir, brokerId }: Mosqui
 
 function selectEntries(sql: postgres.Sql, brokerId: number | undefined) {
   return sql<FileEntry[]>`
-    select u.username, u.password_hash, u.is_superuser,
+    select distinct on (u.username) u.username, u.password_hash, u.is_superuser,
            (select coalesce(json_agg(json_build_object('topic', topic, 'access', access) order by id), '[]')
             from mqtt_acls where username = u.username) as acls
     from mqtt_broker_users u

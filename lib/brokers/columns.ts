@@ -47,7 +47,7 @@ export type Columns = Record<string, unknown>;
  *   `unsealing-failed`
  */
 export function columnsOf(input: BrokerInput, id: number, stored: StoredBroker): Columns {
-  const { password, client_key, use_tls, ...plain } = input;
+  const { password, client_key, use_tls, close_former, ...plain } = input;
   checkCertificate('ca_cert', input.ca_cert);
   checkCertificate('client_cert', input.client_cert);
   checkClientPair(input, id, stored);

@@ -99,6 +99,11 @@ export const updateBrokerBody = z.strictObject({
   host: z.optional(host),
   port: z.optional(port),
   ...optionalFields,
+  close_former: z.optional(
+    flag(
+      'true: devices that no longer belong to this broker are refused here, even if they know no other one. If the broker becomes the default: at the former default',
+    ),
+  ),
 });
 /** The validated fields of a create or an update. */
 export type BrokerInput = z.output<typeof updateBrokerBody>;

@@ -13,6 +13,7 @@ export const summarisedBroker = z.extend(listedBroker, {
   following_default_count: z
     .int()
     .check(z.meta({ description: 'Devices that are here because it is the default; 0 for others' })),
+  behind_count: z.int().check(z.meta({ description: 'Devices that belong to it and were last handed other settings' })),
 });
 
 /** A page of brokers as {@link listBrokers} has it, with how many devices are assigned to each or follow it. */
@@ -23,13 +24,29 @@ export async function summariseBrokers(ctx: Context, page: z.output<typeof listB
       select ${listedColumns(sql)},
              coalesce(assigned.total, 0)::text as device_count,
              coalesce(assigned.active, 0)::text as active_device_count,
-             case when b.is_default then ${followingDefault(sql)} else 0 end as following_default_count
+             case when b.is_default then ${followingDefault(sql)} else 0 end as following_default_count,
+             coalesce(behind.total, 0)::integer as behind_count
       from ${brokerPage(sql, page)} b
       left join (
         select mqtt_broker_id, count(*) as total, count(*) filter (where is_active) as active
         from devices where mqtt_broker_id is not null
         group by mqtt_broker_id
       ) assigned on assigned.mqtt_broker_id = b.id
+      left join (
+        select own.id as broker_id, sum(alike.devices) as total
+        from (
+          select mqtt_broker_id, provisioned_by_key_id, handed_broker_id, handed_settings, count(*) as devices
+          from devices where handed_broker_id is not null
+          group by mqtt_broker_id, provisioned_by_key_id, handed_broker_id, handed_settings
+        ) alike
+        cross join lateral (
+          select step.broker_id from berth_resolve(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) step
+          where step.usable order by step.number limit 1
+        ) resolved
+        join mqtt_broker_config own on own.id = resolved.broker_id
+        where alike.handed_broker_id <> own.id or alike.handed_settings <> own.settings_hash
+        group by own.id
+      ) behind on behind.broker_id = b.id
       order by (b.is_default is true) desc, b.name`,
   );
   return pageOf(rows, page);

@@ -24,6 +24,8 @@ type Outcome = { id: number | null; needed_by: number };
  * Changes the fields that the input contains. If the broker becomes the default, the same statement unsets the former
  * default.
  *
+ * `close_former` is one row: the view mqtt_device_brokers compares its time with the times of the devices.
+ *
  * @param force also when devices are left without a broker
  * @throws Problem `nothing-to-update`, `broker-config-not-found`, `broker-name-taken`, `broker-needed`,
  *   `broker-changing` and those of {@link columnsOf}
@@ -35,7 +37,7 @@ export async function updateBroker(ctx: Context, id: number, input: BrokerInput,
     const [stored] = await query<Stored>(ctx, (sql) => selectStatement(sql, id));
     if (!stored) throw new Problem(brokerConfigNotFound);
     const columns = columnsOf(input, id, stored);
-    const run = (lease?: Lease) => runUpdate(ctx, stored, columns, lease);
+    const run = (lease?: Lease) => runUpdate(ctx, stored, columns, input.close_former === true, lease);
     return isWithdrawn(stored, columns) && !mayLeaveDevicesWithout ? withdrawAlone(ctx, run) : run();
   });
   return { success: true, message: 'Broker configuration updated', data: formatBroker(row) };
@@ -46,8 +48,14 @@ function isWithdrawn({ is_active, is_default }: Stored, columns: Columns): boole
 }
 
 /** @returns undefined when the row has changed since it was read, or the lease is lost */
-async function runUpdate(ctx: Context, stored: Stored, columns: Columns, lease?: Lease): Promise<OneRow | undefined> {
-  const [outcome] = await query<Outcome>(ctx, (sql) => updateStatement(sql, stored, columns, lease));
+async function runUpdate(
+  ctx: Context,
+  stored: Stored,
+  columns: Columns,
+  closes: boolean,
+  lease?: Lease,
+): Promise<OneRow | undefined> {
+  const [outcome] = await query<Outcome>(ctx, (sql) => updateStatement(sql, stored, columns, closes, lease));
   if (!outcome) return undefined;
   const { needed_by, ...row } = outcome;
   if (needed_by > 0) throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(needed_by) } });
@@ -67,14 +75,17 @@ function selectStatement(sql: Sql, id: number) {
  */
 function updateStatement(
   sql: Sql,
-  { id, version }: Stored,
+  { id, version, is_default }: Stored,
   { extra_config, ...columns }: Columns,
+  closes: boolean,
   lease: Lease | undefined,
 ) {
+  const takesOver = columns.is_default === true && !is_default;
   const values = {
     ...columns,
     ...(extra_config ? { extra_config: sql.json(extra_config as never) } : {}),
     updated_at: sql`berth_now()`,
+    ...(closes && !takesOver ? { closed_to_former_at: sql`now()` } : {}),
   };
   // A fragment, because postgres.js reads in the preceding SQL text which kind of list to write.
   const change = sql`update mqtt_broker_config b set ${sql(values as never)}`;
@@ -89,7 +100,8 @@ function updateStatement(
     ), allowed as (
       select unchanged.id, needed_by from unchanged, needed
     ), former as (
-      update mqtt_broker_config set is_default = false, updated_at = berth_now()
+      update mqtt_broker_config set is_default = false, updated_at = berth_now(),
+        closed_to_former_at = case when ${closes && takesOver} then now() else closed_to_former_at end
       where ${columns.is_default === true} and is_default and id <> ${id}
         and exists (select from allowed where needed_by = 0)
       returning id

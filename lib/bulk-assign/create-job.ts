@@ -15,17 +15,19 @@ type Row = { target: Target | null; job_id: number | null; same_body: boolean | 
  *   `idempotency-key-reused`
  */
 export async function createJob(ctx: Context, input: NewJob, idempotencyKey: string | undefined): Promise<number> {
-  const { filter, target, max_per_minute } = input;
+  const { filter, target, max_per_minute, close_former } = input;
   const once = idempotencyKey ? `key:${idempotencyKey}` : `request:${ctx.requestId}`;
-  const hash = createHash('sha256').update(JSON.stringify({ filter, target, max_per_minute })).digest('base64url');
+  const hash = createHash('sha256')
+    .update(JSON.stringify({ filter, target, max_per_minute, close_former }))
+    .digest('base64url');
   const [row] = await query<Row>(
     ctx,
     (sql) => sql`
       with target as (${targetBroker(sql, target.mqtt_broker_id)}), job as (
         insert into bulk_assign_jobs as j
-          (once, request_hash, request_id, created_by, filter, target_broker_id, max_per_minute, start_id, cursor_id, end_id)
+          (once, request_hash, request_id, created_by, filter, target_broker_id, max_per_minute, close_former, start_id, cursor_id, end_id)
         select ${once}, ${hash}, ${ctx.requestId}, ${ctx.actor}, ${JSON.stringify(filter)}::text::jsonb,
-               (select id from target), ${max_per_minute ?? null}, 0, 0, (select coalesce(max(id), 0) from devices)
+               (select id from target), ${max_per_minute ?? null}, ${close_former === true}, 0, 0, (select coalesce(max(id), 0) from devices)
         where ${target.mqtt_broker_id === null}::boolean
            or exists (select from target where refusal is null)
            or exists (select from bulk_assign_jobs where once = ${once})

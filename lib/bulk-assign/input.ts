@@ -39,6 +39,13 @@ export const newJobBody = z
         message: 'must be the id of a broker, null (no assignment: follows the default broker) or "default"',
       }),
     }),
+    close_former: z.optional(
+      onlyTrue.check(
+        z.meta({
+          description: 'The brokers that moved devices were handed before refuse them, even if they know no other one',
+        }),
+      ),
+    ),
     dry_run: z._default(z.boolean(), false),
     max_per_minute: z.optional(
       z

@@ -17,6 +17,7 @@ export type Job = {
   reverts_job_id: number | null;
   reverted_by_job_id: number | null;
   max_per_minute: number | null;
+  close_former: boolean;
   created_at: Date;
   created_by: string;
   started_at: Date | null;
@@ -37,7 +38,7 @@ export function jobColumns(sql: Sql): Fragment {
   return sql`
     j.id, j.state, j.failure, j.filter, j.target_broker_id, j.reverts_job_id,
     (select revert.id from bulk_assign_jobs revert where revert.reverts_job_id = j.id) as reverted_by_job_id,
-    j.max_per_minute, j.created_at, j.created_by, j.started_at, j.last_batch_at, j.ended_at,
+    j.max_per_minute, j.close_former, j.created_at, j.created_by, j.started_at, j.last_batch_at, j.ended_at,
     j.moved, j.skipped, j.batches, j.batch_size,
     case when j.state = 'finished' then 1
          else (j.cursor_id - j.start_id)::float8 / greatest(1, j.end_id - j.start_id) end as progress,
@@ -59,6 +60,7 @@ export const jobReply = z.object({
   reverts_job_id: z.nullable(z.int()),
   reverted_by_job_id: z.nullable(z.int()),
   max_per_minute: z.nullable(z.int()),
+  close_former: z.boolean(),
   created_at: instant,
   created_by: z.string(),
   started_at: z.nullable(instant),
@@ -84,6 +86,7 @@ export function formatJob(job: Job) {
     reverts_job_id: job.reverts_job_id,
     reverted_by_job_id: job.reverted_by_job_id,
     max_per_minute: job.max_per_minute,
+    close_former: job.close_former,
     created_at: job.created_at,
     created_by: job.created_by,
     started_at: job.started_at,

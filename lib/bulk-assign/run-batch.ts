@@ -2,6 +2,7 @@ import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
 import { isHeld, type Lease } from '../database/leases.ts';
 import { recordJobEvents } from '../events/record.ts';
+import { closeFormer, leaveBroker } from '../resolution/leave.ts';
 import { halved, isTimeout, minuteShare } from './pace.ts';
 import { type Job, jobColumns } from './row.ts';
 import { runnableJobs } from './runnable-jobs.ts';
@@ -62,7 +63,9 @@ function batchStatement(sql: Sql, ctx: Context, lease: Lease, job: Job, size: nu
     ), moved as (
       -- Postgres evaluates the conditions on d again on the newest version of a row that somebody else is changing.
       update devices d
-      set mqtt_broker_id = picked.to_broker_id, mqtt_broker_assigned_at = now(), modified_at = berth_now()
+      set mqtt_broker_id = picked.to_broker_id, mqtt_broker_assigned_at = now(), modified_at = berth_now(),
+          ${leaveBroker(sql)}
+          ${job.close_former ? sql`, ${closeFormer(sql)}` : sql``}
       from picked
       where d.id = picked.device_id and picked.skip_reason is null
         and d.mqtt_broker_id is not distinct from picked.from_broker_id

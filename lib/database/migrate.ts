@@ -5,10 +5,13 @@ import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { packageFile } from '../package-file.ts';
 import { grantToApp } from './app-role.ts';
+import { fillHanded } from './fill-handed.ts';
 import { grantToMqttAuth } from './mqtt-auth-role.ts';
 
 const DIR = fileURLToPath(packageFile('migrations'));
 const TABLE = 'berth_migrations';
+/** What remains of a limited time after the filling in, so that the run ends as a success. */
+const RESERVE_MS = 15_000;
 
 export type MigrateOptions = {
   /** Receives a line per migration. */
@@ -30,6 +33,8 @@ export type MigrateOptions = {
  * Applies every migration that the database does not have yet, in one transaction, under an advisory lock: a
  * second run waits for the first. Uses `pg`, because postgres.js does not survive a connection that dies inside a
  * transaction (porsager/postgres#1208).
+ *
+ * Then fills in what devices were handed ({@link fillHanded}).
  *
  * @param databaseUrl postgres://… of a role that owns the tables
  * @returns the names of the migrations applied now
@@ -54,6 +59,7 @@ export async function migrate(databaseUrl: string, options: MigrateOptions = {})
 }
 
 async function migrateWith(client: pg.Client, options: MigrateOptions): Promise<string[]> {
+  const started = Date.now();
   const { log = () => {}, dir = DIR, allowBreaking = false, appUser, mqttAuthUser, timeoutMs = 0 } = options;
   // The role may have the limits of the functions' role. Those are too short to wait for another run.
   await client.query(`set statement_timeout = ${Math.floor(timeoutMs)}; set lock_timeout = 0`);
@@ -74,6 +80,10 @@ async function migrateWith(client: pg.Client, options: MigrateOptions): Promise<
   for (const { name } of applied) log(`applied ${name}`);
   if (appUser) await grantToApp(client, appUser, log);
   if (mqttAuthUser) await grantToMqttAuth(client, mqttAuthUser, log);
+  // The migrations are applied: a deployment must not be undone because of this.
+  await fillHanded(client, timeoutMs > 0 ? started + timeoutMs - RESERVE_MS : Infinity, log).catch((error: Error) =>
+    log(`what devices were handed is not filled in, the next run does it: ${error.message}`),
+  );
   return applied.map(({ name }) => name);
 }
 

@@ -3,7 +3,8 @@ import { grantRights } from './login-role.ts';
 
 /**
  * Creates the role that `mqtt-auth` logs in as, and gives it exactly the rights of {@link rightsOf}. Brokers and whoever has
- * their secret reach this function, so it may not change a row and may not read keys, salts or brokers' passwords.
+ * their secret reach this function, so it may change nothing but
+ * a device's former brokers, and may not read keys, salts or brokers' passwords.
  *
  * @param client logged in as the role that owns the tables
  * @param log receives a line when the role is created
@@ -23,6 +24,8 @@ function rightsOf(role: string): string {
     -- berth_resolve, inlined into mqtt_broker_users, reads these with the rights of the role.
     grant select (id, default_broker_id) on provisioning_keys to ${role};
     grant select (id, is_default, refusal) on mqtt_broker_config to ${role};
-    -- A write needs its columns here, never a whole table: grant update (column) on devices, grant select (uuid) on devices.
+    -- berth_end_former: a login at the new broker ends the permission at the former one.
+    grant execute on function berth_end_former to ${role};
+    grant select (id, uuid, handed_broker_id, former_broker_ids), update (former_broker_ids, former_until) on devices to ${role};
   `;
 }

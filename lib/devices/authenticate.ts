@@ -2,6 +2,7 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { authenticationFailed, deviceInactive, deviceNotFound, Problem } from '../errors.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, withBrokerLookup } from '../resolution/resolve.ts';
+import type { HandedColumns } from './hand.ts';
 import { refusal } from './refuse.ts';
 import { secondsBlockedByGuesses, verifyDeviceKey } from './verify-key.ts';
 
@@ -15,7 +16,8 @@ export type AuthenticatedDevice = {
   blocked_seconds: number | null;
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
-} & BrokerColumns;
+} & HandedColumns &
+  BrokerColumns;
 
 /**
  * The device with this uuid and key, and the broker that it belongs to now.
@@ -38,7 +40,8 @@ async function findDevice(ctx: Context, uuid: string, lookup: boolean): Promise<
     (sql) => sql`
       with device as (
         select id, uuid::text as uuid, device_name, fleet_id, is_active, device_api_key_hash, mqtt_username,
-               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id, false as is_new,
+               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id, false as is_new, handed_broker_id, handed_settings,
+               extract(epoch from former_until - now())::float8 as former_seconds_left,
                ${secondsBlockedByGuesses(sql, uuid)} as blocked_seconds
         from devices where uuid = berth_uuid(${uuid})
       ), broker as (

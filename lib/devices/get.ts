@@ -2,9 +2,11 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { explainResolution, type ResolutionStep } from '../resolution/explain.ts';
+import { isBehind, resolvedBrokerOf } from './behind.ts';
+import { formatHanded, type Handed } from './follows.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 
-type Row = { device: DeviceRow; tag: string; steps: ResolutionStep[] };
+type Row = { device: DeviceRow; tag: string; steps: ResolutionStep[]; handed: Handed; is_behind: boolean };
 
 /**
  * A device with its resolution explained: what each step found, why it was taken or skipped, and whether another default
@@ -23,9 +25,13 @@ export async function getDevice(ctx: Context, uuid: string) {
         cross join lateral berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, false) step
         left join mqtt_broker_config b on b.id = step.broker_id
       )
-      select ${deviceJson(sql, 'device')} as device, ${deviceTag(sql, 'device')} as tag,
-             (select json_agg(steps order by number) from steps) as steps
-      from device`,
+      select ${deviceJson(sql, 'd')} as device, ${deviceTag(sql, 'd')} as tag,
+             (select json_agg(steps order by number) from steps) as steps,
+             json_build_object(
+               'broker_id', d.handed_broker_id, 'version', d.handed_settings, 'at', d.handed_at,
+               'is_used', d.former_broker_ids is null) as handed,
+             ${isBehind(sql)} as is_behind
+      from device d ${resolvedBrokerOf(sql)}`,
   );
   if (!row) throw new Problem(deviceNotFound);
   const { broker, steps, ifDefaultChanges } = explainResolution(row.steps);
@@ -34,6 +40,7 @@ export async function getDevice(ctx: Context, uuid: string) {
     resolved_broker: formatResolvedBroker(broker),
     explain: steps,
     if_default_changes: ifDefaultChanges,
+    ...formatHanded(row.handed, row.is_behind, broker),
   };
   return { body, tag: row.tag };
 }

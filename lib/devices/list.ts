@@ -1,8 +1,9 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../database/db.ts';
+import { type Fragment, query, type Sql } from '../database/db.ts';
 import { invalidRequest, Problem } from '../errors.ts';
 import { booleanText, integerText, MAX_INTEGER, pageQuery, text } from '../fields.ts';
+import { groupOf, groupsBehind, isBehind, resolvedBrokerOf } from './behind.ts';
 import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
 
 export const listDevicesQuery = z.strictObject({
@@ -12,6 +13,13 @@ export const listDevicesQuery = z.strictObject({
   unassigned: z.optional(booleanText('true: only devices without an assignment; false: only those with one')),
   device_type: z.optional(text(100, 'Only this type')),
   is_active: z.optional(booleanText('Only active, or only inactive devices')),
+  behind: z.optional(
+    z
+      .literal('true', { message: 'must be true or absent' })
+      .check(
+        z.meta({ description: 'true: only devices that were last handed other settings than their broker has now' }),
+      ),
+  ),
 });
 export type DeviceFilter = z.output<typeof listDevicesQuery>;
 
@@ -26,20 +34,37 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
     const message = 'contradicts broker_id: leave one of them out';
     throw new Problem(invalidRequest, `unassigned ${message}`, { errors: [{ path: 'unassigned', message }] });
   }
-  const rows = await query<{ device: DeviceRow }>(
-    ctx,
-    (sql) => sql`
-      select ${deviceJson(sql, 'd')} as device
-      from devices d
-      where d.id > ${after}
+  const rows = await query<{ device: DeviceRow }>(ctx, (sql) => {
+    const conditions = sql`
+        d.id > ${after}
         ${fleet_id === undefined ? sql`` : sql`and d.fleet_id = ${fleet_id}`}
         ${broker_id === undefined ? sql`` : sql`and d.mqtt_broker_id = ${broker_id}`}
         ${unassigned === undefined ? sql`` : sql`and (d.mqtt_broker_id is null) = ${unassigned}`}
         ${device_type === undefined ? sql`` : sql`and d.device_type = ${device_type}`}
-        ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}
-      order by d.id
-      limit ${limit + 1}`,
-  );
+        ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}`;
+    return filter.behind
+      ? behindStatement(sql, conditions, after, limit + 1)
+      : sql`select ${deviceJson(sql, 'd')} as device from devices d where ${conditions} order by d.id limit ${limit + 1}`;
+  });
   const devices = rows.slice(0, limit).map(({ device }) => formatDevice(device));
   return { devices, lastId: rows.length > limit ? devices.at(-1)?.id : undefined };
+}
+
+function behindStatement(sql: Sql, conditions: Fragment, after: number, limit: number) {
+  return sql<{ device: DeviceRow }[]>`
+    with recursive ${groupsBehind(sql)}
+    select page.device
+    from alike
+    cross join lateral (
+      select d.id, ${deviceJson(sql, 'd')} as device
+      from devices d ${resolvedBrokerOf(sql)}
+      -- Not an equality: for that, the planner would rather read all devices in the order of their ids.
+      where (${groupOf(sql)}, d.id) > (alike.assigned, alike.handed, alike.settings, ${after}::integer)
+        and (${groupOf(sql)}) <= (alike.assigned, alike.handed, alike.settings)
+        and ${isBehind(sql)} and ${conditions}
+      order by ${groupOf(sql)}, d.id
+      limit ${limit}
+    ) page
+    order by page.id
+    limit ${limit}`;
 }

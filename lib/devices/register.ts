@@ -30,6 +30,7 @@ import {
 } from '../resolution/resolve.ts';
 import { settings } from '../settings/settings.ts';
 import { type Credentials, currentPassword, newCredentials, renewCredentials } from './credentials.ts';
+import { type HandedColumns, handSettings } from './hand.ts';
 import type { Registration } from './input.ts';
 import { limitComparison } from './limit-comparison.ts';
 import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
@@ -65,7 +66,7 @@ type Device = {
   mqtt_password_salt: string | null;
   device_api_key_hash: string | null;
   blocked_seconds: number | null;
-};
+} & HandedColumns;
 /** What the statement found and did. */
 type Outcome = {
   /** Null: no such provisioning key. */
@@ -112,6 +113,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   const login = created
     ? { username: mqttUsername(device.uuid), password: fresh.password }
     : await loginOfReplay(ctx, input, device, fresh);
+  if (!created) await handSettings(ctx, device, broker, false);
   count(created ? 'Registered' : 'RegistrationReplayed');
   return { body: formatReply(input, device, formatMqtt(login.username, login.password, broker)), replayed: !created };
 }
@@ -188,6 +190,7 @@ async function runStatement(
       ), existing as (
         select id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
+               handed_broker_id, handed_settings, null::float8 as former_seconds_left,
                ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds
         from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (
@@ -207,20 +210,24 @@ async function runStatement(
         insert into devices (
           uuid, device_name, device_type, mac_address, os_version, supervisor_version, fleet_id, is_active,
           created_at, modified_at, provisioned_at, provisioned_by_key_id,
-          device_api_key_hash, mqtt_username, mqtt_password_salt, mqtt_broker_id, mqtt_broker_assigned_at)
+          device_api_key_hash, mqtt_username, mqtt_password_salt, mqtt_broker_id, mqtt_broker_assigned_at,
+          handed_broker_id, handed_settings, handed_at)
         select
           berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
           ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claimed.fleet_id, true,
           berth_now(), berth_now(), berth_now(), claimed.id,
-          ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end
+          ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end,
+          handed.id, handed.settings, now()
         from claimed
         left join lateral (
-          select (broker ->> 'id')::integer as id from broker
-          where broker_source = 'provisioning_key' or ${autoAssignBroker}
-        ) assigned on true
+          select (broker ->> 'id')::integer as id, broker ->> 'settings_hash' as settings,
+                 broker_source = 'provisioning_key' or ${autoAssignBroker} as is_assigned
+          from broker
+        ) handed on true
+        left join lateral (select handed.id where handed.is_assigned) assigned on true
         returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                   mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
-                  null::integer as blocked_seconds
+                  handed_broker_id, handed_settings, null::float8 as former_seconds_left, null::integer as blocked_seconds
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
         select mqtt_username, ${credentials.passwordHash}, false, true, berth_now(), berth_now() from device

@@ -13,6 +13,7 @@ import {
 } from '../errors.ts';
 import { isRepeated, recordEvents } from '../events/record.ts';
 import { optionalText, requiredText, rowId } from '../fields.ts';
+import { closeFormer, leaveBroker } from '../resolution/leave.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '../resolution/resolve.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker, usernameOf } from './row.ts';
 
@@ -21,6 +22,13 @@ export const updateDeviceBody = z.strictObject({
   device_name: z.optional(requiredText(255, 'Name for people')),
   device_type: z.optional(requiredText(100, 'Kind of device')),
   is_active: z.optional(z.boolean().check(z.meta({ description: 'false: its MQTT user stops working immediately' }))),
+  close_former: z.optional(
+    z
+      .boolean()
+      .check(
+        z.meta({ description: 'true: the broker that it was handed before refuses it, even if it knows no other one' }),
+      ),
+  ),
   reason: optionalText(1000, 'Why, for the record'),
 });
 export type DeviceUpdate = z.output<typeof updateDeviceBody>;
@@ -45,8 +53,9 @@ type Outcome = {
  *   `broker-draining`
  */
 export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpdate, tags?: string[]) {
-  const { reason, ...changes } = update;
-  if (Object.values(changes).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
+  const { reason, close_former, ...changes } = update;
+  const closes = close_former === true;
+  if (!closes && Object.values(changes).every((value) => value === undefined)) throw new Problem(nothingToUpdate);
   const assigns = update.mqtt_broker_id !== undefined;
   const brokerId = update.mqtt_broker_id ?? null;
   const [outcome] = await query<Outcome>(
@@ -85,6 +94,8 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
               when (d.mqtt_broker_id, d.device_name, d.device_type, d.is_active) is distinct from
                    (allowed.mqtt_broker_id, allowed.device_name, allowed.device_type, allowed.is_active) then berth_now()
               else d.modified_at end
+            ${assigns ? sql`, ${leaveBroker(sql)}` : sql``}
+            ${closes ? sql`, ${closeFormer(sql)}` : sql``}
         from allowed
         where d.id = allowed.id
         returning d.*
@@ -103,7 +114,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
           case when changed.mqtt_broker_id is distinct from before.mqtt_broker_id then 'moved' end,
           case when changed.is_active is distinct from before.is_active
                then case when changed.is_active then 'activated' else 'deactivated' end end,
-          case when (changed.device_name, changed.device_type) is distinct from (before.device_name, before.device_type)
+          case when ${closes} or (changed.device_name, changed.device_type) is distinct from (before.device_name, before.device_type)
                then 'updated' end
         ]) type
         where type is not null

@@ -19,6 +19,8 @@ export type BrokerRow = {
   reconnect_period: number | null;
   connect_timeout: number | null;
   ca_cert: string | null;
+  /** Changes with what a client sees of the broker. */
+  settings_hash: string;
 };
 
 /** A broker and the step that found it. `environment` has no row: only MQTT_BROKER_URL is known. */

@@ -123,6 +123,8 @@ function readersOf(env: Env) {
     eventRetentionDays: () => optional(env, 'EVENT_RETENTION_DAYS', retentionDays) ?? 400,
     /** The least length of a new device key. A device key of 4 digits is guessed in minutes. */
     deviceKeyMinLength: () => Number(optional(env, 'DEVICE_KEY_MIN_LENGTH', keyLength) ?? 8),
+    /** How long a former broker accepts a device that was handed newer settings, in hours. */
+    formerBrokerHours: () => Number(optional(env, 'FORMER_BROKER_HOURS', formerHours) ?? 24),
     adminAuth,
     /** SHA-256 in hex of the operators' tokens: one, or several during rotation. */
     adminTokenHashes: () => (isToken() ? required(env, 'ADMIN_TOKEN_HASH', HASH_EXAMPLE, tokenHashes) : []),
@@ -189,6 +191,14 @@ const keyLength = z
     rule(
       (value) => /^\d{1,3}$/.test(value) && Number(value) >= 1 && Number(value) <= 255,
       'must be a whole number from 1 to 255.',
+    ),
+  );
+const formerHours = z
+  .string()
+  .check(
+    rule(
+      (value) => /^\d{1,4}$/.test(value) && Number(value) >= 1 && Number(value) <= 8760,
+      'must be a whole number of hours from 1 to 8760.',
     ),
   );
 const databaseUrl = z.string().check(

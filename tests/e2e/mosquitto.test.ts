@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { writeMosquittoFiles } from '../../tools/mosquitto-files.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
+import { assign } from '../support/bulk.ts';
 import { type Authority, createAuthority } from '../support/certificates.ts';
 import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
 import { describeInstalled } from '../support/installed.ts';
@@ -145,7 +146,7 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await client.inbox.arrives(own('hello'))).toBe('there');
   });
 
-  it('after a move the old Mosquitto disconnects and refuses the device, the new one accepts it', async () => {
+  it('after a move both Mosquittos accept the device; once the grace period has passed, the old one disconnects and refuses it', async () => {
     const before = await registered();
     await first.reload(berth.databaseUrl, ids.tls);
     await second.reload(berth.databaseUrl, ids.second);
@@ -159,9 +160,51 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(after).toMatchObject({ broker: `mqtts://127.0.0.1:${second.ports.tls}`, password: before.password });
     await first.reload(berth.databaseUrl, ids.tls);
     await second.reload(berth.databaseUrl, ids.second);
+    expect(await refusalOf(device.uuid, { ...before }, { clientId: before.username })).toBe('connected');
+    expect(await refusalOf(device.uuid, after)).toBe('connected');
+    expect(client.connected).toBe(true);
+    await berth.sql('update devices set former_until = now() where uuid = $1', [device.uuid]);
+    await first.reload(berth.databaseUrl, ids.tls);
+    await second.reload(berth.databaseUrl, ids.second);
     expect(await closed).toBe('closed');
     expect(await refusalOf(device.uuid, before)).toMatch(/not authorized/i);
     expect(await refusalOf(device.uuid, after)).toBe('connected');
+  });
+
+  const edit = (id: number, body: object) => call(`PUT /api/v1/mqtt/brokers/${id}`, { headers: admin, body });
+  it.each([
+    ['PUT', 'here', 'there'],
+    ['bulk-assign', 'here', 'there'],
+    ['default', 'here', 'there'],
+    ['edit', 'here', 'here'],
+    ['delete', 'offline', 'there'],
+  ])('%s: a device that never polls is %s, one that polls is %s', async (change, never, polls) => {
+    const secured = { protocol: 'mqtts', host: '127.0.0.1', use_tls: true, ca_cert: authority.cert };
+    const here = await addBroker(berth, { ...secured, port: first.ports.tls });
+    const there = await addBroker(berth, { ...secured, port: second.ports.tls });
+    if (change === 'default') await edit(here, { is_default: true });
+    const { key: own } = await issueKey(change === 'default' ? {} : { default_broker_id: here });
+    const before: Settings = (await register(own, device)).body.mqtt;
+    const changes: Record<string, () => ReturnType<typeof call>> = {
+      PUT: () => move(there),
+      'bulk-assign': () => assign(there, { filter: { uuids: [device.uuid] } }),
+      default: () => edit(there, { is_default: true }),
+      edit: () => edit(here, { client_id_prefix: 'renamed', keep_alive: 30 }),
+      delete: () =>
+        call(`DELETE /api/v1/mqtt/brokers/${here}`, { headers: admin, query: { reassign_to: String(there) } }),
+    };
+    const reload = () => Promise.all([first.reload(berth.databaseUrl, here), second.reload(berth.databaseUrl, there)]);
+    const place = async (settings: Settings) => {
+      await reload();
+      if ((await refusalOf(device.uuid, settings)) !== 'connected') return 'offline';
+      return settings.broker.endsWith(`:${first.ports.tls}`) ? 'here' : 'there';
+    };
+    expect((await changes[change]?.())?.status).toBe(200);
+    expect(await place(before)).toBe(never);
+    const after = await current();
+    expect(await place(after)).toBe(polls);
+    if (change !== 'delete') expect(await place(before), 'the reply was lost').toBe('here');
+    await edit(ids.tls, { is_default: true });
   });
 
   it('new files refuse an inactive device, and the old password after a rotation', async () => {

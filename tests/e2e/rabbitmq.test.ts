@@ -5,7 +5,18 @@ import type { MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { call } from '../support/api.ts';
-import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
+import {
+  addBroker,
+  admin,
+  type Berth,
+  bearer,
+  issueKey,
+  newDevice,
+  register,
+  setEnv,
+  startBerth,
+} from '../support/berth.ts';
+import { assign } from '../support/bulk.ts';
 import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
 import { type Gateway, startGateway } from '../support/gateway.ts';
 import { describeInstalled } from '../support/installed.ts';
@@ -128,15 +139,40 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     expect(await after.inbox.arrives(own('later'))).toBe('kept');
   });
 
-  it('refused after a move to another broker, accepted after the move back', async () => {
+  it('accepted after a move that it does not follow, refused once it was handed another broker and has logged in there', async () => {
     const settings = await registered();
     const move = (mqtt_broker_id: number | null) =>
       call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { mqtt_broker_id } });
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
     expect((await move(elsewhere)).status).toBe(200);
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+    await call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: bearer(device.deviceApiKey) });
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+    const { username, password } = settings;
+    await call('POST /api/v1/mqtt/auth/user', {
+      headers: bearer(SECRET),
+      query: { broker: String(elsewhere) },
+      body: { username, password },
+    });
     expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
     expect((await move(null)).status).toBe(200);
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
+  });
+
+  const edit = (id: number, body: object) => call(`PUT /api/v1/mqtt/brokers/${id}`, { headers: admin, body });
+  it.each([
+    ['PUT', () => call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { mqtt_broker_id: elsewhere } })],
+    ['bulk-assign', () => assign(elsewhere, { filter: { uuids: [device.uuid] } })],
+    ['another default', () => edit(elsewhere, { is_default: true })],
+    ['an edit of the broker', () => edit(here, { client_id_prefix: 'renamed', keep_alive: 30 })],
+  ])('accepted: a device that never polls, after %s; refused after close_former', async (change, run) => {
+    const settings = await registered();
+    expect((await run()).status).toBe(200);
+    expect(await refusalOf(device.uuid, settings)).toBe('connected');
+    await edit(here, { close_former: true });
+    const isThere = change === 'an edit of the broker' ? 'connected' : expect.stringMatching(REFUSED);
+    expect(await refusalOf(device.uuid, settings)).toEqual(isThere);
+    await edit(here, { is_default: true, client_id_prefix: 'fleet' });
   });
 
   it('refused: an inactive device', async () => {

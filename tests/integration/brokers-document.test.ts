@@ -33,13 +33,16 @@ beforeAll(async () => {
   };
   await add('unassigned');
   await add('assigned here', `mqtt_broker_id = ${here}`);
-  await add('assigned elsewhere', `mqtt_broker_id = ${elsewhere}`);
+  await add('assigned elsewhere', `mqtt_broker_id = ${elsewhere}, handed_broker_id = ${elsewhere}`);
+  await add('moved elsewhere, does not follow', `mqtt_broker_id = ${elsewhere}`);
   await add('of an inactive broker', `mqtt_broker_id = ${inactive}`);
   await add('by its key', 'mqtt_broker_id = null', keyed);
   await add('inactive', 'is_active = false');
-  await add('with another spelling', `mqtt_broker_id = ${elsewhere}`, key, { uuid: 'Pump-7' });
+  await add('with another spelling', `mqtt_broker_id = ${elsewhere}, handed_broker_id = ${elsewhere}`, key, {
+    uuid: 'Pump-7',
+  });
   await add('spelt almost alike', '', key, { uuid: 'pump-7' });
-  await add('spelt by the legacy service', `mqtt_broker_id = ${elsewhere}`);
+  await add('spelt by the legacy service', `mqtt_broker_id = ${elsewhere}, handed_broker_id = ${elsewhere}`);
   const legacy = logins['spelt by the legacy service'] as { uuid: string; username: string };
   const spelt = `device_${legacy.uuid.toUpperCase()}`;
   await berth.sql('update devices set mqtt_username = $1 where uuid = $2', [spelt, legacy.uuid]);
@@ -89,6 +92,7 @@ const answerByHttp = async ({ username, password }: { username: string; password
     })
   ).body.result;
 const names = [
+  'moved elsewhere, does not follow',
   ...['unassigned', 'assigned here', 'assigned elsewhere', 'of an inactive broker', 'by its key', 'inactive'],
   ...['with another spelling', 'spelt almost alike', 'spelt by the legacy service', 'with bcrypt'],
 ];
@@ -101,6 +105,7 @@ describe('the statements of docs/brokers.md decide like the HTTP callbacks', () 
       unassigned: 'allow',
       'assigned here': 'allow',
       'assigned elsewhere': 'deny',
+      'moved elsewhere, does not follow': 'allow',
       'of an inactive broker': 'allow',
       'by its key': 'deny',
       inactive: 'deny',
@@ -150,8 +155,10 @@ describe('the statements of docs/brokers.md decide like the HTTP callbacks', () 
     const { uuid: otherUuid, username: otherName } = login('unassigned');
     for (const id of ['another', otherName, `fleet_${otherUuid}`]) expect(await found(id)).toEqual([]);
     await berth.sql('update devices set mqtt_broker_id = $1 where uuid = $2', [elsewhere, uuid]);
+    expect(await found(username)).toHaveLength(1);
+    await berth.sql('update devices set handed_broker_id = $1 where uuid = $2', [elsewhere, uuid]);
     expect(await found(username)).toEqual([]);
-    await berth.sql('update devices set mqtt_broker_id = null where uuid = $1', [uuid]);
+    await berth.sql('update devices set mqtt_broker_id = null, handed_broker_id = null where uuid = $1', [uuid]);
   });
 });
 
@@ -206,12 +213,14 @@ describe('ACLs and superusers', () => {
   });
 });
 
-it('a move takes effect with the next query', async () => {
+it('a move takes nothing from a device that does not follow it; what it is handed takes effect with the next query', async () => {
   const query = setting(/^auth_opt_pg_userquery (.*)$/m);
   const { uuid, username } = login('assigned here');
   const move = (mqtt_broker_id: number) =>
     call(`PUT /api/v1/devices/${uuid}`, { headers: admin, body: { mqtt_broker_id } });
   await move(elsewhere);
+  expect(await rows(query, [username])).toHaveLength(1);
+  await berth.sql('update devices set handed_broker_id = $1 where uuid = $2', [elsewhere, uuid]);
   expect(await rows(query, [username])).toEqual([]);
   await move(here);
   expect(await rows(query, [username])).toHaveLength(1);

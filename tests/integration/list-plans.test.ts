@@ -24,8 +24,14 @@ beforeAll(async () => {
     device_type: `case when n > ${DEVICES - 20} then 'rare' when n % 4 = 0 then 'raspberry-pi' else 'sensor' end`,
     mqtt_broker_id: `case when n % 2 = 0 and n <= ${DEVICES - 20} then ${busy} end`,
     is_active: `n <= ${DEVICES - 10}`,
+    handed_broker_id: String(busy),
   });
-  await addDevices(berth, 20, { uuid: `'last-' || n`, device_type: `'gateway'`, mqtt_broker_id: String(idle) });
+  await addDevices(berth, 20, {
+    uuid: `'last-' || n`,
+    device_type: `'gateway'`,
+    mqtt_broker_id: String(idle),
+    handed_broker_id: String(busy),
+  });
   await berth.sql('analyze devices');
 });
 afterAll(() => berth.stop());
@@ -67,6 +73,8 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
     ['assigned, and a rare type', { unassigned: 'false', device_type: 'rare' }, 0],
     ['a broker with few devices', { broker_id: 'idle' }, 20],
     ['a broker, and a rare type', { broker_id: 'busy', device_type: 'rare' }, 0],
+    ['behind', { behind: 'true' }, 20],
+    ['behind, and a type that has no such device', { behind: 'true', device_type: 'rare' }, 0],
     ['inactive', { is_active: 'false' }, 10],
     ['active', { is_active: 'true' }, PAGE],
     ['a fleet, and a rare type', { fleet_id: 'fleet-1', device_type: 'rare' }, 7],

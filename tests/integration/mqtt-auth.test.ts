@@ -1,9 +1,20 @@
+import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { closeDatabase, query } from '../../lib/database/db.ts';
 import { log } from '../../lib/log.ts';
 import { type Answer, call } from '../support/api.ts';
-import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
+import {
+  addBroker,
+  admin,
+  type Berth,
+  issueKey,
+  newDevice,
+  register,
+  setEnv,
+  startBerth,
+  withTrigger,
+} from '../support/berth.ts';
 
 const SECRET = 'secret-of-the-brokers';
 const path = 'POST /api/v1/mqtt/auth';
@@ -89,10 +100,13 @@ describe.each(ROUTES)('%s', (route) => {
     );
   });
 
-  it('refuses a device that belongs to another broker, if the request names the broker', async () => {
+  it('refuses a device that only other brokers accept, if the request names the broker', async () => {
     expect(await text({}, { broker: String(here) })).toBe('allow');
     expect(await text({}, { broker: String(elsewhere) })).toBe('deny');
     await move(elsewhere);
+    expect(await text({}, { broker: String(here) }), 'it was handed this one').toBe('allow');
+    expect(await text({}, { broker: String(elsewhere) })).toBe('allow');
+    await berth.sql('update devices set handed_broker_id = $1 where uuid = $2', [elsewhere, device.uuid]);
     expect(await text({}, { broker: String(here) })).toBe('deny');
     expect(await json(route, rightQuestions()[route] as Question, { broker: String(here) })).toMatchObject(
       denied(`its broker is number ${elsewhere}`),
@@ -227,6 +241,71 @@ describe('user', () => {
     expect(await json('user', { ...question, client_id: username }), 'not its username').toMatchObject({
       body: { result: 'deny' },
     });
+  });
+
+  it('the first login at the broker that the device was handed ends its former broker, and only that login writes', async () => {
+    const row = async () =>
+      (await berth.sql('select xmin, former_broker_ids as former from devices where uuid = $1', [device.uuid]))[0];
+    await move(elsewhere);
+    await call(`GET /api/v1/device/${device.uuid}/mqtt`, {
+      headers: { authorization: `Bearer ${device.deviceApiKey}` },
+    });
+    const asks = (broker: number, changes = {}) =>
+      json('user', { username, password, ...changes }, { broker: String(broker) });
+    const before = await row();
+    expect(before?.former).toEqual([here]);
+    expect(await asks(here)).toMatchObject(allowed);
+    expect(await json('user', { username, password }, {})).toMatchObject(allowed);
+    expect(await asks(elsewhere, { password: 'wrong' })).toMatchObject({ body: { result: 'deny' } });
+    expect(await asks(elsewhere, { client_id: 'another' })).toMatchObject({ body: { result: 'deny' } });
+    expect(await row(), 'nothing was written').toEqual(before);
+    expect(await asks(elsewhere)).toMatchObject(allowed);
+    const after = await row();
+    expect(after?.former).toBeNull();
+    expect(await asks(elsewhere)).toMatchObject(allowed);
+    expect(await row(), 'nothing was written').toEqual(after);
+    expect(await asks(here)).toMatchObject(denied(`its broker is number ${elsewhere}`));
+  });
+
+  it('a login succeeds at once although its row is locked or cannot be written; a later login ends the former broker', async () => {
+    await berth.sql(
+      `update devices set mqtt_broker_id = $2, handed_broker_id = $2, former_broker_ids = array[$1]::integer[],
+         former_until = now() + interval '1 day' where uuid = $3`,
+      [here, elsewhere, device.uuid],
+    );
+    const asks = () => json('user', { username, password }, { broker: String(elsewhere) });
+    await withTrigger(berth, 'before update on devices', `raise exception 'full'`, async () =>
+      expect(await asks()).toMatchObject(allowed),
+    );
+    const other = new pg.Client({ connectionString: berth.databaseUrl });
+    await other.connect();
+    await other.query('begin');
+    await other.query('select from devices where uuid = $1 for update', [device.uuid]);
+    const begin = performance.now();
+    expect(await asks()).toMatchObject(allowed);
+    expect(performance.now() - begin).toBeLessThan(400);
+    await other.end();
+    const former = async () =>
+      (await berth.sql('select former_broker_ids as ids from devices where uuid = $1', [device.uuid]))[0]?.ids;
+    expect(await former()).toEqual([here]);
+    expect(await asks()).toMatchObject(allowed);
+    expect(await former()).toBeNull();
+  });
+
+  it('a device keeps the client ids of all brokers that accept it, and of a prefix that its broker had', async () => {
+    const asks = (client_id: string, query: Record<string, string>) =>
+      json('user', { username, password, client_id }, query);
+    await move(elsewhere);
+    await berth.sql(`update mqtt_broker_config set client_id_prefix = 'renamed' where id = $1`, [here]);
+    for (const prefix of ['fleet', 'renamed']) {
+      expect(await asks(`${prefix}_${device.uuid}`, { broker: String(here) })).toMatchObject(allowed);
+      expect(await asks(`${prefix}_${device.uuid}`, {})).toMatchObject(allowed);
+      expect(await asks(`${prefix}_${device.uuid}`, { broker: String(elsewhere) })).toMatchObject({
+        body: { result: 'deny' },
+      });
+    }
+    expect(await asks(`berth_${device.uuid}`, {})).toMatchObject(allowed);
+    await berth.sql(`update mqtt_broker_config set client_id_prefix = 'fleet' where id = $1`, [here]);
   });
 
   it('a device for which no broker row resolves is accepted at every broker', async () => {

@@ -72,6 +72,7 @@ export function setEnv(env: Record<string, string>): void {
     'MQTT_PASSWORD_HASH',
     'LEGACY_HASHES',
     'DEVICE_KEY_MIN_LENGTH',
+    'FORMER_BROKER_HOURS',
     'ADMIN_AUTH',
     'ADMIN_TOKEN_HASH',
     'BERTH_SEAL_KEY',

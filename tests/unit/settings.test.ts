@@ -34,6 +34,7 @@ it('reads the environment, and the result is frozen', () => {
     mqttBrokerUrl: 'mqtts://broker.example.com:8883',
     mqttPasswordHash: 'pbkdf2',
     deviceKeyMinLength: 8,
+    formerBrokerHours: 24,
     adminAuth: undefined,
   });
   expect(texts(settings.peppers)).toEqual([['1', 'p'.repeat(32)]]);
@@ -65,6 +66,8 @@ describe('a missing or wrong setting is an error that names the variable', () =>
     ['MQTT_PASSWORD_HASH', { MQTT_PASSWORD_HASH: 'md5' }],
     ['AUTO_ASSIGN_BROKER', { AUTO_ASSIGN_BROKER: 'yes' }],
     ['LEGACY_HASHES', { LEGACY_HASHES: 'true' }],
+    ['FORMER_BROKER_HOURS', { FORMER_BROKER_HOURS: '0' }],
+    ['FORMER_BROKER_HOURS', { FORMER_BROKER_HOURS: '8761' }],
     ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '89' }],
     ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '-400' }],
     ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: 'forever' }],
