@@ -74,16 +74,26 @@ describe('the role of mqtt-auth', () => {
       'provisioned_by_key_id',
       'username',
     ];
-    const ofBrokers = ['broker_id', 'broker_source', 'client_id_prefix', 'client_ids', 'device_uuid', 'is_superuser'];
+    const ofBrokers = [
+      ...['broker_id', 'broker_source', 'client_id_prefix', 'client_ids', 'device_uuid', 'is_superuser', 'reason'],
+      'ends_former',
+    ];
+    const ofDevices = ['id', 'uuid', 'handed_broker_id', 'former_broker_ids'];
     expect(readable.map(({ name }) => name).sort()).toEqual(
       [
         ...ofViews.map((name) => `mqtt_device_users.${name}`),
         ...[...ofBrokers, 'password_hash', 'username'].map((name) => `mqtt_broker_users.${name}`),
+        ...ofDevices.map((name) => `devices.${name}`),
         ...['access', 'topic', 'username'].map((name) => `mqtt_acls.${name}`),
         ...['default_broker_id', 'id'].map((name) => `provisioning_keys.${name}`),
         ...['id', 'is_default', 'refusal'].map((name) => `mqtt_broker_config.${name}`),
       ].sort(),
     );
+  });
+
+  it('may end the permission at a former broker', async () => {
+    expect((await asRole.query(`select berth_end_former('nobody', 1)`)).rowCount).toBe(1);
+    await expect(asRole.query('update devices set handed_broker_id = 1')).rejects.toMatchObject({ code: '42501' });
   });
 
   it('loses what it had beyond that with the next migration', async () => {
