@@ -180,7 +180,7 @@ describe('npm run device', () => {
     ]);
   });
 
-  it('the old broker refuses a moved device, the new one accepts it', async () => {
+  it('both brokers accept a moved device that was not handed the new one; after close_former only the new one', async () => {
     const registered = await fetch(`${local.url}/api/v1/device/register`, {
       method: 'POST',
       headers: { 'x-provisioning-key': local.provisioningKey },
@@ -201,6 +201,15 @@ describe('npm run device', () => {
     const [first, second] = local.brokers as [Local['brokers'][0], Local['brokers'][0]];
     expect(await attempt(mqtt.broker)).toBe('connected');
     await putBroker('mover', second.id);
+    expect(await attempt(first.url)).toBe('connected');
+    expect(await attempt(second.url)).toBe('connected');
+    await putBroker('mover', first.id);
+    const closed = await fetch(`${local.url}/api/v1/devices/mover`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${local.adminToken}` },
+      body: JSON.stringify({ mqtt_broker_id: second.id, close_former: true }),
+    });
+    expect(closed.status).toBe(200);
     expect(await attempt(first.url)).toMatch(/[Nn]ot authorized/);
     expect(await attempt(second.url)).toBe('connected');
   });
