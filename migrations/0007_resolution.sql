@@ -35,6 +35,17 @@ $$;
 comment on function berth_resolve is
   'The steps of a device''s resolution. skip_reason: none (the step names no broker), missing, inactive, draining; NULL: usable';
 
+-- Inlined too: at most one row, the step that decides.
+create or replace function berth_resolved(device_uuid text, assigned_broker integer, provisioning_key uuid, is_new boolean)
+returns table (source text, broker_id integer) language sql stable parallel safe as $$
+  select step.source, step.broker_id
+  from berth_resolve(device_uuid, assigned_broker, provisioning_key, is_new) step
+  where step.usable
+  order by step.number
+  limit 1
+$$;
+comment on function berth_resolved is 'The broker that a device resolves to, and the step that decided. No row: no step is usable';
+
 -- What a client's connection settings are made of (BrokerRow in lib/resolution/broker-row.ts): no password, no private key.
 create or replace function berth_broker_json(broker mqtt_broker_config) returns json language sql stable parallel safe as $$
   select json_build_object(
@@ -83,13 +94,8 @@ begin
   select u.username, u.password_hash, u.is_superuser, u.device_uuid, b.id as broker_id, b.client_id_prefix,
          resolved.source as broker_source, berth_client_ids(u.username, u.device_uuid, b.client_id_prefix) as client_ids
   from mqtt_device_users u
-  left join lateral (
-    select step.broker_id, step.source
-    from berth_resolve(u.device_uuid, u.assigned_broker_id, u.provisioned_by_key_id, false) step
-    where step.usable
-    order by step.number
-    limit 1
-  ) resolved on u.device_uuid is not null
+  left join lateral berth_resolved(u.device_uuid, u.assigned_broker_id, u.provisioned_by_key_id, false) resolved
+    on u.device_uuid is not null
   left join mqtt_broker_config b on b.id = resolved.broker_id;
 exception
   when insufficient_privilege or invalid_table_definition then

@@ -57,20 +57,20 @@ create or replace function berth_broker_json(broker mqtt_broker_config) returns 
     'settings_hash', broker.settings_hash)
 $$;
 
+-- The first default that has ended since a device registered is the default of that time. No row: it is still the default.
+create or replace function berth_default_of(registered timestamp) returns table (broker_id integer)
+language sql stable parallel safe as $$
+  select b.id from mqtt_broker_config b
+  where b.default_until > coalesce(registered, '-infinity') at time zone 'utc' order by b.default_until limit 1
+$$;
+
 -- What a device was handed whose row does not say it: rows from before this migration, or of the legacy service.
 create or replace function berth_presumed_broker(
   device_uuid text, assigned_broker integer, provisioning_key uuid, registered timestamp
 ) returns integer language sql stable parallel safe as $$
-  select case when resolved.source <> 'default' then resolved.broker_id else coalesce(
-    -- The first default that has ended since is the default of that time.
-    (select b.id from mqtt_broker_config b
-     where b.default_until > coalesce(registered, '-infinity') at time zone 'utc' order by b.default_until limit 1),
-    resolved.broker_id) end
-  from (
-    select step.source, step.broker_id
-    from berth_resolve(device_uuid, assigned_broker, provisioning_key, false) step
-    where step.usable order by step.number limit 1
-  ) resolved
+  select coalesce(case when resolved.source = 'default' then (select d.broker_id from berth_default_of(registered) d) end,
+    resolved.broker_id)
+  from berth_resolved(device_uuid, assigned_broker, provisioning_key, false) resolved
 $$;
 
 -- The brokers that accept a device. Reasons: resolved (exactly one row; broker_id NULL: no broker resolves), handed, former.
@@ -79,13 +79,7 @@ create or replace view mqtt_device_brokers as
 select d.id as device_id, d.uuid, accepting.broker_id, accepting.source, accepting.reason,
        d.former_broker_ids is not null and accepting.broker_id = d.handed_broker_id as ends_former
 from devices d
-left join lateral (
-  select step.broker_id, step.source
-  from berth_resolve(d.uuid::text, d.mqtt_broker_id, d.provisioned_by_key_id, false) step
-  where step.usable
-  order by step.number
-  limit 1
-) resolved on true
+left join lateral berth_resolved(d.uuid::text, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved on true
 cross join lateral (
   select resolved.broker_id, resolved.source, 'resolved'::text as reason
   union all
@@ -160,18 +154,12 @@ returns table (last_id integer, filled integer) language sql volatile as $$
     -- As berth_presumed_broker, but once for the devices of a page that are alike.
     select own.mqtt_broker_id, own.provisioned_by_key_id, resolved.source, resolved.broker_id
     from (select distinct mqtt_broker_id, provisioned_by_key_id from unknown) own
-    cross join lateral (
-      select step.source, step.broker_id
-      from berth_resolve(null, own.mqtt_broker_id, own.provisioned_by_key_id, false) step
-      where step.usable order by step.number limit 1
-    ) resolved
+    cross join lateral berth_resolved(null, own.mqtt_broker_id, own.provisioned_by_key_id, false) resolved
   ), filled as (
     update devices d
-    set handed_broker_id = coalesce(
-      case when alike.source = 'default' then
-        (select b.id from mqtt_broker_config b
-         where b.default_until > coalesce(unknown.registered, '-infinity') at time zone 'utc' order by b.default_until limit 1)
-      end, alike.broker_id)
+    set handed_broker_id =
+      coalesce(case when alike.source = 'default' then (select o.broker_id from berth_default_of(unknown.registered) o) end,
+        alike.broker_id)
     from unknown
     join alike on alike.mqtt_broker_id is not distinct from unknown.mqtt_broker_id
       and alike.provisioned_by_key_id is not distinct from unknown.provisioned_by_key_id

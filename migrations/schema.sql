@@ -278,12 +278,7 @@ mqtt_device_brokers as
     accepting.reason,
     ((d.former_broker_ids IS NOT NULL) AND (accepting.broker_id = d.handed_broker_id)) AS ends_former
    FROM ((devices d
-     LEFT JOIN LATERAL ( SELECT step.broker_id,
-            step.source
-           FROM berth_resolve(d.uuid, d.mqtt_broker_id, d.provisioned_by_key_id, false) step(number, source, broker_id, usable, skip_reason, connect_after_ms)
-          WHERE step.usable
-          ORDER BY step.number
-         LIMIT 1) resolved ON (true))
+     LEFT JOIN LATERAL berth_resolved(d.uuid, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved(source, broker_id) ON (true))
      CROSS JOIN LATERAL ( SELECT resolved.broker_id,
             resolved.source,
             'resolved'::text AS reason
@@ -361,6 +356,14 @@ AS $function$
   select array[username] || case when device_uuid is not null then array[
     coalesce(prefix, 'berth') || '_' || device_uuid, coalesce(prefix, 'berth') || '_' || substr(username, 8)] end
 $function$
+CREATE OR REPLACE FUNCTION public.berth_default_of(registered timestamp without time zone)
+ RETURNS TABLE(broker_id integer)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select b.id from mqtt_broker_config b
+  where b.default_until > coalesce(registered, '-infinity') at time zone 'utc' order by b.default_until limit 1
+$function$
 CREATE OR REPLACE FUNCTION public.berth_end_former(device text, broker integer)
  RETURNS void
  LANGUAGE sql
@@ -387,18 +390,12 @@ AS $function$
     -- As berth_presumed_broker, but once for the devices of a page that are alike.
     select own.mqtt_broker_id, own.provisioned_by_key_id, resolved.source, resolved.broker_id
     from (select distinct mqtt_broker_id, provisioned_by_key_id from unknown) own
-    cross join lateral (
-      select step.source, step.broker_id
-      from berth_resolve(null, own.mqtt_broker_id, own.provisioned_by_key_id, false) step
-      where step.usable order by step.number limit 1
-    ) resolved
+    cross join lateral berth_resolved(null, own.mqtt_broker_id, own.provisioned_by_key_id, false) resolved
   ), filled as (
     update devices d
-    set handed_broker_id = coalesce(
-      case when alike.source = 'default' then
-        (select b.id from mqtt_broker_config b
-         where b.default_until > coalesce(unknown.registered, '-infinity') at time zone 'utc' order by b.default_until limit 1)
-      end, alike.broker_id)
+    set handed_broker_id =
+      coalesce(case when alike.source = 'default' then (select o.broker_id from berth_default_of(unknown.registered) o) end,
+        alike.broker_id)
     from unknown
     join alike on alike.mqtt_broker_id is not distinct from unknown.mqtt_broker_id
       and alike.provisioned_by_key_id is not distinct from unknown.provisioned_by_key_id
@@ -443,16 +440,9 @@ CREATE OR REPLACE FUNCTION public.berth_presumed_broker(device_uuid text, assign
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$
-  select case when resolved.source <> 'default' then resolved.broker_id else coalesce(
-    -- The first default that has ended since is the default of that time.
-    (select b.id from mqtt_broker_config b
-     where b.default_until > coalesce(registered, '-infinity') at time zone 'utc' order by b.default_until limit 1),
-    resolved.broker_id) end
-  from (
-    select step.source, step.broker_id
-    from berth_resolve(device_uuid, assigned_broker, provisioning_key, false) step
-    where step.usable order by step.number limit 1
-  ) resolved
+  select coalesce(case when resolved.source = 'default' then (select d.broker_id from berth_default_of(registered) d) end,
+    resolved.broker_id)
+  from berth_resolved(device_uuid, assigned_broker, provisioning_key, false) resolved
 $function$
 CREATE OR REPLACE FUNCTION public.berth_purge_events(after_id bigint, days integer, size integer)
  RETURNS TABLE(last_id bigint, purged integer, is_last boolean)
@@ -515,6 +505,17 @@ AS $function$
       when broker.refusal = 'inactive' or is_new then broker.refusal
     end
   ) skip (reason)
+$function$
+CREATE OR REPLACE FUNCTION public.berth_resolved(device_uuid text, assigned_broker integer, provisioning_key uuid, is_new boolean)
+ RETURNS TABLE(source text, broker_id integer)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select step.source, step.broker_id
+  from berth_resolve(device_uuid, assigned_broker, provisioning_key, is_new) step
+  where step.usable
+  order by step.number
+  limit 1
 $function$
 CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  RETURNS text

@@ -5,10 +5,7 @@ export function followingDefault(sql: Sql): Fragment {
   return sql`
     (select coalesce(sum(alike.devices), 0)
      from ${devicesAlike(sql, sql`true`)} alike
-     cross join lateral (
-       select step.source from berth_resolve(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) step
-       where step.usable order by step.number limit 1
-     ) resolved
+     cross join lateral berth_resolved(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) resolved
      where resolved.source = 'default')::integer`;
 }
 

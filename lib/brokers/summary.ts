@@ -39,10 +39,7 @@ export async function summariseBrokers(ctx: Context, page: z.output<typeof listB
           from devices where handed_broker_id is not null
           group by mqtt_broker_id, provisioned_by_key_id, handed_broker_id, handed_settings
         ) alike
-        cross join lateral (
-          select step.broker_id from berth_resolve(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) step
-          where step.usable order by step.number limit 1
-        ) resolved
+        cross join lateral berth_resolved(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) resolved
         join mqtt_broker_config own on own.id = resolved.broker_id
         where alike.handed_broker_id <> own.id or alike.handed_settings <> own.settings_hash
         group by own.id

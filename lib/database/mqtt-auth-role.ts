@@ -3,8 +3,8 @@ import { grantRights } from './login-role.ts';
 
 /**
  * Creates the role that `mqtt-auth` logs in as, and gives it exactly the rights of {@link rightsOf}. Brokers and whoever has
- * their secret reach this function, so it may change nothing but
- * a device's former brokers, and may not read keys, salts or brokers' passwords.
+ * their secret reach this function, so it may change only a device's former brokers, and may not read keys, salts or brokers'
+ * passwords.
  *
  * @param client logged in as the role that owns the tables
  * @param log receives a line when the role is created
@@ -13,7 +13,7 @@ export function grantToMqttAuth(client: pg.Client, user: string, log: (line: str
   return grantRights(client, user, rightsOf, log);
 }
 
-/** What lib/mqtt-auth reads. docs/deploy.md has the same statements for an existing database. */
+/** What lib/mqtt-auth reads and changes. docs/deploy.md has the same statements for an existing database. */
 function rightsOf(role: string): string {
   return `
     revoke all on all tables in schema public from ${role};

@@ -11,11 +11,7 @@ export function isBehind(sql: Sql): Fragment {
 /** SQL for FROM: the broker `b` that the device `d` belongs to. */
 export function resolvedBrokerOf(sql: Sql): Fragment {
   return sql`
-    left join lateral (
-      select step.broker_id
-      from berth_resolve(d.uuid::text, d.mqtt_broker_id, d.provisioned_by_key_id, false) step
-      where step.usable order by step.number limit 1
-    ) resolved on true
+    left join lateral berth_resolved(d.uuid::text, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved on true
     left join mqtt_broker_config b on b.id = resolved.broker_id`;
 }
 
@@ -33,11 +29,7 @@ export function groupsBehind(sql: Sql): Fragment {
       select following.* from every cross join lateral ${next(sql`every.assigned, every.handed, every.settings`)} following
     ), alike as (
       select every.* from every
-      left join lateral (
-        select step.source, step.broker_id
-        from berth_resolve(null, nullif(every.assigned, 0), null, false) step
-        where step.usable order by step.number limit 1
-      ) resolved on true
+      left join lateral berth_resolved(null, nullif(every.assigned, 0), null, false) resolved on true
       left join mqtt_broker_config b on b.id = resolved.broker_id
       where every.handed <> 0 and (
         every.handed <> b.id or every.settings not in ('', b.settings_hash)

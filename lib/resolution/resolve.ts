@@ -20,15 +20,9 @@ export function getBrokerConfigForDevice(sql: Sql, device: Fragment, lookup: boo
   if (!lookup) return sql`select null::text as broker_source, null::json as broker where false`;
   return sql`
     select resolved.source as broker_source, berth_broker_json(b) as broker
-    from (
-      select step.source, step.broker_id
-      from ${device} device
-      cross join lateral
-        berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, device.is_new) step
-      where step.usable
-      order by step.number
-      limit 1
-    ) resolved
+    from ${device} device
+    cross join lateral
+      berth_resolved(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, device.is_new) resolved
     join mqtt_broker_config b on b.id = resolved.broker_id`;
 }
 

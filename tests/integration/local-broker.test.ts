@@ -46,7 +46,7 @@ it('refuses a device with the client id of another one, which keeps its connecti
   await client.endAsync();
 });
 
-it('sends a packet at once, without waiting for the acknowledgement of its first part', async () => {
+it('sends a packet without waiting for the acknowledgement of its first part', async () => {
   const { uuid, mqtt } = await registered();
   const client = await connectDevice(uuid, mqtt);
   (client.stream as Socket).setNoDelay(true);

@@ -267,7 +267,7 @@ describe('user', () => {
     expect(await asks(here)).toMatchObject(denied(`its broker is number ${elsewhere}`));
   });
 
-  it('a login succeeds at once although its row is locked or cannot be written; a later login ends the former broker', async () => {
+  it('a login does not wait for a locked row, and succeeds if the row cannot be written; a later login ends the former broker', async () => {
     await berth.sql(
       `update devices set mqtt_broker_id = $2, handed_broker_id = $2, former_broker_ids = array[$1]::integer[],
          former_until = now() + interval '1 day' where uuid = $3`,
