@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
+import { isBehind } from '../resolution/behind.ts';
 import { followingDefault } from './default-dependents.ts';
 import type { listBrokersQuery } from './input.ts';
 import { brokerPage, type Page, pageOf } from './list.ts';
@@ -33,16 +34,16 @@ export async function summariseBrokers(ctx: Context, page: z.output<typeof listB
         group by mqtt_broker_id
       ) assigned on assigned.mqtt_broker_id = b.id
       left join (
-        select own.id as broker_id, sum(alike.devices) as total
+        select b.id as broker_id, sum(d.devices) as total
         from (
           select mqtt_broker_id, provisioned_by_key_id, handed_broker_id, handed_settings, count(*) as devices
           from devices where handed_broker_id is not null
           group by mqtt_broker_id, provisioned_by_key_id, handed_broker_id, handed_settings
-        ) alike
-        cross join lateral berth_resolved(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) resolved
-        join mqtt_broker_config own on own.id = resolved.broker_id
-        where alike.handed_broker_id <> own.id or alike.handed_settings <> own.settings_hash
-        group by own.id
+        ) d
+        cross join lateral berth_resolved(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved
+        join mqtt_broker_config b on b.id = resolved.broker_id
+        where ${isBehind(sql)}
+        group by b.id
       ) behind on behind.broker_id = b.id
       order by (b.is_default is true) desc, b.name`,
   );

@@ -1,8 +1,8 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
+import { isBehind, resolvedBrokerOf } from '../resolution/behind.ts';
 import { explainResolution, type ResolutionStep } from '../resolution/explain.ts';
-import { isBehind, resolvedBrokerOf } from './behind.ts';
 import { formatHanded, type Handed } from './follows.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 

@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import { type Fragment, query, type Sql } from '../database/db.ts';
 import { invalidRequest, Problem } from '../errors.ts';
 import { booleanText, integerText, MAX_INTEGER, pageQuery, text } from '../fields.ts';
-import { groupOf, groupsBehind, isBehind, resolvedBrokerOf } from './behind.ts';
+import { groupOf, groupsBehind, isBehind, resolvedBrokerOf } from '../resolution/behind.ts';
 import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
 
 export const listDevicesQuery = z.strictObject({

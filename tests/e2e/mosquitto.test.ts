@@ -6,11 +6,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { writeMosquittoFiles } from '../../tools/mosquitto-files.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
-import { assign } from '../support/bulk.ts';
 import { type Authority, createAuthority } from '../support/certificates.ts';
 import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
 import { describeInstalled } from '../support/installed.ts';
 import { type Mosquitto, startMosquitto } from '../support/mosquitto.ts';
+import { CHANGES, edit, PLACES } from '../support/moves.ts';
 
 /** Debian's Mosquitto, with files written from the database. */
 describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
@@ -171,35 +171,20 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     expect(await refusalOf(device.uuid, after)).toBe('connected');
   });
 
-  const edit = (id: number, body: object) => call(`PUT /api/v1/mqtt/brokers/${id}`, { headers: admin, body });
-  it.each([
-    ['PUT', 'here', 'there'],
-    ['bulk-assign', 'here', 'there'],
-    ['default', 'here', 'there'],
-    ['edit', 'here', 'here'],
-    ['delete', 'offline', 'there'],
-  ])('%s: a device that never polls is %s, one that polls is %s', async (change, never, polls) => {
+  it.each(PLACES)('%s: a device that never polls is %s, one that polls is %s', async (change, never, polls) => {
     const secured = { protocol: 'mqtts', host: '127.0.0.1', use_tls: true, ca_cert: authority.cert };
     const here = await addBroker(berth, { ...secured, port: first.ports.tls });
     const there = await addBroker(berth, { ...secured, port: second.ports.tls });
     if (change === 'default') await edit(here, { is_default: true });
     const { key: own } = await issueKey(change === 'default' ? {} : { default_broker_id: here });
     const before: Settings = (await register(own, device)).body.mqtt;
-    const changes: Record<string, () => ReturnType<typeof call>> = {
-      PUT: () => move(there),
-      'bulk-assign': () => assign(there, { filter: { uuids: [device.uuid] } }),
-      default: () => edit(there, { is_default: true }),
-      edit: () => edit(here, { client_id_prefix: 'renamed', keep_alive: 30 }),
-      delete: () =>
-        call(`DELETE /api/v1/mqtt/brokers/${here}`, { headers: admin, query: { reassign_to: String(there) } }),
-    };
     const reload = () => Promise.all([first.reload(berth.databaseUrl, here), second.reload(berth.databaseUrl, there)]);
     const place = async (settings: Settings) => {
       await reload();
       if ((await refusalOf(device.uuid, settings)) !== 'connected') return 'offline';
       return settings.broker.endsWith(`:${first.ports.tls}`) ? 'here' : 'there';
     };
-    expect((await changes[change]?.())?.status).toBe(200);
+    expect((await CHANGES[change]?.(device.uuid, here, there))?.status).toBe(200);
     expect(await place(before)).toBe(never);
     const after = await current();
     expect(await place(after)).toBe(polls);

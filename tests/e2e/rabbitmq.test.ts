@@ -16,10 +16,10 @@ import {
   setEnv,
   startBerth,
 } from '../support/berth.ts';
-import { assign } from '../support/bulk.ts';
 import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
 import { type Gateway, startGateway } from '../support/gateway.ts';
 import { describeInstalled } from '../support/installed.ts';
+import { CHANGES, edit } from '../support/moves.ts';
 import { type RabbitMq, startRabbitMq } from '../support/rabbitmq.ts';
 
 const SECRET = 'secret-of-the-brokers';
@@ -159,21 +159,18 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
   });
 
-  const edit = (id: number, body: object) => call(`PUT /api/v1/mqtt/brokers/${id}`, { headers: admin, body });
-  it.each([
-    ['PUT', () => call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { mqtt_broker_id: elsewhere } })],
-    ['bulk-assign', () => assign(elsewhere, { filter: { uuids: [device.uuid] } })],
-    ['another default', () => edit(elsewhere, { is_default: true })],
-    ['an edit of the broker', () => edit(here, { client_id_prefix: 'renamed', keep_alive: 30 })],
-  ])('accepted: a device that never polls, after %s; refused after close_former', async (change, run) => {
-    const settings = await registered();
-    expect((await run()).status).toBe(200);
-    expect(await refusalOf(device.uuid, settings)).toBe('connected');
-    await edit(here, { close_former: true });
-    const isThere = change === 'an edit of the broker' ? 'connected' : expect.stringMatching(REFUSED);
-    expect(await refusalOf(device.uuid, settings)).toEqual(isThere);
-    await edit(here, { is_default: true, client_id_prefix: 'fleet' });
-  });
+  it.each(['PUT', 'bulk-assign', 'default', 'edit'])(
+    'accepted: a device that never polls, after %s; refused after close_former, unless it is still here',
+    async (change) => {
+      const settings = await registered();
+      expect((await CHANGES[change]?.(device.uuid, here, elsewhere))?.status).toBe(200);
+      expect(await refusalOf(device.uuid, settings)).toBe('connected');
+      await edit(here, { close_former: true });
+      const isThere = change === 'edit' ? 'connected' : expect.stringMatching(REFUSED);
+      expect(await refusalOf(device.uuid, settings)).toEqual(isThere);
+      await edit(here, { is_default: true, client_id_prefix: 'fleet' });
+    },
+  );
 
   it('refused: an inactive device', async () => {
     const settings = await registered();

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,8 +17,8 @@ import {
   setEnv,
   startBerth,
 } from '../support/berth.ts';
-import { assign } from '../support/bulk.ts';
 import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
+import { CHANGES, edit, PLACES } from '../support/moves.ts';
 
 /**
  * The table: a device that polls or never polls × what happens × how its broker learns who may connect. A device uses the
@@ -45,19 +44,6 @@ async function startLocal(columns: Record<string, unknown> = {}): Promise<{ id: 
   await berth.sql('update mqtt_broker_config set port = $1 where id = $2', [broker.port, id]);
   return { id, broker };
 }
-const edit = (id: number, body: Record<string, unknown>) =>
-  call(`PUT /api/v1/mqtt/brokers/${id}`, { headers: admin, body });
-
-/** What an operator does to the device `uuid`, which is at `here`. */
-const CHANGES: Record<string, (uuid: string, here: number, there: number, close: object) => Promise<unknown>> = {
-  PUT: (uuid, _, there, close) =>
-    call(`PUT /api/v1/devices/${uuid}`, { headers: admin, body: { mqtt_broker_id: there, ...close } }),
-  'bulk-assign': (uuid, _, there, close) => assign(there, { filter: { uuids: [uuid] }, ...close }),
-  default: (_uuid, _here, there, close) => edit(there, { is_default: true, ...close }),
-  edit: (_uuid, here) => edit(here, { client_id_prefix: `new-${randomBytes(3).toString('hex')}`, keep_alive: 30 }),
-  delete: (_uuid, here, there) =>
-    call(`DELETE /api/v1/mqtt/brokers/${here}`, { headers: admin, query: { reassign_to: String(there) } }),
-};
 
 /** Whether the broker `id` accepts the client, by each of the four ways. */
 const WAYS: Record<string, (id: number, mqtt: Settings, clientId: string) => Promise<boolean>> = {
@@ -120,13 +106,7 @@ async function placeAfter(change: string, polls: boolean, close: object): Promis
 const everywhere = (place: string) => ({ files: place, callbacks: place, view: place, local: place });
 
 describe('without close_former no client is offline, unless its broker is deleted', () => {
-  it.each([
-    ['PUT', 'here', 'there'],
-    ['bulk-assign', 'here', 'there'],
-    ['default', 'here', 'there'],
-    ['edit', 'here', 'here'],
-    ['delete', 'offline', 'there'],
-  ])('%s: a device that never polls is %s, one that polls is %s', async (change, never, polls) => {
+  it.each(PLACES)('%s: a device that never polls is %s, one that polls is %s', async (change, never, polls) => {
     expect(await placeAfter(change, false, {})).toEqual(everywhere(never));
     expect(await placeAfter(change, true, {})).toEqual(everywhere(polls));
   });
