@@ -99,6 +99,20 @@ describe('wrong device keys of one device', () => {
   });
 });
 
+describe('refusals of one device for several reasons', () => {
+  it('each reason has its own limit: after 25 × 403 device-inactive a wrong key gets 401, and each is recorded', async () => {
+    const { key } = await issueKey();
+    const device = newDevice();
+    await register(key, device);
+    await berth.sql('update devices set is_active = false where uuid = $1', [device.uuid]);
+    const ask = (deviceKey: string) => call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: bearer(deviceKey) });
+    const inactive = await times(25, () => ask(device.deviceApiKey));
+    expect(inactive.map(({ status }) => status)).toEqual(Array(25).fill(403));
+    expect((await ask('wrong')).status).toBe(401);
+    expect(await refusalsRecorded()).toBe(21);
+  });
+});
+
 describe('100 wrong device keys of one device, from any address', () => {
   const ask = ({ uuid }: { uuid: string }, deviceKey: string, ip = '198.51.100.7') =>
     call(`GET /api/v1/device/${uuid}/mqtt`, { headers: bearer(deviceKey), ip });
