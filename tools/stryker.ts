@@ -33,7 +33,7 @@ const TESTS: Record<string, string[]> = {
     ...['unit/mqtt-acl', 'integration/devices', 'integration/register', 'integration/credentials'],
     ...['integration/refusals', 'integration/one-key', 'integration/resolution', 'integration/legacy-hashes'],
   ],
-  'lib/events': ['integration/devices', 'integration/purge-events', 'integration/bulk-assign-worker'],
+  'lib/events': ['integration/device-events', 'integration/purge-events', 'integration/faults'],
   'lib/http': ['unit/body', 'unit/csv', 'unit/endpoint', 'unit/headers', 'unit/problems'],
   'lib/http/admin.ts': ['integration/secrets'],
   'lib/http/broker-auth.ts': ['integration/mqtt-auth'],
