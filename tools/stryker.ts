@@ -46,7 +46,7 @@ const TESTS: Record<string, string[]> = {
     ...['integration/provisioning-keys', 'integration/provisioning-key-pages', 'integration/one-key'],
     ...['integration/legacy-comparisons', 'integration/legacy-hashes', 'integration/register'],
   ],
-  'lib/resolution': ['integration/resolution', 'integration/mqtt-auth', 'integration/devices'],
+  'lib/resolution': ['unit/resolution', 'integration/resolution', 'integration/behind'],
   'lib/settings': ['integration/secrets'],
   'lib/settings/settings.ts': ['unit/settings', 'unit/seal', 'unit/endpoint', 'unit/database-token'],
   functions: ['unit/generated', 'unit/body', 'integration/devices', 'integration/brokers', 'integration/register'],
