@@ -39,7 +39,8 @@ const TESTS: Record<string, string[]> = {
   'lib/http/broker-auth.ts': ['integration/mqtt-auth'],
   'lib/http/custom-resource.ts': ['integration/migrate-on-deploy'],
   'lib/http/scheduled.ts': ['integration/bulk-assign-worker'],
-  'lib/mqtt': ['unit/broker-address', 'unit/certificates', 'unit/dial', 'integration/brokers-connection'],
+  'lib/mqtt': ['unit/broker-address', 'unit/findings', 'unit/dial', 'integration/brokers-connection'],
+  'lib/mqtt/findings.ts': ['unit/findings'],
   'lib/mqtt-auth': ['unit/mqtt-acl', 'integration/mqtt-auth'],
   'lib/provisioning-keys': [
     'unit/key-shape',

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { log } from '../../lib/log.ts';
 import { call } from '../support/api.ts';
@@ -209,6 +210,22 @@ describe('a change by an operator is repeated after its reply was lost', () => {
     expect(await berth.sql('select from devices where uuid = $1', [device.uuid])).toHaveLength(1);
   });
 
+  it('PUT: an attempt that was rolled back is not taken for one whose reply was lost', async () => {
+    const device = newDevice();
+    await register(key, device);
+    const holder = new pg.Client({ connectionString: berth.databaseUrl });
+    await holder.connect();
+    onTestFinished(() => holder.end());
+    await holder.query('begin');
+    await holder.query('select from devices where uuid = $1 for update', [device.uuid]);
+    const pending = call(`PUT ${path}/${device.uuid}`, { headers: admin, body: { device_name: 'Mine' } });
+    // Longer than lock_timeout.
+    await sleep(2_500);
+    await holder.query('commit');
+    expect(await pending).toMatchObject({ status: 200, body: { device: { device_name: 'Mine' } } });
+    expect(await eventsOf(device.uuid)).toEqual(['registered', 'updated']);
+  });
+
   it('PUT: the change of another operator in the meantime stays', async () => {
     const device = newDevice();
     await register(key, device);
@@ -222,6 +239,10 @@ describe('a change by an operator is repeated after its reply was lost', () => {
 describe('a change of a broker is repeated after its reply was lost', () => {
   const path = '/api/v1/mqtt/brokers';
   const rowOf = async (id: number) => (await berth.sql('select * from mqtt_broker_config where id = $1', [id]))[0];
+  const setDefault = async (id: number) => {
+    await berth.sql('update mqtt_broker_config set is_default = false where is_default');
+    await berth.sql('update mqtt_broker_config set is_default = true where id = $1', [id]);
+  };
   type Options = { query?: Record<string, string>; body?: unknown };
   /** Sends a request whose last statement loses its reply. `before`: how many statements it runs before. */
   async function send(method: string, id: number | undefined, before: number, options: Options = {}) {
@@ -234,10 +255,12 @@ describe('a change of a broker is repeated after its reply was lost', () => {
   }
 
   it('201: POST, added once', async () => {
-    const body = { name: 'added-once', host: 'mqtt.example.com', port: 1883 };
+    const [former] = await berth.sql('select id from mqtt_broker_config where is_default');
+    const body = { name: 'added-once', host: 'mqtt.example.com', port: 1883, is_default: true };
     const { status, body: reply } = await send('POST', undefined, 1, { body });
     expect(status).toBe(201);
     expect(await rowOf(reply.data.id)).toMatchObject(body);
+    await setDefault(former?.id);
   });
 
   it.each([
@@ -249,8 +272,7 @@ describe('a change of a broker is repeated after its reply was lost', () => {
     const id = await addBroker(berth);
     expect(await send('PUT', id, before, { body })).toMatchObject({ status: 200, body: { data: { id, ...body } } });
     expect(await rowOf(id)).toMatchObject(body);
-    await berth.sql('update mqtt_broker_config set is_default = false where id = $1', [id]);
-    await berth.sql('update mqtt_broker_config set is_default = true where id = $1', [former?.id]);
+    await setDefault(former?.id);
   });
 
   it.each([
@@ -281,4 +303,10 @@ describe('a change of a broker is repeated after its reply was lost', () => {
     // Loses the reply that the deletion did not need.
     await call(`GET ${path}`, { headers: admin });
   });
+});
+
+it('201: POST of a provisioning key is repeated after its reply was lost; the key works', async () => {
+  await register(key, newDevice());
+  proxy.loseReply();
+  expect((await register((await issueKey()).key, newDevice())).status).toBe(200);
 });
