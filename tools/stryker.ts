@@ -20,6 +20,7 @@ const TESTS: Record<string, string[]> = {
     ...['unit/bulk-assign-pace', 'integration/bulk-assign', 'integration/bulk-assign-jobs'],
     ...['integration/bulk-assign-worker', 'integration/bulk-assign-stuck', 'integration/bulk-assign-legacy'],
   ],
+  'lib/bulk-assign/pace.ts': ['unit/bulk-assign-pace'],
   'lib/brokers': [
     ...['unit/broker-address', 'integration/brokers', 'integration/withdrawals'],
     ...['integration/brokers-document', 'integration/brokers-connection', 'integration/check-certificates'],
@@ -29,6 +30,8 @@ const TESTS: Record<string, string[]> = {
     ...['unit/database-login', 'unit/database-retry', 'unit/database-token', 'unit/migrate-function'],
     ...['integration/leases', 'integration/statement-limits', 'integration/faults', 'integration/migrate-on-deploy'],
   ],
+  'lib/database/login.ts': ['unit/database-login'],
+  'lib/database/token.ts': ['unit/database-token'],
   'lib/devices': [
     ...['unit/mqtt-acl', 'integration/devices', 'integration/register', 'integration/credentials'],
     ...['integration/refusals', 'integration/one-key', 'integration/resolution', 'integration/legacy-hashes'],
@@ -40,8 +43,10 @@ const TESTS: Record<string, string[]> = {
   'lib/http/custom-resource.ts': ['integration/migrate-on-deploy'],
   'lib/http/scheduled.ts': ['integration/bulk-assign-worker'],
   'lib/mqtt': ['unit/broker-address', 'unit/findings', 'unit/dial', 'integration/brokers-connection'],
+  'lib/mqtt/address.ts': ['unit/broker-address'],
   'lib/mqtt/findings.ts': ['unit/findings'],
   'lib/mqtt-auth': ['unit/mqtt-acl', 'integration/mqtt-auth'],
+  'lib/mqtt-auth/acl.ts': ['unit/mqtt-acl'],
   'lib/provisioning-keys': [
     'unit/key-shape',
     ...['integration/provisioning-keys', 'integration/provisioning-key-pages', 'integration/one-key'],
