@@ -30,7 +30,7 @@ const TESTS: Record<string, string[]> = {
     ...['unit/database-login', 'unit/database-retry', 'unit/database-token', 'unit/migrate-function'],
     ...['integration/leases', 'integration/statement-limits', 'integration/faults', 'integration/migrate-on-deploy'],
   ],
-  'lib/database/login.ts': ['unit/database-login'],
+  'lib/database/login.ts': ['unit/database-login', 'unit/database-secrets'],
   'lib/database/token.ts': ['unit/database-token'],
   'lib/devices': [
     ...['unit/mqtt-acl', 'integration/devices', 'integration/register', 'integration/credentials'],
