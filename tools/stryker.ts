@@ -36,6 +36,8 @@ const TESTS: Record<string, string[]> = {
     ...['unit/mqtt-acl', 'integration/devices', 'integration/register', 'integration/credentials'],
     ...['integration/refusals', 'integration/one-key', 'integration/resolution', 'integration/legacy-hashes'],
   ],
+  'lib/devices/mqtt-reply.ts': ['unit/device-replies'],
+  'lib/devices/row.ts': ['unit/device-replies', 'integration/devices'],
   'lib/events': ['integration/device-events', 'integration/purge-events', 'integration/faults'],
   'lib/http': ['unit/body', 'unit/csv', 'unit/endpoint', 'unit/headers', 'unit/problems'],
   'lib/http/admin.ts': ['integration/secrets'],
