@@ -216,15 +216,13 @@ async function runStatement(
           berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
           ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claimed.fleet_id, true,
           berth_now(), berth_now(), berth_now(), claimed.id,
-          ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end,
-          handed.id, handed.settings, now()
+          ${credentials.keyHash}, ${username}, ${credentials.salt},
+          case when is_assigned then broker_id end, case when is_assigned then now() end,
+          broker_id, settings_hash, now()
         from claimed
-        left join lateral (
-          select (broker ->> 'id')::integer as id, broker ->> 'settings_hash' as settings,
-                 broker_source = 'provisioning_key' or ${autoAssignBroker} as is_assigned
-          from broker
-        ) handed on true
-        left join lateral (select handed.id where handed.is_assigned) assigned on true
+        left join (
+          select *, broker_source = 'provisioning_key' or ${autoAssignBroker} as is_assigned from broker
+        ) broker on true
         returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                   mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
                   handed_broker_id, handed_settings, null::float8 as former_seconds_left, null::integer as blocked_seconds
@@ -245,7 +243,7 @@ async function runStatement(
           sql`
             select 'registered' as type, ${input.uuid} as device_uuid, id as device_id, fleet_id,
                    coalesce(broker_source, 'environment') as reason,
-                   null::integer as from_broker_id, (broker ->> 'id')::integer as to_broker_id
+                   null::integer as from_broker_id, broker_id as to_broker_id
             from device left join broker on true`,
         )}
       ), found as (
