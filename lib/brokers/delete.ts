@@ -31,18 +31,30 @@ type Outcome = {
  * Deletes a broker. Its devices are moved first, each move recorded, in the same statement; provisioning keys that name it
  * name none afterwards. A device that registers onto it meanwhile follows the default.
  *
+ * A broker that was there, and is gone when the statement is repeated after a lost reply, was deleted by the earlier attempt.
+ * How many devices that one moved is not known then.
+ *
  * @throws Problem `broker-config-not-found`, `broker-in-use`, `reassign-target-unusable`, `broker-needed`,
  *   `broker-changing`
  */
 export async function deleteBroker(ctx: Context, id: number, { reassignTo, force }: Options) {
   const mayLeaveDevicesWithout = force || settings().mqttBrokerUrl !== undefined;
-  const run = async (lease?: Lease) =>
-    (await query<Outcome>(ctx, (sql) => deleteStatement(sql, ctx, id, reassignTo, lease)))[0];
+  const [before] = await query(ctx, (sql) => sql`select id from mqtt_broker_config where id = ${id}`);
+  if (!before) throw new Problem(brokerConfigNotFound);
+  let isRepeated = false;
+  const run = async (lease?: Lease) => {
+    const [outcome] = await query<Outcome>(ctx, (sql, failure) => {
+      isRepeated ||= failure !== undefined;
+      return deleteStatement(sql, ctx, id, reassignTo, lease);
+    });
+    return outcome;
+  };
   const outcome = await retryOnConflict(ctx, () => (mayLeaveDevicesWithout ? run() : withdrawAlone(ctx, run)));
   const { found, deleted, assigned, target_usable, left_without, moved } = outcome;
-  if (!found) throw new Problem(brokerConfigNotFound);
-  if (deleted) {
-    return { success: true, message: 'Broker configuration deleted', ...(reassignTo ? { devices_moved: moved } : {}) };
+  if (!found && !isRepeated) throw new Problem(brokerConfigNotFound);
+  if (!found || deleted) {
+    const moves = found && reassignTo ? { devices_moved: moved } : {};
+    return { success: true, message: 'Broker configuration deleted', ...moves };
   }
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hash } from 'bcryptjs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import pg from 'pg';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { call } from '../support/api.ts';
 import { bearer, issueKey, newDevice, register, unknownKey, useBerth } from '../support/berth.ts';
 
@@ -96,6 +97,20 @@ describe('wrong device keys of one device', () => {
     expect((await ask(bad, bad.deviceApiKey)).status).toBe(200);
     expect((await ask(good, 'wrong')).status).toBe(401);
     expect((await ask(bad, 'wrong', '203.0.113.9')).status).toBe(401);
+  });
+});
+
+describe('refusals of one device for several reasons', () => {
+  it('each reason has its own limit: after 25 × 403 device-inactive a wrong key gets 401, and each is recorded', async () => {
+    const { key } = await issueKey();
+    const device = newDevice();
+    await register(key, device);
+    await berth.sql('update devices set is_active = false where uuid = $1', [device.uuid]);
+    const ask = (deviceKey: string) => call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: bearer(deviceKey) });
+    const inactive = await times(25, () => ask(device.deviceApiKey));
+    expect(inactive.map(({ status }) => status)).toEqual(Array(25).fill(403));
+    expect((await ask('wrong')).status).toBe(401);
+    expect(await refusalsRecorded()).toBe(21);
   });
 });
 
@@ -208,6 +223,18 @@ describe('refusals of a correct provisioning key', () => {
     await times(20, () => register(key, newDevice()));
     expect((performance.now() - started) / 20, 'ms for a refusal').toBeLessThan(50);
     expect(await count()).toEqual(before);
+  });
+
+  it('a refusal does not wait for a counter that another request removes', async () => {
+    await register(unknownKey(), newDevice());
+    await berth.sql(`update refusal_counts set until = until - interval '16 minutes'`);
+    const other = new pg.Client({ connectionString: berth.databaseUrl });
+    await other.connect();
+    onTestFinished(() => other.end());
+    await other.query('begin; delete from refusal_counts');
+    const started = Date.now();
+    expect((await register(unknownKey(), newDevice(), { ip: '203.0.113.9' })).status).toBe(401);
+    expect(Date.now() - started).toBeLessThan(1_500);
   });
 
   it('counters whose window is over are removed', async () => {
