@@ -56,13 +56,14 @@ it.each(['pbkdf2', 'bcrypt'] as const)('a %s hash verifies its own password and 
   expect(await verifyMqttPassword('right', 'nonsense')).toBe(false);
 });
 
-it('bcrypt refuses a key of more than 72 bytes instead of truncating it (defect 15)', async () => {
+it('a bcrypt hash is compared with the first 72 bytes of a key, as the legacy service does (defect 15)', async () => {
   const { hash } = await import('bcryptjs');
   const long = 'x'.repeat(72);
   const stored = await hash(`${long}AAA`, 4);
-  expect(await verifyBcrypt(`${long}BBB`, stored)).toBe(false);
-  expect(await verifyBcrypt(`${long}AAA`, stored)).toBe(false);
-  expect(await verifyBcrypt(long, await hash(long, 4))).toBe(true);
+  expect(await verifyBcrypt(`${long}AAA`, stored)).toBe(true);
+  expect(await verifyBcrypt(`${long}BBB`, stored)).toBe(true);
+  expect(await verifyBcrypt(`${'x'.repeat(71)}y`, stored)).toBe(false);
+  expect(await verifyBcrypt('x'.repeat(71), stored)).toBe(false);
 });
 
 it('secrets are equal only when they are equal as a whole', () => {
