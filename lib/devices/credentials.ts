@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { deriveMqttPassword, newMqttSalt } from '../crypto/derive.ts';
+import { deriveMqttPassword, newMqttPassword } from '../crypto/derive.ts';
 import { hashCandidates } from '../crypto/hash.ts';
 import { hashAsLegacy } from '../crypto/legacy-hash.ts';
 import { hashMqttPassword } from '../crypto/mqtt-password.ts';
@@ -22,8 +22,7 @@ export const SALT_PENDING = 'pending';
 /** Credentials under a new salt, ready to be stored. */
 export async function newCredentials(deviceKey: string): Promise<Credentials> {
   const { peppers, mqttPasswordHash, keepLegacyHashes } = settings();
-  const salt = newMqttSalt(peppers[0]);
-  const password = deriveMqttPassword(peppers, deviceKey, salt) as string;
+  const { salt, password } = newMqttPassword(peppers[0], deviceKey);
   const legacyHash = keepLegacyHashes ? await hashAsLegacy(deviceKey) : undefined;
   const keyHash = legacyHash ?? (hashCandidates(peppers, 'device-key', deviceKey)[0] as string);
   return { salt, password, passwordHash: await hashMqttPassword(password, mqttPasswordHash), keyHash };
@@ -31,7 +30,8 @@ export async function newCredentials(deviceKey: string): Promise<Credentials> {
 
 /**
  * The MQTT password that a device has now, derived again from its key.
- * @returns undefined when Berth cannot know it: the legacy service made it, an operator ended it, or its pepper is gone
+ * @returns undefined when Berth cannot know it: the legacy service made it or replaced the device key since, an operator ended
+ *   it, or its pepper is gone
  */
 export function currentPassword(
   { mqtt_password_salt: salt }: Pick<Device, 'mqtt_password_salt'>,
