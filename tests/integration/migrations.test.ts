@@ -11,7 +11,7 @@ import { MigrationRefused, migrate } from '../../lib/database/migrate.ts';
 import { EVENT_TYPES } from '../../lib/events/record.ts';
 import { migrationHashes } from '../../tools/release-bundle.ts';
 import { call } from '../support/api.ts';
-import { addBroker, type Berth, bearer, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
+import { addBroker, admin, type Berth, bearer, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
 import {
   addLegacyRows,
   createLegacyTables,
@@ -315,6 +315,18 @@ describe('on a database of the legacy service', () => {
       await berth.sql(`select topic from mqtt_acls where lower(username) = $1`, [`device_${LEGACY_DEVICE.uuid}`]),
     ).toEqual([{ topic: `iot/device/${LEGACY_DEVICE.uuid}/#` }]);
     expect((await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)).text).toBe(reply.text);
+  });
+
+  it('the legacy trigger on the default broker does not disturb a change of it, by either service', async () => {
+    const defaults = async () =>
+      (await berth.sql('select name from mqtt_broker_config where is_default')).map(({ name }) => name);
+    const [first] = await berth.sql(`select id from mqtt_broker_config where name = 'first'`);
+    const change = { headers: admin, body: { is_default: true } };
+    expect(await call(`PUT /api/v1/mqtt/brokers/${first?.id}`, change)).toMatchObject({ status: 200 });
+    expect(await defaults()).toEqual(['first']);
+    // As the legacy service does, which leaves the old default to the trigger.
+    await berth.sql(`update mqtt_broker_config set is_default = true where name = 'second'`);
+    expect(await defaults()).toEqual(['second']);
   });
 
   it('an identifier that the column of type uuid cannot store: 400 at registration without a charge, 404 at /mqtt', async () => {

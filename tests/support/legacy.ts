@@ -81,12 +81,9 @@ export async function createLegacyTables(sql: Berth['sql']): Promise<void> {
   await sql(TRIGGERS);
 }
 
-/** Several default brokers: simultaneous requests left them behind, the trigger notwithstanding. */
-export async function addDefaults(sql: Berth['sql'], insert: string): Promise<void> {
-  const trigger = 'trigger trigger_ensure_one_default_broker';
-  await sql(
-    `alter table mqtt_broker_config disable ${trigger}; ${insert}; alter table mqtt_broker_config enable ${trigger}`,
-  );
+/** SQL: `change`, which the triggers of the legacy service on `table` do not notice. Simultaneous requests leave several defaults. */
+export function quietly(table: string, change: string): string {
+  return `alter table ${table} disable trigger user; ${change}; alter table ${table} enable trigger user`;
 }
 
 function columnSql({ name, type, nullable, fallback }: Column): string {
@@ -134,11 +131,9 @@ export async function addLegacyRows(sql: Berth['sql']): Promise<void> {
       `iot/device/${LEGACY_DEVICE.uuid.toUpperCase()}/#`,
     ]);
   }
-  await addDefaults(
-    sql,
-    `insert into mqtt_broker_config (name, host, port, is_default, updated_at)
-     values ('first', 'first.example.com', 1883, true, now() - interval '1 day'), ('second', 'second.example.com', 1883, true, now())`,
-  );
+  const brokers = `insert into mqtt_broker_config (name, host, port, is_default, updated_at)
+    values ('first', 'first.example.com', 1883, true, now() - interval '1 day'), ('second', 'second.example.com', 1883, true, now())`;
+  await sql(quietly('mqtt_broker_config', brokers));
 }
 
 /** The spellings of a uuid that the legacy service accepted. */
