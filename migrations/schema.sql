@@ -302,7 +302,7 @@ mqtt_device_users as
     d.mqtt_broker_id AS assigned_broker_id,
     d.provisioned_by_key_id
    FROM (mqtt_users u
-     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((COALESCE(d.mqtt_username, (('device_'::text || d.uuid))::character varying))::text = (u.username)::text))))
+     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((((u.username)::text = (d.mqtt_username)::text) OR ((u.username)::text = ('device_'::text || d.uuid))) OR (berth_ties_spellings() AND starts_with((u.username)::text, 'device_'::text))))))
   WHERE (COALESCE(u.is_active, true) AND COALESCE(d.is_active, true));
 
 -- functions
@@ -368,6 +368,20 @@ AS $function$
     where uuid = berth_uuid(device) and handed_broker_id = broker and former_broker_ids is not null
     for update skip locked)
 $function$
+CREATE OR REPLACE FUNCTION public.berth_end_other_spellings()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  with ended as (
+    delete from mqtt_users
+    where username in (select name from berth_mqtt_usernames(new.uuid::text, null) name)
+      and username is distinct from new.mqtt_username
+    returning username
+  )
+  delete from mqtt_acls where username in (select username from ended);
+  return null;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_fill_handed(after_id integer, size integer)
  RETURNS TABLE(last_id integer, filled integer)
  LANGUAGE sql
@@ -424,6 +438,28 @@ begin
     'registered', 'refused', 'moved', 'skipped', 'updated', 'activated', 'deactivated', 'credentials-renewed',
     'credentials-revoked', 'deleted');
 end $function$
+CREATE OR REPLACE FUNCTION public.berth_mqtt_username(device_uuid text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select u.username from berth_mqtt_usernames(device_uuid, null) name join mqtt_users u on u.username = name
+  order by u.id desc limit 1
+$function$
+CREATE OR REPLACE FUNCTION public.berth_mqtt_usernames(device_uuid text, named text)
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE ROWS 2
+AS $function$
+  select 'device_' || device_uuid
+  union
+  select named where named is not null
+  union
+  -- The conditions of the index.
+  select username from mqtt_users
+  where berth_ties_spellings() and berth_canonical_uuid(substr(username, 8)) = device_uuid
+    and starts_with(username, 'device_') and username !~ '^device_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+$function$
 CREATE OR REPLACE FUNCTION public.berth_now()
  RETURNS timestamp without time zone
  LANGUAGE sql
@@ -511,6 +547,11 @@ AS $function$
   order by step.number
   limit 1
 $function$
+CREATE OR REPLACE FUNCTION public.berth_ties_spellings()
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$select false$function$
 CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  RETURNS text
  LANGUAGE sql

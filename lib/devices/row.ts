@@ -79,7 +79,7 @@ export function deviceTag(sql: Sql, alias: string): Fragment {
   return sql`md5(row(${sql(columns.map((column) => `${alias}.${column}`))})::text)`;
 }
 
-/** SQL: the MQTT username of the row `alias` of devices. Rows of the legacy service can have none: the view mqtt_device_users. */
-export function usernameOf(sql: Sql, alias: string): Fragment {
-  return sql`coalesce(${sql(`${alias}.mqtt_username`)}, 'device_' || ${sql(`${alias}.uuid`)}::text)`;
+/** SQL for FROM: the usernames of all MQTT users that the row `alias` of devices has or may have (`berth_mqtt_usernames`). */
+export function usernamesOf(sql: Sql, alias: string): Fragment {
+  return sql`berth_mqtt_usernames(${sql(`${alias}.uuid`)}::text, ${sql(`${alias}.mqtt_username`)})`;
 }
