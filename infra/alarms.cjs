@@ -25,14 +25,14 @@ const ofSchedule = (metric, name) => ['AWS/Events', metric, { RuleName: ref(`${l
 
 /**
  * The alarms, all to one topic. Each has a paragraph under its name in docs/operations.md. Alarms on functions find them
- * in serverless.yml: by their routes, their schedules, or `requestsPerSecond`, which marks what devices and brokers call.
+ * in serverless.yml: by their routes, their schedules, or `databaseMs`, which marks what devices and brokers call.
  */
 module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const functions = Object.entries(await resolveConfigurationProperty(['functions']));
   const namesOf = (fits) => functions.filter(([, fn]) => fits(fn)).map(([name]) => name);
   const hasEvent = (type) => (fn) => fn.events?.some((event) => event[type]);
   const scheduled = namesOf(hasEvent('schedule'));
-  const calledByDevicesAndBrokers = namesOf((fn) => fn.requestsPerSecond);
+  const calledByDevicesAndBrokers = namesOf((fn) => fn.databaseMs);
   const hasProxy = (await resolveVariable('param:database')) === 'create';
 
   return {

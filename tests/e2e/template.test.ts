@@ -5,14 +5,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { loadRoutes } from '../../docs/endpoints.ts';
 import { readSettings } from '../../lib/settings/settings.ts';
-import { deployments, HERE, type Mode, rightsIn, running } from '../support/deployments.ts';
+import { createsDatabase, deployments, HERE, type Mode, rightsIn, running } from '../support/deployments.ts';
 import { cloneProject } from '../support/stack.ts';
 import { type Resolved, type Statement, statementsOf, synthesise, type Template } from '../support/template.ts';
 import { schemaProblems } from '../support/template-schema.ts';
 import { isWritten, metricsInCode, metricsOf } from '../support/watched-metrics.ts';
 
 /**
- * The CloudFormation template of three deployments, as far as a machine without an AWS account can check it. Functions,
+ * The CloudFormation templates of some deployments, as far as a machine without an AWS account can check it. Functions,
  * routes and their authentication come from the specs, and the rights of a function from serverless.yml.
  */
 const modes = Object.keys(deployments) as Mode[];
@@ -35,7 +35,7 @@ beforeAll(async () => {
     const { stage, parameters } = deployments[mode];
     templates[mode] = await synthesise(clone.dir, stage, parameters);
   }
-});
+}, 600_000);
 afterAll(() => clone.remove());
 
 /** The rights that functions need to authenticate the callers of their routes. */
@@ -48,18 +48,31 @@ const MORE_RIGHTS: Record<string, string[]> = {
 };
 
 /** Which security groups may connect where. */
+const BY_PROXY = [
+  'sg-00000000000000001 → <ProxyGroup> tcp 5432-5432',
+  'sg-00000000000000001 → <DatabaseGroup> tcp 5432-5432',
+  '<ProxyGroup> → <DatabaseGroup> tcp 5432-5432',
+];
 const CONNECTIONS: Record<Mode, string[]> = {
-  created: [
-    'sg-00000000000000001 → <ProxyGroup> tcp 5432-5432',
-    'sg-00000000000000001 → <DatabaseGroup> tcp 5432-5432',
-    '<ProxyGroup> → <DatabaseGroup> tcp 5432-5432',
-  ],
+  created: BY_PROXY,
+  small: BY_PROXY,
   existing: [
     'sg-00000000000000001 → sg-of-the-database tcp 5432-5432',
     'sg-00000000000000001 → <EndpointGroup> tcp 443-443',
   ],
   dev: [],
+  restored: [],
 };
+
+/** CPU of the database for a request of these functions, unprepared, in milliseconds (docs/deploy.md, What it costs). */
+const DATABASE_MS: Record<string, number> = {
+  register: 1.73,
+  'key-exchange': 0.52,
+  'device-mqtt': 0.52,
+  'mqtt-auth': 0.52,
+};
+/** The `databaseMaxCapacity` of a deployment. 4 ACU are a core. */
+const MAX_ACUS: Record<Mode, number> = { created: 16, existing: 16, restored: 16, dev: 2, small: 1 };
 
 describe.each(modes)('%s', (mode) => {
   const { stage } = deployments[mode];
@@ -82,11 +95,16 @@ describe.each(modes)('%s', (mode) => {
           SubnetIds: ['subnet-00000000000000001', 'subnet-00000000000000002'],
           SecurityGroupIds: ['sg-00000000000000001'],
         },
-        ReservedConcurrentExecutions: expect.any(Number),
         MemorySize: expect.any(Number),
         Timeout: expect.any(Number),
       });
+      const reserved = properties.ReservedConcurrentExecutions;
+      expect(reserved, name).toEqual(mode === 'small' ? undefined : expect.any(Number));
     }
+  });
+
+  it('reserves less than the 1,000 executions of an account, and leaves the 100 that Lambda keeps unreserved', () => {
+    expect(concurrencyOf(deployed(mode))).toBeLessThanOrEqual(900);
   });
 
   it('routes exactly the routes of the specs, each to its function', () => {
@@ -99,24 +117,20 @@ describe.each(modes)('%s', (mode) => {
     expect(sorted(routed)).toEqual(sorted(declared));
   });
 
-  it('throttles every route, and each route of devices and brokers by its own limit', () => {
-    const limit = {
-      ThrottlingRateLimit: expect.any(Number),
-      ThrottlingBurstLimit: expect.any(Number),
-      DetailedMetricsEnabled: true,
-    };
+  it('throttles each route to what Lambda starts, or to what the database can do, whichever is less', () => {
     const { DefaultRouteSettings, RouteSettings } = only(mode, 'AWS::ApiGatewayV2::Stage');
-    const limited = routes.filter(({ auth }) => auth !== 'admin').map(({ route }) => route);
-    expect(DefaultRouteSettings).toEqual(limit);
-    // It also counts requests without a credential: a lower limit blocks operators.
-    expect(DefaultRouteSettings.ThrottlingRateLimit).toBeGreaterThanOrEqual(500);
-    expect(DefaultRouteSettings.ThrottlingBurstLimit).toBeGreaterThanOrEqual(500);
-    expect(RouteSettings).toEqual(Object.fromEntries(limited.map((route) => [route, limit])));
+    const limits = routes.map(({ route, functionName }) => {
+      // 10 requests a second for each unit of concurrency (Lambda Developer Guide, "Concurrency quotas").
+      const started = 10 * concurrencyIn(mode, functionName);
+      const database = Math.floor((MAX_ACUS[mode] / 4) * (1000 / (DATABASE_MS[functionName] ?? 0)));
+      const perSecond = Math.min(started, database);
+      return [route, { ThrottlingRateLimit: perSecond, ThrottlingBurstLimit: perSecond, DetailedMetricsEnabled: true }];
+    });
+    expect(RouteSettings).toEqual(Object.fromEntries(limits));
+    expect(DefaultRouteSettings).toMatchObject({ ThrottlingRateLimit: 100, ThrottlingBurstLimit: 100 });
     // CloudFormation refuses settings of a route that does not exist yet.
     const dependsOn = templates[mode].resources.HttpApiStage?.DependsOn;
-    for (const [id, { RouteKey }] of ofType(mode, 'AWS::ApiGatewayV2::Route')) {
-      if (limited.includes(RouteKey)) expect(dependsOn).toContain(id);
-    }
+    expect(dependsOn).toEqual(expect.arrayContaining(ids(mode, 'AWS::ApiGatewayV2::Route')));
   });
 
   it('authorises operators’ routes at the gateway with adminAuth=gateway, and no other route', () => {
@@ -155,7 +169,7 @@ describe.each(modes)('%s', (mode) => {
       ]);
     }
     const others = ids(mode, 'AWS::IAM::Role').filter((id) => !roles.includes(id));
-    expect(others).toEqual(mode === 'created' ? ['DatabaseProxyRole'] : []);
+    expect(others).toEqual(createsDatabase(mode) ? ['DatabaseProxyRole'] : []);
   });
 
   it('grants nothing in another way: no other policy, no URL, no caller but the gateway and the schedules', () => {
@@ -253,7 +267,7 @@ describe.each(modes)('%s', (mode) => {
 
   it('creates secrets that Berth accepts, and keeps those that nobody can create again', () => {
     const secrets = Object.fromEntries(ofType(mode, 'AWS::SecretsManager::Secret'));
-    const ofTokens = mode === 'created' ? ['AdminTokenHash', 'AdminReadTokenHash'] : [];
+    const ofTokens = ['created', 'small', 'restored'].includes(mode) ? ['AdminTokenHash', 'AdminReadTokenHash'] : [];
     expect(sorted(Object.keys(secrets))).toEqual(sorted(['Pepper', 'SealKey', 'BrokerAuthSecretHash', ...ofTokens]));
     for (const [id, { Description, ...properties }] of Object.entries(secrets)) {
       // 64 hex digits. A change here would replace the secrets of every stack.
@@ -300,11 +314,9 @@ describe.each(modes)('%s', (mode) => {
 
   it('has a database connection for each simultaneous execution, and some more for migrations and people', () => {
     const executions = concurrencyOf(deployed(mode).filter(({ name }) => name !== 'migrate'));
-    expect(executions).toBeGreaterThan(0);
-    if (mode !== 'created') {
-      const { params } = serverless;
-      const connections = params[stage]?.databaseConnections ?? params.default.databaseConnections;
-      expect(executions + 1).toBeLessThanOrEqual(connections);
+    if (mode !== 'small') expect(executions).toBeGreaterThan(0);
+    if (!createsDatabase(mode)) {
+      expect(executions + 1).toBeLessThanOrEqual(Number(parametersOf(mode).databaseConnections));
       return;
     }
     const { MinCapacity, MaxCapacity } = only(mode, 'AWS::RDS::DBCluster').ServerlessV2ScalingConfiguration;
@@ -318,7 +330,8 @@ describe.each(modes)('%s', (mode) => {
   it('has these alarms, and sends each and its end to the topic', () => {
     const expected = ['server-errors', 'throttles', 'slow', 'refusals', 'secrets', 'job-stuck', 'certificate-expiry']
       .concat(['schedule-errors', 'worker-schedule-dead', 'certificates-schedule-dead', 'purge-schedule-dead'])
-      .concat({ created: ['connection-pinning'], existing: ['unassigned-schedule-dead'], dev: [] }[mode]);
+      .concat(createsDatabase(mode) ? ['connection-pinning'] : [])
+      .concat(mode === 'existing' ? ['unassigned-schedule-dead'] : []);
     expect(sorted(alarms(mode).map(({ name }) => name))).toEqual(sorted(expected));
     expect(ids(mode, 'AWS::SNS::Topic')).toEqual(['AlarmTopic']);
     for (const { name, alarm } of alarms(mode)) {
@@ -389,7 +402,7 @@ it('CORS is for the given origins, and off by default', () => {
 });
 
 it('an existing database: the stack creates none', () => {
-  for (const mode of ['existing', 'dev'] as const) {
+  for (const mode of modes.filter((one) => !createsDatabase(one))) {
     expect(Object.values(templates[mode].resources).filter(({ Type }) => Type.startsWith('AWS::RDS::'))).toEqual([]);
   }
 });
@@ -406,6 +419,24 @@ it('endpoints=create: Secrets Manager by its usual name, S3 by the route tables'
     { ServiceName: 'com.amazonaws.eu-central-1.s3', VpcEndpointType: 'Gateway' },
   ]);
   expect(ofType('created', 'AWS::EC2::VPCEndpoint')).toEqual([]);
+});
+
+it('a restored stack has the sizes of prod', () => {
+  const { prod, restored } = serverless.params;
+  expect(restored).toEqual(prod);
+  for (const { name, properties } of deployed('restored')) {
+    const { ReservedConcurrentExecutions, MemorySize } = functionNamed('created', name).properties;
+    expect(properties, name).toMatchObject({ ReservedConcurrentExecutions, MemorySize });
+  }
+});
+
+it('the small size serves an account with 10 simultaneous executions: 100 requests a second for devices and brokers', () => {
+  const { RouteSettings } = only('small', 'AWS::ApiGatewayV2::Stage');
+  const calledByDevices = Object.keys(DATABASE_MS).map(
+    (name) => routes.find((one) => one.functionName === name)?.route,
+  );
+  const limits = calledByDevices.map((route) => RouteSettings[route as string].ThrottlingRateLimit);
+  expect(limits).toEqual([20, 20, 20, 40]);
 });
 
 describe('a database of the stack', () => {
@@ -605,9 +636,21 @@ function functionOfIntegration(mode: Mode, id: string): Deployed {
   return functionNamed(mode, uri.replace(/^.*:function:berth-[a-z]+-/, ''));
 }
 
-/** How many executions of the functions can run simultaneously. */
+/** How many executions are reserved for the functions. */
 function concurrencyOf(functions: Deployed[]): number {
-  return functions.reduce((sum, { properties }) => sum + properties.ReservedConcurrentExecutions, 0);
+  return functions.reduce((sum, { properties }) => sum + (properties.ReservedConcurrentExecutions ?? 0), 0);
+}
+
+/** What serverless.yml plans for a function, also where it reserves nothing. */
+function concurrencyIn(mode: Mode, name: string): number {
+  const planned = String(serverless.functions[name].reservedConcurrency);
+  return Number(planned.replace(/^\$\{param:(\w+)\}$/, (_all, parameter) => parametersOf(mode)[parameter] as string));
+}
+
+/** The parameters of a deployment: those of its stage, and those given. */
+function parametersOf(mode: Mode): Record<string, unknown> {
+  const { stage, parameters } = deployments[mode];
+  return { ...serverless.params.default, ...serverless.params[stage], ...parameters };
 }
 
 /** `functions/FILE.EXPORT` of everything that the files of functions/ export. */

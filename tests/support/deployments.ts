@@ -27,9 +27,21 @@ export const deployments = {
       alarmEmail: 'operators@example.com',
     },
   },
-  dev: { stage: 'dev', parameters: { database: 'existing', adminAuth: 'jwt' } },
+  // More registrations than its database can do.
+  dev: {
+    stage: 'dev',
+    parameters: { database: 'existing', adminAuth: 'jwt', registerConcurrency: '40', databaseConnections: '200' },
+  },
+  small: { stage: 'small', parameters: {} },
+  restored: {
+    stage: 'restored',
+    parameters: { database: 'existing', databaseHost: 'restored.example.com', databaseName: 'berth' },
+  },
 };
 export type Mode = keyof typeof deployments;
+
+/** Whether the stack creates its database. */
+export const createsDatabase = (mode: Mode) => mode === 'created' || mode === 'small';
 
 /**
  * Every right of infra/rights.yml: the IAM statements that it stands for, and the settings `NAME=value` that it adds. This is
@@ -37,18 +49,27 @@ export type Mode = keyof typeof deployments;
  */
 export function rightsIn(mode: Mode): Record<string, string[]> {
   const secret = (name: string, arn: string) => [`Allow secretsmanager:GetSecretValue ${arn}`, `${name}_ARN=${arn}`];
-  const existingDatabase = ['DATABASE_HOST=', 'DATABASE_PORT=', 'DATABASE_NAME=', 'DATABASE_PREPARE=true'];
+  const [host, name] = mode === 'restored' ? ['restored.example.com', 'berth'] : ['', ''];
+  const existingDatabase = [
+    `DATABASE_HOST=${host}`,
+    'DATABASE_PORT=',
+    `DATABASE_NAME=${name}`,
+    'DATABASE_PREPARE=true',
+  ];
   if (mode === 'existing') existingDatabase.push(`Allow kms:Decrypt ${SECRETS_KEY}`);
+  const byToken = [
+    'ADMIN_AUTH=token',
+    ...secret('ADMIN_TOKEN_HASH', '<AdminTokenHash>'),
+    ...secret('ADMIN_READ_TOKEN_HASH', '<AdminReadTokenHash>'),
+  ];
   return {
     pepper: secret('BERTH_PEPPER', '<Pepper>'),
     sealKey: secret('BERTH_SEAL_KEY', '<SealKey>'),
     brokerSecret: secret('BROKER_AUTH_SECRET_HASH', '<BrokerAuthSecretHash>'),
     admin: {
-      created: [
-        'ADMIN_AUTH=token',
-        ...secret('ADMIN_TOKEN_HASH', '<AdminTokenHash>'),
-        ...secret('ADMIN_READ_TOKEN_HASH', '<AdminReadTokenHash>'),
-      ],
+      created: byToken,
+      small: byToken,
+      restored: byToken,
       existing: ['ADMIN_AUTH=none'],
       dev: [
         'ADMIN_AUTH=jwt',
@@ -57,7 +78,7 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
         'ADMIN_JWT_JWKS_URL=',
       ],
     }[mode],
-    ...(mode === 'created'
+    ...(createsDatabase(mode)
       ? {
           database: [
             `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseProxy.Id>/berth_app`,
