@@ -57,6 +57,10 @@ function complete(serverless) {
   }
 }
 
+/** How many simultaneous executions the functions reserve together. */
+module.exports.reserved = (functions) =>
+  Object.values(functions).reduce((sum, { reservedConcurrency = 0 }) => sum + Number(reservedConcurrency), 0);
+
 /** `POST /api/v1/…` of each route of a function. */
 function routesOf({ events = [] }) {
   return events.flatMap(({ httpApi }) => {

@@ -282,7 +282,7 @@ describe.each(modes)('%s', (mode) => {
     }
     for (const id of ['Pepper', 'SealKey']) {
       expect(templates[mode].raw.Resources[id]).toMatchObject({
-        DeletionPolicy: 'Retain',
+        DeletionPolicy: 'RetainExceptOnCreate',
         UpdateReplacePolicy: 'Retain',
       });
     }
