@@ -33,7 +33,8 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const hasEvent = (type) => (fn) => fn.events?.some((event) => event[type]);
   const scheduled = namesOf(hasEvent('schedule'));
   const calledByDevicesAndBrokers = namesOf((fn) => fn.databaseMs);
-  const hasProxy = (await resolveVariable('param:database')) === 'create';
+  const isCreated = (await resolveVariable('param:database')) === 'create';
+  const hasProxy = isCreated && (await resolveVariable('param:databaseProxy')) === 'true';
 
   return {
     Conditions: {

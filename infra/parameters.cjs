@@ -66,9 +66,10 @@ function checkRegion(serverless) {
 }
 
 /** Without a proxy, each execution may hold a connection. */
-function checkConnections(serverless, { database, databaseConnections }) {
+function checkConnections(serverless, { database, databaseProxy, databaseConnections }) {
   const executions = reserved(serverless.service.functions);
-  if (database === 'existing' && executions > Number(databaseConnections))
+  const hasProxy = database === 'create' && String(databaseProxy) === 'true';
+  if (!hasProxy && executions > Number(databaseConnections))
     fail(
       serverless,
       `The functions may hold ${executions} database connections, more than databaseConnections (${databaseConnections}). ` +

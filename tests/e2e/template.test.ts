@@ -48,14 +48,13 @@ const MORE_RIGHTS: Record<string, string[]> = {
 };
 
 /** Which security groups may connect where. */
-const BY_PROXY = [
-  'sg-00000000000000001 → <ProxyGroup> tcp 5432-5432',
-  'sg-00000000000000001 → <DatabaseGroup> tcp 5432-5432',
-  '<ProxyGroup> → <DatabaseGroup> tcp 5432-5432',
-];
 const CONNECTIONS: Record<Mode, string[]> = {
-  created: BY_PROXY,
-  small: BY_PROXY,
+  created: [
+    'sg-00000000000000001 → <ProxyGroup> tcp 5432-5432',
+    'sg-00000000000000001 → <DatabaseGroup> tcp 5432-5432',
+    '<ProxyGroup> → <DatabaseGroup> tcp 5432-5432',
+  ],
+  small: ['sg-00000000000000001 → <DatabaseGroup> tcp 5432-5432'],
   existing: [
     'sg-00000000000000001 → sg-of-the-database tcp 5432-5432',
     'sg-00000000000000001 → <EndpointGroup> tcp 443-443',
@@ -169,7 +168,7 @@ describe.each(modes)('%s', (mode) => {
       ]);
     }
     const others = ids(mode, 'AWS::IAM::Role').filter((id) => !roles.includes(id));
-    expect(others).toEqual(createsDatabase(mode) ? ['DatabaseProxyRole'] : []);
+    expect(others).toEqual(mode === 'created' ? ['DatabaseProxyRole'] : []);
   });
 
   it('grants nothing in another way: no other policy, no URL, no caller but the gateway and the schedules', () => {
@@ -314,7 +313,9 @@ describe.each(modes)('%s', (mode) => {
 
   it('has a database connection for each simultaneous execution, and some more for migrations and people', () => {
     const executions = concurrencyOf(deployed(mode).filter(({ name }) => name !== 'migrate'));
-    if (mode !== 'small') expect(executions).toBeGreaterThan(0);
+    // The small size reserves nothing: the account's limit is what it can need.
+    if (mode === 'small') return expect(maxConnections(0.5, 1)).toBeGreaterThan(10 + 20);
+    expect(executions).toBeGreaterThan(0);
     if (!createsDatabase(mode)) {
       expect(executions + 1).toBeLessThanOrEqual(Number(parametersOf(mode).databaseConnections));
       return;
@@ -330,7 +331,7 @@ describe.each(modes)('%s', (mode) => {
   it('has these alarms, and sends each and its end to the topic', () => {
     const expected = ['server-errors', 'throttles', 'slow', 'refusals', 'secrets', 'job-stuck', 'certificate-expiry']
       .concat(['schedule-errors', 'worker-schedule-dead', 'certificates-schedule-dead', 'purge-schedule-dead'])
-      .concat(createsDatabase(mode) ? ['connection-pinning'] : [])
+      .concat(mode === 'created' ? ['connection-pinning'] : [])
       .concat(mode === 'existing' ? ['unassigned-schedule-dead'] : []);
     expect(sorted(alarms(mode).map(({ name }) => name))).toEqual(sorted(expected));
     expect(ids(mode, 'AWS::SNS::Topic')).toEqual(['AlarmTopic']);
@@ -476,15 +477,30 @@ describe('a database of the stack', () => {
     ]);
   });
 
-  it('has a writer before the proxy gets the cluster as its target', () => {
+  it('has all its instances before the proxy gets the cluster as its target', () => {
     expect(only('created', 'AWS::RDS::DBProxyTargetGroup').DBClusterIdentifiers).toEqual(['<DatabaseCluster>']);
-    expect(templates.created.raw.Resources.DatabaseProxyTargets?.DependsOn).toEqual(['DatabaseWriter']);
+    expect(templates.created.raw.Resources.DatabaseProxyTargets?.DependsOn).toEqual(
+      ids('created', 'AWS::RDS::DBInstance'),
+    );
+  });
+
+  it('has no proxy with databaseProxy=false', () => {
+    const types = Object.values(templates.small.resources).map(({ Type }) => Type);
+    expect(types).toContain('AWS::RDS::DBCluster');
+    expect(types.filter((type) => type.startsWith('AWS::RDS::DBProxy'))).toEqual([]);
   });
 
   it('exists before migrations run, and so does the network path to it', () => {
     expect(only('created', 'Custom::Migrations').ready).toEqual(['<DatabaseWriter>', '<DatabaseFromFunctions>']);
     expect(only('existing', 'Custom::Migrations').ready).toEqual(['<DatabaseFromFunctions>']);
     expect(templates.existing.raw.Resources.Migrations?.DependsOn).toEqual(['SecretsEndpoint', 'S3Endpoint']);
+  });
+
+  it('is named among the properties of the migrations, so that another database is migrated, too', () => {
+    expect(only('created', 'Custom::Migrations').database).toBe('<DatabaseCluster.DBClusterResourceId>');
+    expect(only('restored', 'Custom::Migrations').database).toMatch(
+      /:secret:berth-app-000000 restored.example.com:\/berth$/,
+    );
   });
 
   it('allows as many pinned connections as bulk-assign has executions', () => {

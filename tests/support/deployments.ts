@@ -57,6 +57,11 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
     'DATABASE_PREPARE=true',
   ];
   if (mode === 'existing') existingDatabase.push(`Allow kms:Decrypt ${SECRETS_KEY}`);
+  // The small size has no proxy.
+  const [endpoint, id] =
+    mode === 'small'
+      ? ['<DatabaseCluster.Endpoint.Address>', '<DatabaseCluster.DBClusterResourceId>']
+      : ['<DatabaseProxy.Endpoint>', '<DatabaseProxy.Id>'];
   const byToken = [
     'ADMIN_AUTH=token',
     ...secret('ADMIN_TOKEN_HASH', '<AdminTokenHash>'),
@@ -81,20 +86,20 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
     ...(createsDatabase(mode)
       ? {
           database: [
-            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseProxy.Id>/berth_app`,
+            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:${id}/berth_app`,
             'DATABASE_AUTH=iam',
             'DATABASE_USER=berth_app',
-            'DATABASE_HOST=<DatabaseProxy.Endpoint>',
+            `DATABASE_HOST=${endpoint}`,
             'DATABASE_NAME=berth',
-            'DATABASE_PREPARE=false',
+            'DATABASE_PREPARE=true',
           ],
           mqttAuthDatabase: [
-            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseProxy.Id>/berth_mqtt_auth`,
+            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:${id}/berth_mqtt_auth`,
             'DATABASE_AUTH=iam',
             'DATABASE_USER=berth_mqtt_auth',
-            'DATABASE_HOST=<DatabaseProxy.Endpoint>',
+            `DATABASE_HOST=${endpoint}`,
             'DATABASE_NAME=berth',
-            'DATABASE_PREPARE=false',
+            'DATABASE_PREPARE=true',
           ],
           owner: [
             ...secret('DATABASE_SECRET', '<DatabaseCluster.MasterUserSecret.SecretArn>'),
@@ -104,7 +109,7 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
             'DATABASE_MQTT_AUTH_USER=berth_mqtt_auth',
             'DATABASE_HOST=<DatabaseCluster.Endpoint.Address>',
             'DATABASE_NAME=berth',
-            'DATABASE_PREPARE=false',
+            'DATABASE_PREPARE=true',
           ],
         }
       : {
