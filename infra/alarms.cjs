@@ -39,6 +39,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
   return {
     Conditions: {
       MailsAlarms: { 'Fn::Not': [{ 'Fn::Equals': [param('alarmEmail'), ''] }] },
+      WatchesCertificates: { 'Fn::Equals': [param('outbound'), 'true'] },
       AssignsUnassigned: { 'Fn::Equals': [param('bulkAssignSchedule'), 'true'] },
     },
     Outputs: {
@@ -113,17 +114,23 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
         ...above(0, { periods: 2 }),
       }),
 
-      CertificateExpiryAlarm: alarm('certificate-expiry', 'A certificate of a broker expires within 30 days.', {
-        ...single(berth('CertificateDaysLeft'), 'Minimum', 86400),
-        ...below(30),
-      }),
+      CertificateExpiryAlarm: {
+        Condition: 'WatchesCertificates',
+        ...alarm('certificate-expiry', 'A certificate of a broker expires within 30 days.', {
+          ...single(berth('CertificateDaysLeft'), 'Minimum', 86400),
+          ...below(30),
+        }),
+      },
 
       WorkerScheduleAlarm: scheduleDead('worker', 'bulk-assign-worker', 300, 3),
       UnassignedScheduleAlarm: {
         Condition: 'AssignsUnassigned',
         ...scheduleDead('unassigned', 'bulk-assign-unassigned', 900, 2),
       },
-      CertificatesScheduleAlarm: scheduleDead('certificates', 'check-certificates', 86400, 1),
+      CertificatesScheduleAlarm: {
+        Condition: 'WatchesCertificates',
+        ...scheduleDead('certificates', 'check-certificates', 86400, 1),
+      },
       PurgeScheduleAlarm: scheduleDead('purge', 'purge-events', 86400, 1),
 
       // Both ways to fail: the function ends in an error, or EventBridge cannot invoke it. Two failures are tolerated: the

@@ -46,6 +46,11 @@ async function check(serverless) {
   if (values.environment === 'local') return;
   checkRegion(serverless);
   checkConnections(serverless, values);
+  if (values.adminAuth === 'jwt' && String(values.outbound) === 'false')
+    fail(
+      serverless,
+      'adminAuth=jwt needs outbound=true: functions fetch the keys of the issuer. Or use adminAuth=gateway.',
+    );
   if (serverless.processedInput.commands[0] === 'deploy') checkExamples(serverless, values, params.default);
 }
 

@@ -135,6 +135,11 @@ function readersOf(env: Env) {
       issuer: optional(env, 'ADMIN_JWT_ISSUER'),
       audience: optional(env, 'ADMIN_JWT_AUDIENCE'),
       jwksUrl: optional(env, 'ADMIN_JWT_JWKS_URL'),
+      /** What the issuer calls the scopes. */
+      scopes: {
+        read: optional(env, 'ADMIN_JWT_READ_SCOPE') ?? 'berth:read',
+        write: optional(env, 'ADMIN_JWT_WRITE_SCOPE') ?? 'berth:write',
+      },
     }),
     /** SHA-256 in hex of the brokers' secret, several separated by commas. lib/http/broker-auth.ts checks it. */
     brokerSecretHash: () => optional(env, 'BROKER_AUTH_SECRET_HASH'),

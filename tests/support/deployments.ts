@@ -17,6 +17,9 @@ export const deployments = {
       databaseSecretKeyArn: SECRETS_KEY,
       databaseSecurityGroupId: 'sg-of-the-database',
       endpoints: 'create',
+      outbound: 'false',
+      readScope: 'berth/read',
+      writeScope: 'berth/write',
       adminAuth: 'gateway',
       corsOrigins: 'https://panel.example.com,https://other.example.com',
       bulkAssignSchedule: 'true',
@@ -81,6 +84,8 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
         'ADMIN_JWT_ISSUER=https://login.example.com/',
         'ADMIN_JWT_AUDIENCE=berth',
         'ADMIN_JWT_JWKS_URL=',
+        'ADMIN_JWT_READ_SCOPE=berth:read',
+        'ADMIN_JWT_WRITE_SCOPE=berth:write',
       ],
     }[mode],
     ...(createsDatabase(mode)
