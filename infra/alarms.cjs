@@ -69,6 +69,22 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
         ...above(0, { periods: 5, atLeast: 3 }),
       }),
 
+      // Berth's own 429s come from a function. Neither CloudWatch nor the gateway counts the gateway's.
+      GatewayThrottles: {
+        Type: 'AWS::Logs::MetricFilter',
+        Properties: {
+          LogGroupName: ref('HttpApiLogGroup'),
+          FilterPattern: '{ $.status = "429" && $.functionMs = "-" }',
+          MetricTransformations: [
+            { MetricNamespace: SERVICE, MetricName: 'GatewayThrottles', MetricValue: '1', DefaultValue: 0 },
+          ],
+        },
+      },
+      GatewayThrottlesAlarm: alarm('gateway-throttles', 'The gateway rejects requests: a route is at its limit.', {
+        ...single(['throttled', SERVICE, 'GatewayThrottles', {}], 'Sum', 60),
+        ...above(0, { periods: 5, atLeast: 3 }),
+      }),
+
       // The slowest counts. Neither cold starts nor the gateway's own few milliseconds are included.
       SlowAlarm: alarm('slow', '1 % of the requests of devices or brokers take more than a second.', {
         ...combined(
@@ -78,7 +94,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
           300,
           ofFunctions('Duration', calledByDevicesAndBrokers),
         ),
-        ...above(1000, { periods: 3, atLeast: 3 }),
+        ...above(1000, { periods: 4, atLeast: 3 }),
       }),
 
       RefusalsAlarm: alarm('refusals', 'Many registrations are refused.', {
@@ -95,7 +111,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
             'device-inactive',
           ].map((code) => berth('Refused', { code })),
         ),
-        ...above(param('refusalsInFiveMinutes')),
+        ...above(param('refusalsInFiveMinutes'), { periods: 3, atLeast: 1 }),
       }),
 
       // Functions continue with the values that they have. One refused login per instance is normal after a new password.
@@ -111,7 +127,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
       // The worker reports it every minute. If the worker itself does not run, worker-schedule-dead fires.
       JobStuckAlarm: alarm('job-stuck', 'An open bulk-assign job makes no progress.', {
         ...single(berth('BulkAssignStuckJobs'), 'Maximum', 300),
-        ...above(0, { periods: 2 }),
+        ...above(0, { periods: 3, atLeast: 2 }),
       }),
 
       CertificateExpiryAlarm: {
@@ -140,11 +156,35 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
           ...ofFunctions('Errors', scheduled),
           ...scheduled.map((name) => [`${camelCase(name)}Rule`, ...ofSchedule('FailedInvocations', name)]),
         ]),
-        ...above(2),
+        ...above(2, { periods: 2, atLeast: 1 }),
       }),
 
-      // Bulk-assign pins the connection that it works on: 8 at most, by its concurrency. Nothing else may.
+      ...(isCreated && {
+        DatabaseCapacityAlarm: alarm('database-capacity', 'The database is at its maximum of ACUs.', {
+          ...single(
+            ['acus', 'AWS/RDS', 'ACUUtilization', { DBClusterIdentifier: ref('DatabaseCluster') }],
+            'Maximum',
+            300,
+          ),
+          ...above(95, { periods: 4, atLeast: 3 }),
+        }),
+      }),
+
       ...(hasProxy && {
+        ProxyBorrowLatencyAlarm: alarm(
+          'proxy-borrow-latency',
+          'Statements wait 100 ms for a connection of RDS Proxy.',
+          {
+            ...single(
+              ['borrow', 'AWS/RDS', 'DatabaseConnectionsBorrowLatency', { ProxyName: ref('DatabaseProxy') }],
+              'Average',
+              60,
+            ),
+            // In microseconds. A statement gives up after 3 s (ConnectionBorrowTimeout).
+            ...above(100_000, { periods: 5, atLeast: 3 }),
+          },
+        ),
+        // Bulk-assign pins the connection that it works on: 8 at most, by its concurrency. Nothing else may.
         ConnectionPinningAlarm: alarm(
           'connection-pinning',
           'Database connections are pinned, so RDS Proxy cannot share them.',
@@ -154,7 +194,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
               'Sum',
               60,
             ),
-            ...above(8, { periods: 15, atLeast: 15 }),
+            ...above(8, { periods: 15, atLeast: 12 }),
           },
         ),
       }),
@@ -183,7 +223,10 @@ function combined(Expression, Label, Stat, period, metrics) {
 
 const total = (label, period, metrics) => combined('SUM(FILL(METRICS(), 0))', label, 'Sum', period, metrics);
 
-/** Fires when `atLeast` of `periods` are above the threshold; without `atLeast`, all of them. */
+/**
+ * Fires when `atLeast` of `periods` are above the threshold; without `atLeast`, all of them. Logs and Lambda deliver late: a
+ * period without its data counts as fine, so more periods are looked at than must be above.
+ */
 function above(Threshold, { periods = 1, atLeast } = {}) {
   return {
     ComparisonOperator: 'GreaterThanThreshold',
@@ -197,12 +240,16 @@ function below(Threshold, periods = 1) {
   return { ComparisonOperator: 'LessThanThreshold', Threshold, EvaluationPeriods: periods };
 }
 
-/** A rule that does not fire sends no data. Therefore missing data is the alarm. */
+/**
+ * A rule that does not fire sends no data. Therefore the loss of data is the alarm. Missing data as `breaching` would fire when
+ * the stack is created, before the rule fires for the first time: an alarm begins without data, and only a change acts.
+ */
 function scheduleDead(prefix, name, period, periods) {
   return alarm(`${prefix}-schedule-dead`, `EventBridge no longer starts ${name}.`, {
     ...single([prefix, ...ofSchedule('Invocations', name)], 'Sum', period),
     ...below(1, periods),
-    TreatMissingData: 'breaching',
+    TreatMissingData: 'missing',
+    InsufficientDataActions: [ref('AlarmTopic')],
   });
 }
 

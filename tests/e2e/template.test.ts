@@ -221,12 +221,13 @@ describe.each(modes)('%s', (mode) => {
   it('gives every function the behaviour that the parameters set', () => {
     const behaviour =
       mode === 'existing'
-        ? ['mqtts://fallback.example.com:8883', 'bcrypt', 'true', 'keep']
-        : ['', 'pbkdf2', 'false', 'upgrade'];
+        ? ['mqtts://fallback.example.com:8883', 'bcrypt', 'true', 'keep', 'x-address-0123456789abcdef']
+        : ['', 'pbkdf2', 'false', 'upgrade', ''];
     for (const { name, properties } of deployed(mode)) {
-      const { MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES } =
+      const { MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES, CLIENT_ADDRESS_HEADER } =
         properties.Environment.Variables;
-      expect([MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES], name).toEqual(behaviour);
+      const set = [MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES, CLIENT_ADDRESS_HEADER];
+      expect(set, name).toEqual(behaviour);
     }
   });
 
@@ -329,21 +330,25 @@ describe.each(modes)('%s', (mode) => {
   });
 
   it('has these alarms, and sends each and its end to the topic', () => {
-    const expected = ['server-errors', 'throttles', 'slow', 'refusals', 'secrets', 'job-stuck']
+    const expected = ['server-errors', 'throttles', 'gateway-throttles', 'slow', 'refusals', 'secrets', 'job-stuck']
       .concat(['schedule-errors', 'worker-schedule-dead', 'purge-schedule-dead'])
       // Without a way out, certificates are not watched.
       .concat(mode === 'existing' ? [] : ['certificate-expiry', 'certificates-schedule-dead'])
-      .concat(mode === 'created' ? ['connection-pinning'] : [])
+      .concat(createsDatabase(mode) ? ['database-capacity'] : [])
+      .concat(mode === 'created' ? ['connection-pinning', 'proxy-borrow-latency'] : [])
       .concat(mode === 'existing' ? ['unassigned-schedule-dead'] : []);
     expect(sorted(alarms(mode).map(({ name }) => name))).toEqual(sorted(expected));
     expect(ids(mode, 'AWS::SNS::Topic')).toEqual(['AlarmTopic']);
     for (const { name, alarm } of alarms(mode)) {
-      const { AlarmActions, OKActions, ActionsEnabled, TreatMissingData } = alarm;
+      const { AlarmActions, OKActions, InsufficientDataActions, ActionsEnabled, TreatMissingData } = alarm;
       expect({ AlarmActions, OKActions, ActionsEnabled }, name).toEqual({
         AlarmActions: ['<AlarmTopic>'],
         OKActions: ['<AlarmTopic>'],
       });
-      expect(TreatMissingData, name).toBe(name.endsWith('-schedule-dead') ? 'breaching' : 'notBreaching');
+      // The loss of data is the alarm, and not its absence in a new stack: an alarm begins without data.
+      expect([TreatMissingData, InsufficientDataActions], name).toEqual(
+        name.endsWith('-schedule-dead') ? ['missing', ['<AlarmTopic>']] : ['notBreaching', undefined],
+      );
     }
     const mails = ofType(mode, 'AWS::SNS::Subscription').map(([, { Endpoint }]) => Endpoint);
     expect(mails).toEqual(mode === 'existing' ? ['operators@example.com'] : []);
@@ -354,6 +359,13 @@ describe.each(modes)('%s', (mode) => {
       const metrics = metricsOf(alarm);
       expect(metrics.length, `${name}: the limit of CloudWatch`).toBeLessThanOrEqual(10);
       for (const { Namespace, MetricName, Dimensions } of metrics) {
+        if (Namespace === `berth-${stage}`) {
+          const [, filter] = ofType(mode, 'AWS::Logs::MetricFilter')[0] ?? [];
+          expect(filter.MetricTransformations).toMatchObject([
+            { MetricNamespace: Namespace, MetricName, MetricValue: '1' },
+          ]);
+          continue;
+        }
         const dimensions = Dimensions.map((one) => one.Name);
         expect(isWritten(Namespace, MetricName, dimensions), `${name}: ${MetricName} by ${dimensions}`).toBe(true);
         for (const { Name, Value } of Dimensions) {
@@ -543,6 +555,60 @@ describe('alarms', () => {
       (id) => functionOfIntegration('created', id).id,
     );
     expect(sorted(watchedBy('created', 'throttles'))).toEqual(sorted(routed));
+  });
+
+  it.each([
+    ['the gateway rejects', '429', '-', true],
+    ['Berth rejects', '429', '12', false],
+    ['the gateway refuses an operator', '401', '-', false],
+  ])('gateway-throttles: counts a request that %s: %s', (_who, status, functionMs, counts) => {
+    const filter = only('created', 'AWS::Logs::MetricFilter');
+    expect(filter.LogGroupName).toBe('<HttpApiLogGroup>');
+    const [, ...conditions] =
+      /^\{ (?:\$\.(\w+) = "(.*?)") && (?:\$\.(\w+) = "(.*?)") \}$/.exec(filter.FilterPattern) ?? [];
+    // The fields as the gateway logs them: all are strings, and what does not exist is "-".
+    const { AccessLogSettings } = only('created', 'AWS::ApiGatewayV2::Stage');
+    expect(JSON.parse(AccessLogSettings.Format)).toMatchObject({
+      status: '$context.status',
+      functionMs: '$context.integrationLatency',
+    });
+    const logged: Record<string, string> = { status, functionMs };
+    const [first = '', is, second = '', isToo] = conditions;
+    expect(logged[first] === is && logged[second] === isToo).toBe(counts);
+  });
+
+  it('docs/deploy.md states how many there are, and how many metrics are billed', () => {
+    const all = alarms('created');
+    const metrics = all.flatMap(({ alarm }) => metricsOf(alarm));
+    expect(text('docs/deploy.md')).toContain(`${all.length} alarms, billed as ${metrics.length} × 0.10`);
+  });
+
+  it.each([
+    ['server-errors', 2, 3],
+    ['throttles', 3, 5],
+    ['gateway-throttles', 3, 5],
+    ['slow', 3, 4],
+    ['refusals', 1, 3],
+    ['secrets', 3, 4],
+    ['job-stuck', 2, 3],
+    ['schedule-errors', 1, 2],
+    ['database-capacity', 3, 4],
+    ['proxy-borrow-latency', 3, 5],
+    ['connection-pinning', 12, 15],
+  ])('%s: %i of %i periods, because some data arrive late', (name, datapoints, periods) => {
+    const { DatapointsToAlarm, EvaluationPeriods } = alarmNamed('created', name);
+    expect([DatapointsToAlarm, EvaluationPeriods]).toEqual([datapoints, periods]);
+  });
+
+  it('database-capacity and proxy-borrow-latency: above 95 % of the ACUs, above 100 ms in microseconds', () => {
+    expect(alarmNamed('created', 'database-capacity')).toMatchObject({
+      ...{ MetricName: 'ACUUtilization', Statistic: 'Maximum', Threshold: 95 },
+      Dimensions: [{ Name: 'DBClusterIdentifier', Value: '<DatabaseCluster>' }],
+    });
+    expect(alarmNamed('created', 'proxy-borrow-latency')).toMatchObject({
+      ...{ MetricName: 'DatabaseConnectionsBorrowLatency', Statistic: 'Average', Threshold: 100_000 },
+      Dimensions: [{ Name: 'ProxyName', Value: '<DatabaseProxy>' }],
+    });
   });
 
   it('slow: every function that devices or brokers call, and no other', () => {

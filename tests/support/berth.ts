@@ -73,6 +73,7 @@ export function setEnv(env: Record<string, string>): void {
     'LEGACY_HASHES',
     'DEVICE_KEY_MIN_LENGTH',
     'FORMER_BROKER_HOURS',
+    'CLIENT_ADDRESS_HEADER',
     'ADMIN_AUTH',
     'ADMIN_TOKEN_HASH',
     'ADMIN_JWT_READ_SCOPE',

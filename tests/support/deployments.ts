@@ -21,6 +21,7 @@ export const deployments = {
       readScope: 'berth/read',
       writeScope: 'berth/write',
       adminAuth: 'gateway',
+      clientAddressHeader: 'x-address-0123456789abcdef',
       corsOrigins: 'https://panel.example.com,https://other.example.com',
       bulkAssignSchedule: 'true',
       mqttBrokerUrl: 'mqtts://fallback.example.com:8883',
