@@ -103,7 +103,7 @@ describe('DATABASE_URL=… npm start', () => {
     const url = await database('guarded', `create role guest login password 'guest'`);
     const stack = await start(Object.assign(new URL(url), { username: 'guest', password: 'guest' }).href);
     expect(await stack.ended).toBe(1);
-    expect(stack.output()).toContain('The role guest may not migrate this database (permission denied');
+    expect(stack.output()).toContain('The role guest may not do this (permission denied');
     expect(stack.output()).not.toMatch(/\n\s+at /);
   });
 });
