@@ -14,7 +14,7 @@ import {
 import { listBrokers } from '../lib/brokers/list.ts';
 import { listedBroker, oneBroker } from '../lib/brokers/row.ts';
 import { summariseBrokers, summarisedBroker } from '../lib/brokers/summary.ts';
-import { testBrokerConnection, testResult } from '../lib/brokers/test-connection.ts';
+import { testBrokerConnection, testedBroker, testResult } from '../lib/brokers/test-connection.ts';
 import { updateBroker } from '../lib/brokers/update.ts';
 import {
   brokerChanging,
@@ -158,7 +158,12 @@ const test = endpoint({
   envelope,
   params: brokerParams,
   budgetMs: 9_500,
-  replies: { 200: { description: 'The result', body: z.object({ success, data: testResult }) } },
+  replies: {
+    200: {
+      description: 'The result',
+      body: z.object({ success, message: z.string(), broker: testedBroker, data: testResult }),
+    },
+  },
   problems: [brokerConfigNotFound, brokerTestRunning, unsealingFailed],
   run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
 });

@@ -219,6 +219,7 @@ CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
 CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_broker_id, 0), COALESCE(handed_broker_id, 0), COALESCE(handed_settings, ''::text), id)
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
+CREATE INDEX devices_online_idx ON public.devices USING btree (id) WHERE is_online
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
