@@ -473,6 +473,31 @@ AS $function$
          count(*) < size or min(page.at) >= (select at from expiry)
   from page
 $function$
+CREATE OR REPLACE FUNCTION public.berth_record_move()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+declare
+  handed integer := new.handed_broker_id;
+  left_at timestamptz := new.handed_left_at;
+begin
+  if handed is null and new.handed_at is null then
+    handed := berth_presumed_broker(
+      old.uuid::text, old.mqtt_broker_id, old.provisioned_by_key_id, coalesce(old.provisioned_at, old.created_at));
+  end if;
+  if coalesce(old.handed_broker_id = coalesce(old.mqtt_broker_id,
+      (select b.id from mqtt_broker_config b where b.is_default)), true) then
+    left_at := now();
+  end if;
+  update devices
+  set mqtt_broker_assigned_at = now(), modified_at = berth_now(), handed_broker_id = handed, handed_left_at = left_at
+  where id = new.id;
+  insert into device_events (type, device_uuid, device_id, fleet_id, from_broker_id, to_broker_id, actor)
+  values ('moved', new.uuid::text, new.id, new.fleet_id, old.mqtt_broker_id, new.mqtt_broker_id, 'sql:' || session_user);
+  return null;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_remember_broker()
  RETURNS trigger
  LANGUAGE plpgsql
