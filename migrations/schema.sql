@@ -210,6 +210,7 @@ CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
 CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_broker_id, 0), COALESCE(handed_broker_id, 0), COALESCE(handed_settings, ''::text), id)
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
+CREATE INDEX devices_online_idx ON public.devices USING btree (id) WHERE is_online
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
@@ -502,6 +503,31 @@ AS $function$
          count(*) < size or min(page.at) >= (select at from expiry)
   from page
 $function$
+CREATE OR REPLACE FUNCTION public.berth_record_move()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+declare
+  handed integer := new.handed_broker_id;
+  left_at timestamptz := new.handed_left_at;
+begin
+  if handed is null and new.handed_at is null then
+    handed := berth_presumed_broker(
+      old.uuid::text, old.mqtt_broker_id, old.provisioned_by_key_id, coalesce(old.provisioned_at, old.created_at));
+  end if;
+  if coalesce(old.handed_broker_id = coalesce(old.mqtt_broker_id,
+      (select b.id from mqtt_broker_config b where b.is_default)), true) then
+    left_at := now();
+  end if;
+  update devices
+  set mqtt_broker_assigned_at = now(), modified_at = berth_now(), handed_broker_id = handed, handed_left_at = left_at
+  where id = new.id;
+  insert into device_events (type, device_uuid, device_id, fleet_id, from_broker_id, to_broker_id, actor)
+  values ('moved', new.uuid::text, new.id, new.fleet_id, old.mqtt_broker_id, new.mqtt_broker_id, 'sql:' || session_user);
+  return null;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_remember_broker()
  RETURNS trigger
  LANGUAGE plpgsql

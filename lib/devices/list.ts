@@ -13,6 +13,11 @@ export const listDevicesQuery = z.strictObject({
   unassigned: z.optional(booleanText('true: only devices without an assignment; false: only those with one')),
   device_type: z.optional(text(100, 'Only this type')),
   is_active: z.optional(booleanText('Only active, or only inactive devices')),
+  online: z.optional(
+    booleanText(
+      'As the legacy service recorded it: Berth does not write `is_online`. false also reads devices that never were',
+    ),
+  ),
   behind: z.optional(
     z
       .literal('true', { message: 'must be true or absent' })
@@ -29,7 +34,7 @@ export type DeviceFilter = z.output<typeof listDevicesQuery>;
  * @throws Problem `invalid-request` for filters that contradict each other
  */
 export async function listDevices(ctx: Context, filter: DeviceFilter) {
-  const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active } = filter;
+  const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active, online } = filter;
   if (unassigned === true && broker_id !== undefined) {
     const message = 'contradicts broker_id: leave one of them out';
     throw new Problem(invalidRequest, `unassigned ${message}`, { errors: [{ path: 'unassigned', message }] });
@@ -41,7 +46,8 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
         ${broker_id === undefined ? sql`` : sql`and d.mqtt_broker_id = ${broker_id}`}
         ${unassigned === undefined ? sql`` : sql`and (d.mqtt_broker_id is null) = ${unassigned}`}
         ${device_type === undefined ? sql`` : sql`and d.device_type = ${device_type}`}
-        ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}`;
+        ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}
+        ${online === undefined ? sql`` : online ? sql`and d.is_online` : sql`and not coalesce(d.is_online, false)`}`;
     return filter.behind
       ? behindStatement(sql, conditions, after, limit + 1)
       : sql`select ${deviceJson(sql, 'd')} as device from devices d where ${conditions} order by d.id limit ${limit + 1}`;

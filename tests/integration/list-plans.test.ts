@@ -24,6 +24,7 @@ beforeAll(async () => {
     device_type: `case when n > ${DEVICES - 20} then 'rare' when n % 4 = 0 then 'raspberry-pi' else 'sensor' end`,
     mqtt_broker_id: `case when n % 2 = 0 and n <= ${DEVICES - 20} then ${busy} end`,
     is_active: `n <= ${DEVICES - 10}`,
+    is_online: `n > ${DEVICES - 10}`,
     handed_broker_id: String(busy),
   });
   await addDevices(berth, 20, {
@@ -77,6 +78,9 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
     ['behind, and a type that has no such device', { behind: 'true', device_type: 'rare' }, 0],
     ['inactive', { is_active: 'false' }, 10],
     ['active', { is_active: 'true' }, PAGE],
+    ['online', { online: 'true' }, 10],
+    ['online, and a common type', { online: 'true', device_type: 'sensor' }, 0],
+    ['not online', { online: 'false' }, PAGE],
     ['a fleet, and a rare type', { fleet_id: 'fleet-1', device_type: 'rare' }, 7],
   ])('%s', async (_what, filter: Record<string, string>, found) => {
     const ids: Record<string, number> = { busy, idle };
