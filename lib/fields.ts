@@ -36,6 +36,14 @@ export function optionalText(max: number, description: string) {
   );
 }
 
+/** {@link text}. Null or an empty string removes it; both become null. */
+export function clearable(max: number, description: string) {
+  return z.pipe(
+    z.optional(z.nullable(text(max, description))),
+    z.transform((value) => (value === '' ? null : value)),
+  );
+}
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /**

@@ -174,6 +174,9 @@ provisioning_keys.last_used_at timestamp without time zone
 provisioning_keys.default_broker_id integer
 provisioning_keys.revoked_at timestamp with time zone
 provisioning_keys.revoked_reason text
+provisioning_keys.updated_at timestamp with time zone
+provisioning_keys.updated_by text
+provisioning_keys.updated_request_id text
 refusal_counts.source_ip text not null
 refusal_counts.reason text not null
 refusal_counts.subject text not null
@@ -220,6 +223,7 @@ CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_bro
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
+CREATE INDEX devices_unassigned_key_idx ON public.devices USING btree (provisioned_by_key_id) WHERE (mqtt_broker_id IS NULL)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
 CREATE UNIQUE INDEX mqtt_acls_pkey ON public.mqtt_acls USING btree (id)
@@ -229,6 +233,7 @@ CREATE UNIQUE INDEX mqtt_broker_config_one_default ON public.mqtt_broker_config 
 CREATE UNIQUE INDEX mqtt_broker_config_pkey ON public.mqtt_broker_config USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_pkey ON public.mqtt_users USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_username_key ON public.mqtt_users USING btree (username)
+CREATE INDEX provisioning_keys_created_at_idx ON public.provisioning_keys USING btree (COALESCE(created_at, 'infinity'::timestamp without time zone), id)
 CREATE INDEX provisioning_keys_fleet_id_idx ON public.provisioning_keys USING btree (fleet_id)
 CREATE INDEX provisioning_keys_key_hash_idx ON public.provisioning_keys USING btree (key_hash)
 CREATE UNIQUE INDEX provisioning_keys_pkey ON public.provisioning_keys USING btree (id)

@@ -43,7 +43,8 @@ const TESTS: Record<string, string[]> = {
   'lib/mqtt-auth': ['unit/mqtt-acl', 'integration/mqtt-auth'],
   'lib/provisioning-keys': [
     'unit/key-shape',
-    ...['integration/provisioning-keys', 'integration/provisioning-key-pages', 'integration/one-key'],
+    ...['integration/provisioning-keys', 'integration/provisioning-key-pages', 'integration/change-keys'],
+    'integration/one-key',
     ...['integration/legacy-comparisons', 'integration/legacy-hashes', 'integration/register'],
   ],
   'lib/resolution': ['integration/resolution', 'integration/mqtt-auth', 'integration/devices'],

@@ -89,6 +89,31 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
   });
 });
 
+describe('GET /provisioning-keys reads few rows more than it returns', () => {
+  beforeAll(async () => {
+    await berth.sql(`
+      insert into provisioning_keys (key_hash, fleet_id, max_devices, expires_at, created_at)
+      select 'hash-' || n, 'fleet-' || n % 3, 1, now(), timestamp '2026-01-01' + interval '1 minute' * n
+      from generate_series(1, 20000) n`);
+    await berth.sql('analyze provisioning_keys');
+  });
+
+  it.each([
+    ['of the first page', 0],
+    ['of a page far behind', 19_000],
+  ])('of all fleets, %s', async (_what, skipped) => {
+    const [last] = await berth.sql(
+      'select id::text from provisioning_keys order by created_at desc offset $1 limit 1',
+      [skipped],
+    );
+    const query = { limit: String(PAGE - 1), ...(skipped ? { after: last?.id } : {}) };
+    const request = () => call('GET /api/v1/provisioning-keys', { headers: admin, query });
+    const { rows, answer } = await rowsRead('provisioning_keys', request);
+    expect(answer.body.keys).toHaveLength(PAGE - 1);
+    expect(rows).toBeLessThanOrEqual(10 * PAGE);
+  });
+});
+
 describe('GET /devices/bulk-assign/{id}/devices reads only events of the job', () => {
   let id: number;
   beforeAll(async () => {
