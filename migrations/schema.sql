@@ -222,6 +222,7 @@ CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
 CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_broker_id, 0), COALESCE(handed_broker_id, 0), COALESCE(handed_settings, ''::text), id)
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
+CREATE INDEX devices_name_idx ON public.devices USING btree (lower((device_name)::text) text_pattern_ops)
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
 CREATE INDEX devices_unassigned_key_idx ON public.devices USING btree (provisioned_by_key_id) WHERE (mqtt_broker_id IS NULL)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
@@ -527,3 +528,8 @@ CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$select identifier$function$
+CREATE OR REPLACE FUNCTION public.berth_uuid_begins(device_uuid text, prefix text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$select device_uuid >= prefix and device_uuid < prefix || '~'$function$

@@ -2,9 +2,10 @@ import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { type Fragment, query, type Sql } from '../database/db.ts';
 import { invalidRequest, Problem } from '../errors.ts';
-import { booleanText, integerText, MAX_INTEGER, pageQuery, text } from '../fields.ts';
+import { booleanText, integerText, MAX_INTEGER, pageQuery, requiredText, text } from '../fields.ts';
 import { groupOf, groupsBehind, isBehind, resolvedBrokerOf } from '../resolution/behind.ts';
 import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
+import { searchDevices } from './search.ts';
 
 export const listDevicesQuery = z.strictObject({
   ...pageQuery,
@@ -13,6 +14,7 @@ export const listDevicesQuery = z.strictObject({
   unassigned: z.optional(booleanText('true: only devices without an assignment; false: only those with one')),
   device_type: z.optional(text(100, 'Only this type')),
   is_active: z.optional(booleanText('Only active, or only inactive devices')),
+  search: z.optional(requiredText(255, 'Only devices whose uuid or name begins with it')),
   behind: z.optional(
     z
       .literal('true', { message: 'must be true or absent' })
@@ -29,11 +31,12 @@ export type DeviceFilter = z.output<typeof listDevicesQuery>;
  * @throws Problem `invalid-request` for filters that contradict each other
  */
 export async function listDevices(ctx: Context, filter: DeviceFilter) {
-  const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active } = filter;
+  const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active, search } = filter;
   if (unassigned === true && broker_id !== undefined) {
     const message = 'contradicts broker_id: leave one of them out';
     throw new Problem(invalidRequest, `unassigned ${message}`, { errors: [{ path: 'unassigned', message }] });
   }
+  const matches = search === undefined ? undefined : await searchDevices(ctx, search);
   const rows = await query<{ device: DeviceRow }>(ctx, (sql) => {
     const conditions = sql`
         d.id > ${after}
@@ -41,7 +44,8 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
         ${broker_id === undefined ? sql`` : sql`and d.mqtt_broker_id = ${broker_id}`}
         ${unassigned === undefined ? sql`` : sql`and (d.mqtt_broker_id is null) = ${unassigned}`}
         ${device_type === undefined ? sql`` : sql`and d.device_type = ${device_type}`}
-        ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}`;
+        ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}
+        ${matches === undefined ? sql`` : sql`and ${matches(sql)}`}`;
     return filter.behind
       ? behindStatement(sql, conditions, after, limit + 1)
       : sql`select ${deviceJson(sql, 'd')} as device from devices d where ${conditions} order by d.id limit ${limit + 1}`;

@@ -25,6 +25,7 @@ beforeAll(async () => {
     mqtt_broker_id: `case when n % 2 = 0 and n <= ${DEVICES - 20} then ${busy} end`,
     is_active: `n <= ${DEVICES - 10}`,
     handed_broker_id: String(busy),
+    device_name: `'Press ' || n`,
   });
   await addDevices(berth, 20, {
     uuid: `'last-' || n`,
@@ -89,24 +90,50 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
   });
 });
 
+describe(`GET /devices?search= with ${DEVICES} devices`, () => {
+  /** Each row counts twice: in the table and in an index. */
+  const MATCHES = 2 * 5_001;
+  it.each([
+    ['one uuid', 'dev-199999', {}, 1, 10 * PAGE],
+    ['one name', 'press 199999', {}, 1, 10 * PAGE],
+    ['a name in one fleet', 'press 1999', { fleet_id: 'fleet-0' }, 36, 10 * PAGE],
+    ['nothing', 'zzzz', {}, 0, 10 * PAGE],
+    ['all devices', 'press', {}, PAGE, MATCHES + 10 * PAGE],
+  ])('%s reads few rows more than it finds', async (_what, search, filter, found, limit) => {
+    const query = { search, ...filter };
+    const { rows, answer } = await rowsRead('devices', () => call('GET /api/v1/devices', { headers: admin, query }));
+    expect(answer.body.devices).toHaveLength(Math.min(found, PAGE - 1));
+    expect(rows).toBeLessThanOrEqual(limit);
+  });
+});
+
+it(`GET /fleets with ${DEVICES} devices reads 1,001 devices of each fleet`, async () => {
+  const { rows, answer } = await rowsRead('devices', () => call('GET /api/v1/fleets', { headers: admin }));
+  expect(answer.body.fleets).toMatchObject([
+    { fleet_id: 'fleet-0', device_count_is_exact: false },
+    { fleet_id: 'fleet-1', device_count_is_exact: false },
+    { fleet_id: 'fleet-2', device_count_is_exact: false },
+    { fleet_id: 'fleet-a', device_count: 20, device_count_is_exact: true },
+  ]);
+  expect(rows).toBeLessThanOrEqual(3 * 2 * 1_001 + 10 * PAGE);
+});
+
 describe('GET /provisioning-keys reads few rows more than it returns', () => {
+  const KEY = '00000000-0000-4000-8000-';
   beforeAll(async () => {
     await berth.sql(`
-      insert into provisioning_keys (key_hash, fleet_id, max_devices, expires_at, created_at)
-      select 'hash-' || n, 'fleet-' || n % 3, 1, now(), timestamp '2026-01-01' + interval '1 minute' * n
+      insert into provisioning_keys (id, key_hash, fleet_id, max_devices, expires_at, created_at)
+      select ('${KEY}' || lpad(n::text, 12, '0'))::uuid, 'hash-' || n, 'fleet-' || n % 3, 1, now(),
+             timestamp '2026-01-01' + interval '1 minute' * n
       from generate_series(1, 20000) n`);
     await berth.sql('analyze provisioning_keys');
   });
 
   it.each([
-    ['of the first page', 0],
-    ['of a page far behind', 19_000],
-  ])('of all fleets, %s', async (_what, skipped) => {
-    const [last] = await berth.sql(
-      'select id::text from provisioning_keys order by created_at desc offset $1 limit 1',
-      [skipped],
-    );
-    const query = { limit: String(PAGE - 1), ...(skipped ? { after: last?.id } : {}) };
+    ['of the first page', {}],
+    ['of a page far behind', { after: `${KEY}000000001000` }],
+  ])('of all fleets, %s', async (_what, page) => {
+    const query = { limit: String(PAGE - 1), ...page };
     const request = () => call('GET /api/v1/provisioning-keys', { headers: admin, query });
     const { rows, answer } = await rowsRead('provisioning_keys', request);
     expect(answer.body.keys).toHaveLength(PAGE - 1);
