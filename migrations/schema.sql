@@ -139,17 +139,8 @@ CASE
     WHEN (NOT accepts_new_devices) THEN 'draining'::text
     ELSE NULL::text
 END
-mqtt_broker_config.settings_hash text default "left"(md5((((((((((((((((((((((protocol)::text || '
-'::text) || (host)::text) || '
-'::text) || port) || '
-'::text) || COALESCE(use_tls, false)) || '
-'::text) || COALESCE(verify_certificate, true)) || '
-'::text) || (COALESCE(client_id_prefix, 'berth'::character varying))::text) || '
-'::text) || COALESCE(keep_alive, 60)) || '
-'::text) || COALESCE(clean_session, true)) || '
-'::text) || COALESCE(reconnect_period, 1000)) || '
-'::text) || COALESCE(connect_timeout, 30000)) || '
-'::text) || COALESCE(ca_cert, ''::text))), 8)
+mqtt_broker_config.client_settings json default berth_client_settings(id, (name)::text, (protocol)::text, (host)::text, port, use_tls, verify_certificate, (client_id_prefix)::text, keep_alive, clean_session, reconnect_period, connect_timeout, ca_cert)
+mqtt_broker_config.settings_hash text default (berth_client_settings(id, (name)::text, (protocol)::text, (host)::text, port, use_tls, verify_certificate, (client_id_prefix)::text, keep_alive, clean_session, reconnect_period, connect_timeout, ca_cert) ->> 'settings_hash'::text)
 mqtt_broker_config.default_until timestamp with time zone
 mqtt_broker_config.former_client_id_prefixes text[]
 mqtt_broker_config.closed_to_former_at timestamp with time zone
@@ -321,18 +312,6 @@ mqtt_device_users as
   WHERE (COALESCE(u.is_active, true) AND COALESCE(d.is_active, true));
 
 -- functions
-CREATE OR REPLACE FUNCTION public.berth_broker_json(broker mqtt_broker_config)
- RETURNS json
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS $function$
-  select json_build_object(
-    'id', broker.id, 'name', broker.name, 'protocol', broker.protocol, 'host', broker.host, 'port', broker.port,
-    'use_tls', broker.use_tls, 'verify_certificate', broker.verify_certificate,
-    'client_id_prefix', broker.client_id_prefix, 'keep_alive', broker.keep_alive, 'clean_session', broker.clean_session,
-    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert,
-    'settings_hash', broker.settings_hash)
-$function$
 CREATE OR REPLACE FUNCTION public.berth_canonical_uuid(spelling text)
  RETURNS text
  LANGUAGE sql
@@ -361,6 +340,21 @@ AS $function$
   -- A username of the legacy service can contain another spelling of the uuid.
   select array[username] || case when device_uuid is not null then array[
     coalesce(prefix, 'berth') || '_' || device_uuid, coalesce(prefix, 'berth') || '_' || substr(username, 8)] end
+$function$
+CREATE OR REPLACE FUNCTION public.berth_client_settings(id integer, name text, protocol text, host text, port integer, use_tls boolean, verify_certificate boolean, client_id_prefix text, keep_alive integer, clean_session boolean, reconnect_period integer, connect_timeout integer, ca_cert text)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select json_build_object(
+    'id', id, 'name', name, 'protocol', protocol, 'host', host, 'port', port, 'use_tls', use_tls,
+    'verify_certificate', verify_certificate, 'client_id_prefix', client_id_prefix, 'keep_alive', keep_alive,
+    'clean_session', clean_session, 'reconnect_period', reconnect_period, 'connect_timeout', connect_timeout, 'ca_cert', ca_cert,
+    'settings_hash', left(md5(
+      protocol || E'\n' || host || E'\n' || port || E'\n' || coalesce(use_tls, false) || E'\n'
+      || coalesce(verify_certificate, true) || E'\n' || coalesce(client_id_prefix, 'berth') || E'\n'
+      || coalesce(keep_alive, 60) || E'\n' || coalesce(clean_session, true) || E'\n' || coalesce(reconnect_period, 1000)
+      || E'\n' || coalesce(connect_timeout, 30000) || E'\n' || coalesce(ca_cert, '')), 8))
 $function$
 CREATE OR REPLACE FUNCTION public.berth_default_of(registered timestamp without time zone)
  RETURNS TABLE(broker_id integer)

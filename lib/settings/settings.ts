@@ -34,6 +34,7 @@ const SECRETS = [
 
 let loaded: Settings | undefined;
 let secrets: Env = {};
+let arns: [name: string, arn: string][] | undefined;
 
 /**
  * The settings, read from the environment at the first use. A setting that is missing is an error for the code that
@@ -49,6 +50,7 @@ export function settings(): Settings {
 /** Makes the next `settings()` read the environment again (tests). */
 export function reloadSettings(): void {
   loaded = undefined;
+  arns = undefined;
   secrets = {};
 }
 
@@ -59,10 +61,12 @@ export function readSettings(env: Env): Settings {
 
 /** The settings to read from Secrets Manager, with the ARNs of their secrets. A value in the environment takes precedence. */
 export function secretArns(): [name: string, arn: string][] {
-  return SECRETS.flatMap((name) => {
+  // Read once: each look at process.env takes about a microsecond.
+  arns ??= SECRETS.flatMap((name) => {
     const arn = process.env[`${name}_ARN`];
     return arn && !process.env[name] ? [[name, arn] as [string, string]] : [];
   });
+  return arns;
 }
 
 /** How long a value of Secrets Manager is used before it is read again, in milliseconds. */
