@@ -427,8 +427,8 @@ CREATE OR REPLACE FUNCTION public.berth_is_event_type(type text)
 AS $function$
 begin
   return type in (
-    'registered', 'refused', 'moved', 'skipped', 'updated', 'activated', 'deactivated', 'credentials-renewed',
-    'credentials-revoked', 'deleted');
+    'registered', 'refused', 'moved', 'skipped', 'updated', 'fleet-changed', 'activated', 'deactivated',
+    'credentials-renewed', 'credentials-revoked', 'deleted');
 end $function$
 CREATE OR REPLACE FUNCTION public.berth_now()
  RETURNS timestamp without time zone

@@ -62,6 +62,7 @@ type Device = {
   fleet_id: string | null;
   is_active: boolean | null;
   created_at: Date | null;
+  provisioned_by_key_id: string | null;
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
   device_api_key_hash: string | null;
@@ -106,7 +107,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   }
   const { created } = outcome;
   if (!created) {
-    const replayProblem = await problemOfReplay(ctx, input, key, device);
+    const replayProblem = await problemOfReplay(ctx, input, keyId, key, device);
     if (replayProblem) throw await refusal(ctx, replayProblem, who);
   }
   if (!broker) throw noBroker();
@@ -272,6 +273,7 @@ function problemOf(key: ProvisioningKey): Problem | undefined {
 async function problemOfReplay(
   ctx: Context,
   input: Registration,
+  keyId: string,
   key: ProvisioningKey,
   device: Device,
 ): Promise<Problem | undefined> {
@@ -281,7 +283,10 @@ async function problemOfReplay(
     // As in the legacy service, the problem of the key comes first.
     return keyProblem ?? new Problem(deviceAlreadyRegistered, 'This device is already registered');
   }
-  if (device.fleet_id !== null && device.fleet_id !== key.key_fleet_id) return new Problem(deviceInOtherFleet);
+  // An operator may have changed its fleet: the key that it registered with stays its own.
+  const isItsKey = device.provisioned_by_key_id === keyId;
+  if (!isItsKey && device.fleet_id !== null && device.fleet_id !== key.key_fleet_id)
+    return new Problem(deviceInOtherFleet);
   return device.is_active === false ? new Problem(deviceInactive) : undefined;
 }
 
