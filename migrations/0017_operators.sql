@@ -1,4 +1,4 @@
--- For operators: changes of provisioning keys, pages of all keys, and the devices that follow a key.
+-- For operators: changes of provisioning keys, pages of all keys, the devices that follow a key, searches, regions and tags.
 
 alter table provisioning_keys
   add column if not exists updated_at timestamptz,
@@ -40,4 +40,18 @@ begin
     create or replace function berth_uuid_begins(device_uuid text, prefix text) returns boolean language sql immutable parallel safe as
       'select device_uuid ~>=~ prefix and device_uuid ~<~ (prefix || ''~'')';
   end if;
+end $$;
+
+-- What a device says of itself, besides the columns of the legacy service. The indexes have only devices that say it.
+alter table devices
+  add column if not exists region text,
+  add column if not exists tags jsonb;
+comment on column devices.tags is 'Names and values, as the device sent them: {"site": "berlin"}; NULL: none';
+create index if not exists devices_region_idx on devices (region, id) where region is not null;
+create index if not exists devices_tags_idx on devices using gin (tags jsonb_path_ops) where tags is not null;
+-- EXECUTE plans for these tags. A prepared statement has one plan for all: then it reads the table for a rare tag, or fetches
+-- all devices with a common one from the index.
+create or replace function berth_tagged(wanted jsonb, most integer) returns setof integer language plpgsql stable rows 100 as $$
+begin
+  return query execute 'select id from devices where tags @> $1 limit $2' using wanted, most;
 end $$;

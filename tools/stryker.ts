@@ -32,7 +32,7 @@ const TESTS: Record<string, string[]> = {
   'lib/devices': [
     ...['unit/mqtt-acl', 'integration/devices', 'integration/register', 'integration/credentials'],
     ...['integration/refusals', 'integration/one-key', 'integration/resolution', 'integration/legacy-hashes'],
-    ...['integration/search', 'integration/fleets'],
+    ...['integration/search', 'integration/fleets', 'integration/reported'],
   ],
   'lib/events': ['integration/devices', 'integration/purge-events', 'integration/bulk-assign-worker'],
   'lib/http': ['unit/body', 'unit/csv', 'unit/endpoint', 'unit/headers', 'unit/problems'],

@@ -2,10 +2,19 @@ import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { type Fragment, query, type Sql } from '../database/db.ts';
 import { invalidRequest, Problem } from '../errors.ts';
-import { booleanText, integerText, MAX_INTEGER, pageQuery, requiredText, text } from '../fields.ts';
+import {
+  booleanText,
+  integerText,
+  MAX_INTEGER,
+  pageQuery,
+  parseTags,
+  requiredText,
+  tagsText,
+  text,
+} from '../fields.ts';
 import { groupOf, groupsBehind, isBehind, resolvedBrokerOf } from '../resolution/behind.ts';
 import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
-import { searchDevices } from './search.ts';
+import { searchDevices, taggedDevices } from './search.ts';
 
 export const listDevicesQuery = z.strictObject({
   ...pageQuery,
@@ -14,6 +23,8 @@ export const listDevicesQuery = z.strictObject({
   unassigned: z.optional(booleanText('true: only devices without an assignment; false: only those with one')),
   device_type: z.optional(text(100, 'Only this type')),
   is_active: z.optional(booleanText('Only active, or only inactive devices')),
+  region: z.optional(text(100, 'Only this region')),
+  tags: z.optional(tagsText('Only devices with all of these tags: site:berlin,line:3')),
   search: z.optional(requiredText(255, 'Only devices whose uuid or name begins with it')),
   behind: z.optional(
     z
@@ -31,12 +42,13 @@ export type DeviceFilter = z.output<typeof listDevicesQuery>;
  * @throws Problem `invalid-request` for filters that contradict each other
  */
 export async function listDevices(ctx: Context, filter: DeviceFilter) {
-  const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active, search } = filter;
+  const { limit = 100, after = 0, fleet_id, broker_id, unassigned, device_type, is_active, region } = filter;
   if (unassigned === true && broker_id !== undefined) {
     const message = 'contradicts broker_id: leave one of them out';
     throw new Problem(invalidRequest, `unassigned ${message}`, { errors: [{ path: 'unassigned', message }] });
   }
-  const matches = search === undefined ? undefined : await searchDevices(ctx, search);
+  const found = filter.search === undefined ? undefined : await searchDevices(ctx, filter.search);
+  const tagged = filter.tags === undefined ? undefined : await taggedDevices(ctx, parseTags(filter.tags));
   const rows = await query<{ device: DeviceRow }>(ctx, (sql) => {
     const conditions = sql`
         d.id > ${after}
@@ -45,7 +57,9 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
         ${unassigned === undefined ? sql`` : sql`and (d.mqtt_broker_id is null) = ${unassigned}`}
         ${device_type === undefined ? sql`` : sql`and d.device_type = ${device_type}`}
         ${is_active === undefined ? sql`` : sql`and ${is_active ? sql`` : sql`not`} coalesce(d.is_active, true)`}
-        ${matches === undefined ? sql`` : sql`and ${matches(sql)}`}`;
+        ${region === undefined ? sql`` : sql`and d.region = ${region}`}
+        ${found === undefined ? sql`` : sql`and ${found(sql)}`}
+        ${tagged === undefined ? sql`` : sql`and ${tagged(sql)}`}`;
     return filter.behind
       ? behindStatement(sql, conditions, after, limit + 1)
       : sql`select ${deviceJson(sql, 'd')} as device from devices d where ${conditions} order by d.id limit ${limit + 1}`;

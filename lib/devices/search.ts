@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
-import { type Fragment, query, type Sql } from '../database/db.ts';
+import { type Fragment, query, type Sql, type Statement } from '../database/db.ts';
+import type { Tags } from '../fields.ts';
 
 /**
  * Matches that are found by index and read. With more of them, reading the devices in the order of ids soon meets enough for
@@ -10,16 +11,15 @@ const FEW = 5_000;
 const LAST = '\u{10ffff}';
 
 /** SQL: whether the device `d` matches. */
-export type Match = (sql: Sql) => Fragment;
+type Match = (sql: Sql) => Fragment;
+type Found = ReturnType<Statement<{ id: string }>>;
 
 /**
- * Finds devices whose uuid or name begins with a text; names in any case, RFC 4122 uuids too. Two statements, because
- * whether few devices match decides how to read them, and a prepared statement has one plan for both.
- *
+ * Finds devices whose uuid or name begins with a text; names in any case, RFC 4122 uuids too.
  * @returns the condition for a list of devices
  */
-export async function searchDevices(ctx: Context, search: string): Promise<Match> {
-  const found = await query<{ id: string }>(
+export function searchDevices(ctx: Context, search: string): Promise<Match> {
+  return fewOrMany(
     ctx,
     (sql) => sql`
       (select id::text from devices where berth_uuid_begins(uuid, ${search}) limit ${FEW + 1})
@@ -29,9 +29,27 @@ export async function searchDevices(ctx: Context, search: string): Promise<Match
       (select id::text from devices
        where lower(device_name) ~>=~ lower(${search}) and lower(device_name) ~<~ (lower(${search}) || ${LAST})
        limit ${FEW + 1})`,
+    (sql) => sql`(
+      starts_with(d.uuid::text, ${search}) or starts_with(d.uuid::text, lower(${search}))
+      or starts_with(lower(d.device_name), lower(${search})))`,
   );
-  if (found.length <= FEW) return (sql) => sql`d.id = any(${found.map(({ id }) => id)}::text[]::integer[])`;
-  return (sql) => sql`(
-    starts_with(d.uuid::text, ${search}) or starts_with(d.uuid::text, lower(${search}))
-    or starts_with(lower(d.device_name), lower(${search})))`;
+}
+
+/**
+ * Finds devices that have all of these tags.
+ * @returns the condition for a list of devices
+ */
+export function taggedDevices(ctx: Context, tags: Tags): Promise<Match> {
+  return fewOrMany(
+    ctx,
+    (sql) => sql`select id::text from berth_tagged(${sql.json(tags)}, ${FEW + 1}) id`,
+    // Not true, but `is true`: the index would deliver all devices for each page.
+    (sql) => sql`(d.tags @> ${sql.json(tags)}::jsonb) is true`,
+  );
+}
+
+/** Two statements, because how many devices match decides how to read them, and a prepared statement has one plan. */
+async function fewOrMany(ctx: Context, find: (sql: Sql) => Found, many: Match): Promise<Match> {
+  const found = await query(ctx, find);
+  return found.length > FEW ? many : (sql) => sql`d.id = any(${found.map(({ id }) => id)}::text[]::integer[])`;
 }

@@ -26,6 +26,8 @@ beforeAll(async () => {
     is_active: `n <= ${DEVICES - 10}`,
     handed_broker_id: String(busy),
     device_name: `'Press ' || n`,
+    region: `case when n % 2 = 0 then 'eu' end`,
+    tags: `case when n > ${DEVICES - 20} then '{"site": "rare"}' when n % 2 = 0 then '{"site": "common"}' end::jsonb`,
   });
   await addDevices(berth, 20, {
     uuid: `'last-' || n`,
@@ -78,6 +80,10 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
     ['behind, and a type that has no such device', { behind: 'true', device_type: 'rare' }, 0],
     ['inactive', { is_active: 'false' }, 10],
     ['active', { is_active: 'true' }, PAGE],
+    ['a region', { region: 'eu' }, PAGE],
+    ['an unknown region', { region: 'us' }, 0],
+    ['a rare tag', { tags: 'site:rare' }, 20],
+    ['an unknown tag', { tags: 'site:none' }, 0],
     ['a fleet, and a rare type', { fleet_id: 'fleet-1', device_type: 'rare' }, 7],
   ])('%s', async (_what, filter: Record<string, string>, found) => {
     const ids: Record<string, number> = { busy, idle };
@@ -90,7 +96,7 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
   });
 });
 
-describe(`GET /devices?search= with ${DEVICES} devices`, () => {
+describe(`GET /devices?search= and ?tags= with ${DEVICES} devices`, () => {
   /** Each row counts twice: in the table and in an index. */
   const MATCHES = 2 * 5_001;
   it.each([
@@ -99,12 +105,16 @@ describe(`GET /devices?search= with ${DEVICES} devices`, () => {
     ['a name in one fleet', 'press 1999', { fleet_id: 'fleet-0' }, 36, 10 * PAGE],
     ['nothing', 'zzzz', {}, 0, 10 * PAGE],
     ['all devices', 'press', {}, PAGE, MATCHES + 10 * PAGE],
-  ])('%s reads few rows more than it finds', async (_what, search, filter, found, limit) => {
-    const query = { search, ...filter };
-    const { rows, answer } = await rowsRead('devices', () => call('GET /api/v1/devices', { headers: admin, query }));
-    expect(answer.body.devices).toHaveLength(Math.min(found, PAGE - 1));
-    expect(rows).toBeLessThanOrEqual(limit);
-  });
+    ['a common tag', undefined, { tags: 'site:common' }, PAGE, MATCHES + 10 * PAGE],
+  ])(
+    '%s reads few rows more than it finds',
+    async (_what, search: string | undefined, filter: Record<string, string>, found, limit) => {
+      const query = { ...(search ? { search } : {}), ...filter };
+      const { rows, answer } = await rowsRead('devices', () => call('GET /api/v1/devices', { headers: admin, query }));
+      expect(answer.body.devices).toHaveLength(Math.min(found, PAGE - 1));
+      expect(rows).toBeLessThanOrEqual(limit);
+    },
+  );
 });
 
 it(`GET /fleets with ${DEVICES} devices reads 1,001 devices of each fleet`, async () => {
