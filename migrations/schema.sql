@@ -92,6 +92,8 @@ devices.handed_left_at timestamp with time zone
 devices.former_broker_ids integer[]
 devices.former_until timestamp with time zone
 devices.former_closed_at timestamp with time zone
+devices.region text
+devices.tags jsonb
 leases.name text not null
 leases.holder text not null
 leases.epoch bigint not null default 0
@@ -165,6 +167,9 @@ provisioning_keys.last_used_at timestamp without time zone
 provisioning_keys.default_broker_id integer
 provisioning_keys.revoked_at timestamp with time zone
 provisioning_keys.revoked_reason text
+provisioning_keys.updated_at timestamp with time zone
+provisioning_keys.updated_by text
+provisioning_keys.updated_request_id text
 refusal_counts.source_ip text not null
 refusal_counts.reason text not null
 refusal_counts.subject text not null
@@ -210,8 +215,12 @@ CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
 CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_broker_id, 0), COALESCE(handed_broker_id, 0), COALESCE(handed_settings, ''::text), id)
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
+CREATE INDEX devices_name_idx ON public.devices USING btree (lower((device_name)::text) text_pattern_ops)
 CREATE INDEX devices_online_idx ON public.devices USING btree (id) WHERE is_online
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
+CREATE INDEX devices_region_idx ON public.devices USING btree (region, id) WHERE (region IS NOT NULL)
+CREATE INDEX devices_tags_idx ON public.devices USING gin (tags jsonb_path_ops) WHERE (tags IS NOT NULL)
+CREATE INDEX devices_unassigned_key_idx ON public.devices USING btree (provisioned_by_key_id) WHERE (mqtt_broker_id IS NULL)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
 CREATE UNIQUE INDEX mqtt_acls_pkey ON public.mqtt_acls USING btree (id)
@@ -221,6 +230,7 @@ CREATE UNIQUE INDEX mqtt_broker_config_one_default ON public.mqtt_broker_config 
 CREATE UNIQUE INDEX mqtt_broker_config_pkey ON public.mqtt_broker_config USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_pkey ON public.mqtt_users USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_username_key ON public.mqtt_users USING btree (username)
+CREATE INDEX provisioning_keys_created_at_idx ON public.provisioning_keys USING btree (COALESCE(created_at, 'infinity'::timestamp without time zone), id)
 CREATE INDEX provisioning_keys_fleet_id_idx ON public.provisioning_keys USING btree (fleet_id)
 CREATE INDEX provisioning_keys_key_hash_idx ON public.provisioning_keys USING btree (key_hash)
 CREATE UNIQUE INDEX provisioning_keys_pkey ON public.provisioning_keys USING btree (id)
@@ -436,8 +446,8 @@ CREATE OR REPLACE FUNCTION public.berth_is_event_type(type text)
 AS $function$
 begin
   return type in (
-    'registered', 'refused', 'moved', 'skipped', 'updated', 'activated', 'deactivated', 'credentials-renewed',
-    'credentials-revoked', 'deleted');
+    'registered', 'refused', 'moved', 'skipped', 'updated', 'fleet-changed', 'activated', 'deactivated',
+    'credentials-renewed', 'credentials-revoked', 'deleted');
 end $function$
 CREATE OR REPLACE FUNCTION public.berth_mqtt_username(device_uuid text)
  RETURNS text
@@ -573,6 +583,14 @@ AS $function$
   order by step.number
   limit 1
 $function$
+CREATE OR REPLACE FUNCTION public.berth_tagged(wanted jsonb, most integer)
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+AS $function$
+begin
+  return query execute 'select id from devices where tags @> $1 limit $2' using wanted, most;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_ties_spellings()
  RETURNS boolean
  LANGUAGE sql
@@ -583,3 +601,8 @@ CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$select identifier$function$
+CREATE OR REPLACE FUNCTION public.berth_uuid_begins(device_uuid text, prefix text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$select device_uuid >= prefix and device_uuid < prefix || '~'$function$

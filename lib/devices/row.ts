@@ -14,6 +14,8 @@ export const deviceReply = z.looseObject({
   mqtt_broker_id: z.nullable(z.int()),
   mqtt_broker_assigned_at: z.nullable(z.string()),
   mqtt_username: z.nullable(z.string()),
+  region: z.nullable(z.string()),
+  tags: z.nullable(z.record(z.string(), z.string())),
   created_at: z.nullable(z.string()),
   modified_at: z.nullable(z.string()),
 });
@@ -35,7 +37,7 @@ const COLUMNS = [
   ...['supervisor_version', 'api_heartbeat_state', 'memory_usage', 'memory_total', 'storage_usage', 'storage_total'],
   ...['cpu_usage', 'cpu_temp', 'cpu_id', 'is_undervolted', 'provisioning_progress', 'provisioning_state', 'status'],
   ...['download_progress', 'logs_channel', 'api_key_expires_at', 'api_key_last_rotated_at', 'api_key_rotation_enabled'],
-  ...['api_key_rotation_days', 'top_processes'],
+  ...['api_key_rotation_days', 'top_processes', 'region', 'tags'],
 ];
 /** UTC without a time zone, as the legacy service made them. */
 const UTC_COLUMNS = [

@@ -18,6 +18,7 @@ export const deviceEvent = z.object({
   type: z.string(),
   actor: z.nullable(z.string()),
   reason: z.nullable(z.string()),
+  fleet_id: z.nullable(z.string()).check(z.meta({ description: 'The fleet of the device after the event' })),
   from_broker_id: z.nullable(z.int()),
   to_broker_id: z.nullable(z.int()),
   source_ip: z.nullable(z.string()),
@@ -49,7 +50,7 @@ export async function listDeviceEvents(
         (select e.* from device_ids join device_events e on e.device_id = device_ids.id and e.job_id is not null
          where true ${page})
       )
-      select id::float8 as id, at, type, actor, reason, from_broker_id, to_broker_id, source_ip, request_id
+      select id::float8 as id, at, type, actor, reason, fleet_id, from_broker_id, to_broker_id, source_ip, request_id
       from event
       order by event.id desc
       limit ${limit + 1}`;

@@ -108,6 +108,37 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
   });
 
+  it('200: the fleet changes, with an event; everything else stays', async () => {
+    await addOther();
+    const { device: before } = (await get()).body;
+    const { body, headers } = await put({ fleet_id: 'fleet-b', reason: 'sold' });
+    const modified_at = body.device.modified_at;
+    expect(body.device).toEqual({ ...before, fleet_id: 'fleet-b', modified_at });
+    expect(Date.parse(modified_at)).toBeGreaterThan(Date.parse(before.modified_at));
+    expect(headers.etag).toBe((await get()).headers.etag);
+    const { events } = (await call(`GET ${path}/${device.uuid}/events`, { headers: admin })).body;
+    expect(events).toMatchObject([
+      { type: 'fleet-changed', fleet_id: 'fleet-b', actor: 'admin', reason: 'sold', from_broker_id: null },
+      { type: 'registered', fleet_id: 'fleet-a' },
+    ]);
+    // The same fleet again is no change.
+    expect((await put({ fleet_id: 'fleet-b' })).headers.etag).toBe(headers.etag);
+    expect(await eventsOf()).toHaveLength(2);
+    const fleets = await berth.sql('select fleet_id from devices order by id');
+    expect(fleets).toEqual([{ fleet_id: 'fleet-b' }, { fleet_id: 'fleet-a' }]);
+  });
+
+  it('in another fleet, a device registers again with its own key and with keys of that fleet, not with others', async () => {
+    const [sameFleet, newFleet] = [await issueKey(), await issueKey({ fleetId: 'fleet-b' })];
+    await put({ fleet_id: 'fleet-b' });
+    expect(await register(key.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(newFleet.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(sameFleet.key, device)).toMatchObject({
+      status: 409,
+      body: { code: 'device-in-other-fleet' },
+    });
+  });
+
   it('is_active false deactivates its MQTT user in the same statement, true activates it', async () => {
     const active = async () => (await berth.sql('select is_active from mqtt_users'))[0]?.is_active;
     await put({ is_active: false });
@@ -177,6 +208,10 @@ describe('PUT /devices/{uuid}', () => {
     ['an empty name', { device_name: '' }, 400, 'missing-fields'],
     ['a name with NUL', { device_name: '\0' }, 400, 'invalid-request'],
     ['an over-long type', { device_type: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['an empty fleet', { fleet_id: '' }, 400, 'missing-fields'],
+    ['a fleet null', { fleet_id: null }, 400, 'missing-fields'],
+    ['an over-long fleet', { fleet_id: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['a fleet with NUL', { fleet_id: 'a\0' }, 400, 'invalid-request'],
     ['malformed JSON', '{', 400, 'malformed-json'],
   ])('%s is refused and changes nothing', async (_, body, status, code) => {
     const before = await berth.sql('select * from devices');
