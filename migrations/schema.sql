@@ -30,6 +30,13 @@ bulk_assign_jobs.worker text
 bulk_assign_jobs.next_batch_at timestamp with time zone not null default now()
 bulk_assign_jobs.leased_until timestamp with time zone not null default now()
 bulk_assign_jobs.close_former boolean not null default false
+bulk_assign_jobs.reason text
+bulk_assign_jobs.unknown jsonb
+bulk_assign_jobs.already_there integer not null default 0
+bulk_assign_jobs.idle_ms bigint not null default 0
+deleted_brokers.id integer not null
+deleted_brokers.name text not null
+deleted_brokers.deleted_at timestamp with time zone not null default now()
 device_events.id bigint not null
 device_events.at timestamp with time zone not null default now()
 device_events.type text not null
@@ -187,6 +194,7 @@ bulk_assign_jobs: bulk_assign_jobs_once_key UNIQUE (once)
 bulk_assign_jobs: bulk_assign_jobs_pkey PRIMARY KEY (id)
 bulk_assign_jobs: bulk_assign_jobs_reverts_job_id_fkey FOREIGN KEY (reverts_job_id) REFERENCES bulk_assign_jobs(id)
 bulk_assign_jobs: bulk_assign_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finished'::text, 'failed'::text, 'cancelled'::text])))
+deleted_brokers: deleted_brokers_pkey PRIMARY KEY (id)
 device_events: device_events_pkey PRIMARY KEY (id)
 device_events: device_events_type_check CHECK (berth_is_event_type(type)) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
@@ -209,6 +217,7 @@ CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING b
 CREATE INDEX bulk_assign_jobs_open_idx ON public.bulk_assign_jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
 CREATE UNIQUE INDEX bulk_assign_jobs_pkey ON public.bulk_assign_jobs USING btree (id)
 CREATE INDEX bulk_assign_jobs_reverts_idx ON public.bulk_assign_jobs USING btree (reverts_job_id)
+CREATE UNIQUE INDEX deleted_brokers_pkey ON public.deleted_brokers USING btree (id)
 CREATE INDEX device_events_device_id_idx ON public.device_events USING btree (device_id, id) WHERE (job_id IS NOT NULL)
 CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
@@ -429,6 +438,17 @@ begin
   return type in (
     'registered', 'refused', 'moved', 'skipped', 'updated', 'activated', 'deactivated', 'credentials-renewed',
     'credentials-revoked', 'deleted');
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_keep_broker_name()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+begin
+  insert into deleted_brokers (id, name) values (old.id, old.name)
+  on conflict (id) do update set name = excluded.name, deleted_at = excluded.deleted_at;
+  return null;
 end $function$
 CREATE OR REPLACE FUNCTION public.berth_now()
  RETURNS timestamp without time zone
