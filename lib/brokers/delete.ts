@@ -11,6 +11,7 @@ import {
 } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
+import { affectedMembers } from './count-affected.ts';
 import { leftWithout } from './default-dependents.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { lockOf, withdrawAlone } from './withdrawal.ts';
@@ -66,7 +67,7 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
   }
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);
-  if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(left_without) } });
+  if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: affectedMembers(left_without) });
   throw hasFormer(former);
 }
 
@@ -149,6 +150,6 @@ function hasFormer(former: number): Problem {
 function inUse(assigned: number): Problem {
   const tooMany = `${assigned} devices are assigned to it; at most ${MAX_MOVED} are moved here. Move them with POST /api/v1/devices/bulk-assign first.`;
   return new Problem(brokerInUse, assigned > MAX_MOVED ? tooMany : undefined, {
-    extra: { devices_count: String(assigned) },
+    extra: affectedMembers(assigned),
   });
 }
