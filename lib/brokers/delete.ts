@@ -12,7 +12,7 @@ import {
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import { affectedMembers } from './count-affected.ts';
-import { leftWithout } from './default-dependents.ts';
+import { devicesAlike, leftWithout } from './default-dependents.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { lockOf, withdrawAlone } from './withdrawal.ts';
 
@@ -131,20 +131,24 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
 
 /** SQL: the number of devices that belong to another broker and may still use broker `id`. */
 function formerDevices(sql: Sql, id: number) {
+  const pair = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id::text, '')`;
   return sql`
     (select count(*)
      from devices d
-     left join provisioning_keys k on k.id = d.provisioned_by_key_id
-     join mqtt_device_brokers accepting on accepting.device_id = d.id
-     where accepting.broker_id = ${id} and accepting.reason <> 'resolved'
-       -- Only for speed: other devices have no former broker, or no other broker than this default.
-       and (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
-       and (d.mqtt_broker_id is not null or k.default_broker_id is not null or not (select is_default from broker)))::integer`;
+     where (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
+       -- Only for speed: the devices that resolve to it need no look at each of them.
+       and (${pair}) not in (
+         select ${pair} from ${devicesAlike(sql, sql`true`)} d
+         cross join lateral berth_resolved(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved
+         where resolved.broker_id = ${id})
+       and exists (
+         select from mqtt_device_brokers accepting
+         where accepting.device_id = d.id and accepting.broker_id = ${id} and accepting.reason <> 'resolved'))::integer`;
 }
 
 function hasFormer(former: number): Problem {
   const detail = `${former} devices may still use it because they have not followed a move. Let them follow, or repeat with ?force=true.`;
-  return new Problem(brokerHasDevices, detail, { extra: { devices_count: String(former), devices_former: former } });
+  return new Problem(brokerHasDevices, detail, { extra: { ...affectedMembers(former), devices_former: former } });
 }
 
 function inUse(assigned: number): Problem {
