@@ -35,6 +35,7 @@ const TESTS: Record<string, string[]> = {
   'lib/devices': [
     ...['unit/mqtt-acl', 'integration/devices', 'integration/register', 'integration/credentials'],
     ...['integration/refusals', 'integration/one-key', 'integration/resolution', 'integration/legacy-hashes'],
+    ...['integration/search', 'integration/fleets', 'integration/reported'],
   ],
   'lib/devices/mqtt-reply.ts': ['unit/device-replies'],
   'lib/devices/row.ts': ['unit/device-replies', 'integration/devices'],
@@ -51,7 +52,8 @@ const TESTS: Record<string, string[]> = {
   'lib/mqtt-auth/acl.ts': ['unit/mqtt-acl'],
   'lib/provisioning-keys': [
     'unit/key-shape',
-    ...['integration/provisioning-keys', 'integration/provisioning-key-pages', 'integration/one-key'],
+    ...['integration/provisioning-keys', 'integration/provisioning-key-pages', 'integration/change-keys'],
+    'integration/one-key',
     ...['integration/legacy-comparisons', 'integration/legacy-hashes', 'integration/register'],
   ],
   'lib/resolution': ['unit/resolution', 'integration/resolution', 'integration/behind'],

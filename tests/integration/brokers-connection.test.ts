@@ -76,6 +76,8 @@ describe('a broker is reached', () => {
     expect(status).toBe(200);
     expect(body).toEqual({
       success: true,
+      message: 'Connection succeeded',
+      broker: { protocol, host: 'localhost', port, username: USERNAME, has_password: true, use_tls: overTls },
       data: {
         reachable: true,
         ...(overTls
@@ -169,9 +171,9 @@ describe('a broker refuses', () => {
 
   it.each([4, 5] as const)('CONNACK %i without a stored username is no-credentials', async (refuseWith) => {
     const { port } = await broker({ protocol: 'mqtt', refuseWith });
-    expect(await tested({ port, username: null, password: null })).toMatchObject(
-      unreachable('connack', 'no-credentials'),
-    );
+    const reply = await tested({ port, username: null, password: null });
+    expect(reply).toMatchObject(unreachable('connack', 'no-credentials'));
+    expect(reply.body.broker).toMatchObject({ username: null, has_password: false });
   });
 
   it('CONNACK 1 is protocol-version', async () => {
@@ -182,7 +184,12 @@ describe('a broker refuses', () => {
   it('with only a legacy bcrypt hash no CONNECT is sent: password-unknown', async () => {
     const { port, clients } = await broker({ protocol: 'mqtt' });
     const id = await addBroker(berth, { host: 'localhost', port, username: USERNAME, password_hash: '$2b$10$x' });
-    expect(await test(id)).toMatchObject(unreachable('connack', 'password-unknown'));
+    const reply = await test(id);
+    expect(reply).toMatchObject(unreachable('connack', 'password-unknown'));
+    expect(reply.body).toMatchObject({
+      message: 'Connection failed: password-unknown',
+      broker: { has_password: true },
+    });
     expect(clients).toEqual([]);
   });
 });

@@ -184,6 +184,27 @@ describe('a change by an operator is repeated after its reply was lost', () => {
     });
   });
 
+  it('200 with the new tag: PUT of a provisioning key with If-Match, applied once', async () => {
+    const { id } = await issueKey();
+    const path = `/api/v1/provisioning-keys/${id}`;
+    const get = () => call(`GET ${path}`, { headers: admin });
+    const put = (etag: string, days: number) =>
+      call(`PUT ${path}`, { headers: { ...admin, 'if-match': etag }, body: { expires_in_days: days } });
+    const { etag } = (await get()).headers as { etag: string };
+    const version = () => berth.sql('select xmin from provisioning_keys where id = $1', [id]);
+    let committed: unknown;
+    proxy.loseReply(async () => {
+      committed = await version();
+    });
+    const reply = await put(etag, 5);
+    expect(committed).toEqual(await version());
+    expect(reply).toMatchObject({ status: 200, body: { id, devices_affected: null } });
+    const now = await get();
+    expect(reply.headers.etag).toBe(now.headers.etag);
+    expect(reply.body.expires_at).toBe(now.body.expires_at);
+    expect((await put(etag, 6)).status).toBe(412);
+  });
+
   it('rotate-credentials: the next password, which the device got in the meantime, stays valid', async () => {
     const device = newDevice();
     const first = await register(key, device);

@@ -3,7 +3,7 @@ import { hash } from 'bcryptjs';
 import pg from 'pg';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { call } from '../support/api.ts';
-import { bearer, issueKey, newDevice, register, unknownKey, useBerth } from '../support/berth.ts';
+import { bearer, issueKey, newDevice, register, setEnv, unknownKey, useBerth } from '../support/berth.ts';
 
 const berth = useBerth();
 beforeEach(() => berth.sql('truncate device_events, refusal_counts'));
@@ -16,6 +16,42 @@ const times = async <T>(n: number, run: () => Promise<T>) => {
   for (let i = 0; i < n; i++) all.push(await run());
   return all;
 };
+
+describe('behind a proxy that names the address in CLIENT_ADDRESS_HEADER', () => {
+  const header = 'x-address-0123456789abcdef';
+  const set = (name: string) =>
+    setEnv({ DATABASE_URL: process.env.DATABASE_URL as string, CLIENT_ADDRESS_HEADER: name });
+  const wrongKeyFrom = (address: string, name = header) =>
+    register(unknownKey(), newDevice(), { headers: { ...bearer(unknownKey()), [name]: address } });
+  const addresses = async () =>
+    (await berth.sql('select distinct source_ip from device_events order by 1')).map(({ source_ip }) => source_ip);
+
+  it('429 for that address only; 401 for others that come through the same proxy', async () => {
+    set(header);
+    const replies = await times(21, () => wrongKeyFrom('203.0.113.9'));
+    expect(replies.map(({ status }) => status)).toEqual([...Array(20).fill(401), 429]);
+    expect((await wrongKeyFrom('2001:db8::7')).status).toBe(401);
+    expect(await addresses()).toEqual(['2001:db8::7', '203.0.113.9']);
+  });
+
+  it.each(['', 'unknown', '203.0.113.9, 203.0.113.10', '203.0.113.9:443'])(
+    '"%s" is no address: the gateway’s counts',
+    async (text) => {
+      set(header);
+      await wrongKeyFrom(text);
+      expect(await addresses()).toEqual(['198.51.100.7']);
+    },
+  );
+
+  it.each([header, 'x-forwarded-for', 'cloudfront-viewer-address'])(
+    'without the setting, %s is ignored',
+    async (name) => {
+      set('');
+      await wrongKeyFrom('203.0.113.9', name);
+      expect(await addresses()).toEqual(['198.51.100.7']);
+    },
+  );
+});
 
 describe('wrong provisioning keys from one address', () => {
   it('20 × 401, each recorded; then 429 with Retry-After, not recorded', async () => {

@@ -74,6 +74,22 @@ it('a renewal that comes too late changes no user and no ACL', async () => {
   expect(await everything()).toEqual(before);
 });
 
+it('where uuids are text, a device has no MQTT user of another spelling of its uuid', async () => {
+  const { key } = await issueKey();
+  const device = newDevice();
+  const dashless = newDevice({ uuid: device.uuid.replaceAll('-', '') });
+  for (const one of [device, dashless]) await register(key, one);
+  await berth.sql('update devices set mqtt_username = null');
+  const tied = () => berth.sql('select username, device_uuid from mqtt_device_users order by username desc');
+  const own = ({ uuid }: { uuid: string }) => ({ username: `device_${uuid}`, device_uuid: uuid });
+  expect(await tied()).toEqual([own(device), own(dashless)].sort((a, b) => (a.username < b.username ? 1 : -1)));
+  expect(await berth.sql('select berth_mqtt_usernames($1, null) as name', [device.uuid])).toEqual([
+    { name: `device_${device.uuid}` },
+  ]);
+  await call(`DELETE /api/v1/devices/${device.uuid}`, { headers: admin });
+  expect(await tied()).toEqual([own(dashless)]);
+});
+
 const change = (uuid: string, body: object, headers: Record<string, string> = {}) =>
   call(`PUT /api/v1/devices/${uuid}`, { headers: { ...admin, ...headers }, body });
 
