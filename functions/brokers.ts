@@ -14,7 +14,7 @@ import {
 import { listBrokers } from '../lib/brokers/list.ts';
 import { listedBroker, oneBroker } from '../lib/brokers/row.ts';
 import { summariseBrokers, summarisedBroker } from '../lib/brokers/summary.ts';
-import { testBrokerConnection, testResult } from '../lib/brokers/test-connection.ts';
+import { testBrokerConnection, testedBroker, testResult } from '../lib/brokers/test-connection.ts';
 import { updateBroker } from '../lib/brokers/update.ts';
 import {
   brokerChanging,
@@ -40,7 +40,9 @@ import { scheduled } from '../lib/http/scheduled.ts';
 const path = '/api/v1/mqtt/brokers';
 const envelope = { success: false };
 const changeProblems = [brokerNameTaken, brokerChanging, defaultBrokerInactive, sealingNotConfigured] as const;
-const force = z.optional(booleanText('Even if devices are left without a broker, or lose one that becomes inactive'));
+const force = z.optional(
+  booleanText('Even if devices are left without a broker, or lose one that becomes inactive or is deleted'),
+);
 const success = z.literal(true);
 const listOf = (broker: z.ZodMiniType, page = {}) => ({
   200: {
@@ -142,7 +144,8 @@ const remove = endpoint({
   method: 'DELETE',
   path: `${path}/{id}`,
   summary: 'Delete a broker',
-  description: 'Refused while devices are assigned to it. With `reassign_to` they are moved first.',
+  description:
+    'Refused while devices are assigned to it, or may still use it after a move. With `reassign_to` the assigned devices are moved first; those that do not poll are then offline.',
   auth: admin,
   envelope,
   params: brokerParams,
@@ -153,7 +156,7 @@ const remove = endpoint({
       body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
     },
   },
-  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerChanging, reassignTargetUnusable],
+  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerHasDevices, brokerChanging, reassignTargetUnusable],
   run: async (ctx, { params, query }) => ({
     body: await deleteBroker(ctx, params.id, { reassignTo: query.reassign_to, force: query.force === true }),
   }),
@@ -169,7 +172,12 @@ const test = endpoint({
   envelope,
   params: brokerParams,
   budgetMs: 9_500,
-  replies: { 200: { description: 'The result', body: z.object({ success, data: testResult }) } },
+  replies: {
+    200: {
+      description: 'The result',
+      body: z.object({ success, message: z.string(), broker: testedBroker, data: testResult }),
+    },
+  },
   problems: [brokerConfigNotFound, brokerTestRunning, unsealingFailed],
   run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
 });

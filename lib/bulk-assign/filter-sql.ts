@@ -15,14 +15,17 @@ export function matchesAssignment(sql: Sql, { unassigned, broker_id }: Filter): 
 }
 
 /** The part of {@link matchesFilter} that a move does not change. */
-export function matchesDevice(sql: Sql, { fleet_id, device_type, uuids }: Filter): Fragment {
+export function matchesDevice(sql: Sql, { fleet_id, device_type, region, tags, uuids }: Filter): Fragment {
   const fleet = fleet_id === undefined ? sql`true` : sql`d.fleet_id = ${fleet_id}`;
   const type = device_type === undefined ? sql`true` : sql`d.device_type = ${device_type}`;
+  const place = region === undefined ? sql`true` : sql`d.region = ${region}`;
+  // `is true`, because a batch must read the devices in the order of ids: the index would deliver all with the tags each time.
+  const tagged = tags === undefined ? sql`true` : sql`(d.tags @> ${sql.json(tags)}::jsonb) is true`;
   // An array, not a subquery: for a subquery, the planner can choose to compare every device with every uuid.
   const named = uuids
     ? sql`d.uuid = any(array(select berth_uuid(uuid) from unnest(${uuids}::text[]) uuid))`
     : sql`true`;
-  return sql`${fleet} and ${type} and ${named}`;
+  return sql`${fleet} and ${type} and ${place} and ${tagged} and ${named}`;
 }
 
 /**

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { deviceUuid, integerText, MAX_INTEGER, optionalText, requiredText, rowId } from '../fields.ts';
+import { deviceUuid, integerText, MAX_INTEGER, optionalText, requiredText, rowId, tags } from '../fields.ts';
 
 const MAX_UUIDS = 1_000;
 const onlyTrue = z.literal(true, { message: 'must be true or absent' });
@@ -11,6 +11,12 @@ export const filter = z
     fleet_id: z.optional(requiredText(100, 'Devices of this fleet')),
     broker_id: z.optional(rowId('Devices assigned to this broker')),
     device_type: z.optional(requiredText(100, 'Devices of this type')),
+    region: z.optional(requiredText(100, 'Devices in this region')),
+    tags: z.optional(
+      tags('Devices with all of these tags').check(
+        z.refine((tags) => Object.keys(tags).length > 0, { message: 'must name a tag' }),
+      ),
+    ),
     uuids: z.optional(
       z.array(deviceUuid).check(
         z.minLength(1, { message: `must name 1 to ${MAX_UUIDS} devices` }),

@@ -14,6 +14,8 @@ export const deviceReply = z.looseObject({
   mqtt_broker_id: z.nullable(z.int()),
   mqtt_broker_assigned_at: z.nullable(z.string()),
   mqtt_username: z.nullable(z.string()),
+  region: z.nullable(z.string()),
+  tags: z.nullable(z.record(z.string(), z.string())),
   created_at: z.nullable(z.string()),
   modified_at: z.nullable(z.string()),
 });
@@ -31,7 +33,7 @@ export const resolvedBrokerReply = z.nullable(
 const COLUMNS = [
   ...['id', 'uuid', 'device_name', 'device_type', 'fleet_id', 'is_active', 'mqtt_broker_id', 'mqtt_broker_assigned_at'],
   ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
-  ...['mac_address', 'os_version', 'supervisor_version', 'is_online'],
+  ...['mac_address', 'os_version', 'supervisor_version', 'is_online', 'region', 'tags'],
 ];
 /** The columns that only the legacy service and its agents write, with what they hold until then. */
 const LEGACY_COLUMNS: Record<string, unknown> = {
@@ -93,7 +95,7 @@ export function deviceTag(sql: Sql, alias: string): Fragment {
   return sql`md5(row(${sql(columns.map((column) => `${alias}.${column}`))})::text)`;
 }
 
-/** SQL: the MQTT username of the row `alias` of devices. Rows of the legacy service can have none: the view mqtt_device_users. */
-export function usernameOf(sql: Sql, alias: string): Fragment {
-  return sql`coalesce(${sql(`${alias}.mqtt_username`)}, 'device_' || ${sql(`${alias}.uuid`)}::text)`;
+/** SQL for FROM: the usernames of all MQTT users that the row `alias` of devices has or may have (`berth_mqtt_usernames`). */
+export function usernamesOf(sql: Sql, alias: string): Fragment {
+  return sql`berth_mqtt_usernames(${sql(`${alias}.uuid`)}::text, ${sql(`${alias}.mqtt_username`)})`;
 }

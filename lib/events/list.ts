@@ -23,6 +23,7 @@ export const deviceEvent = z.object({
   type: z.string(),
   actor: z.nullable(z.string()),
   reason: z.nullable(z.string()),
+  fleet_id: z.nullable(z.string()).check(z.meta({ description: 'The fleet of the device after the event' })),
   from_broker_id: z.nullable(z.int()),
   from_broker_name: brokerNameReply,
   to_broker_id: z.nullable(z.int()),
@@ -58,7 +59,7 @@ export async function listDeviceEvents(
         (select e.* from device_ids join device_events e on e.device_id = device_ids.id and e.job_id is not null
          where true ${page})
       )
-      select event.id::float8 as id, event.at, event.type, event.actor, event.reason,
+      select event.id::float8 as id, event.at, event.type, event.actor, event.reason, event.fleet_id,
              event.from_broker_id, ${brokerName(sql, sql`event.from_broker_id`)} as from_broker_name,
              event.to_broker_id, ${brokerName(sql, sql`event.to_broker_id`)} as to_broker_name,
              event.job_id, (select j.reason from bulk_assign_jobs j where j.id = event.job_id) as job_reason,

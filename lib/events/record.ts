@@ -8,6 +8,7 @@ export const EVENT_TYPES = [
   'moved',
   'skipped',
   'updated',
+  'fleet-changed',
   'activated',
   'deactivated',
   'credentials-renewed',

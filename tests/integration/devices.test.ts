@@ -149,6 +149,37 @@ describe('PUT /devices/{uuid}', () => {
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
   });
 
+  it('200: the fleet changes, with an event; everything else stays', async () => {
+    await addOther();
+    const { device: before } = (await get()).body;
+    const { body, headers } = await put({ fleet_id: 'fleet-b', reason: 'sold' });
+    const modified_at = body.device.modified_at;
+    expect(body.device).toEqual({ ...before, fleet_id: 'fleet-b', modified_at });
+    expect(Date.parse(modified_at)).toBeGreaterThan(Date.parse(before.modified_at));
+    expect(headers.etag).toBe((await get()).headers.etag);
+    const { events } = (await call(`GET ${path}/${device.uuid}/events`, { headers: admin })).body;
+    expect(events).toMatchObject([
+      { type: 'fleet-changed', fleet_id: 'fleet-b', actor: 'admin', reason: 'sold', from_broker_id: null },
+      { type: 'registered', fleet_id: 'fleet-a' },
+    ]);
+    // The same fleet again is no change.
+    expect((await put({ fleet_id: 'fleet-b' })).headers.etag).toBe(headers.etag);
+    expect(await eventsOf()).toHaveLength(2);
+    const fleets = await berth.sql('select fleet_id from devices order by id');
+    expect(fleets).toEqual([{ fleet_id: 'fleet-b' }, { fleet_id: 'fleet-a' }]);
+  });
+
+  it('in another fleet, a device registers again with its own key and with keys of that fleet, not with others', async () => {
+    const [sameFleet, newFleet] = [await issueKey(), await issueKey({ fleetId: 'fleet-b' })];
+    await put({ fleet_id: 'fleet-b' });
+    expect(await register(key.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(newFleet.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(sameFleet.key, device)).toMatchObject({
+      status: 409,
+      body: { code: 'device-in-other-fleet' },
+    });
+  });
+
   it('is_active false deactivates its MQTT user in the same statement, true activates it', async () => {
     const active = async () => (await berth.sql('select is_active from mqtt_users'))[0]?.is_active;
     await put({ is_active: false });
@@ -218,6 +249,10 @@ describe('PUT /devices/{uuid}', () => {
     ['an empty name', { device_name: '' }, 400, 'missing-fields'],
     ['a name with NUL', { device_name: '\0' }, 400, 'invalid-request'],
     ['an over-long type', { device_type: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['an empty fleet', { fleet_id: '' }, 400, 'missing-fields'],
+    ['a fleet null', { fleet_id: null }, 400, 'missing-fields'],
+    ['an over-long fleet', { fleet_id: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['a fleet with NUL', { fleet_id: 'a\0' }, 400, 'invalid-request'],
     ['malformed JSON', '{', 400, 'malformed-json'],
   ])('%s is refused and changes nothing', async (_, body, status, code) => {
     const before = await berth.sql('select * from devices');
@@ -246,6 +281,84 @@ describe('PUT /devices/{uuid}', () => {
       status: 404,
       body: { code: 'device-not-found', error: 'Device not found' },
     });
+  });
+});
+
+describe('PATCH /devices/{uuid}/active', () => {
+  const patch = (body: unknown, headers: Record<string, string> = {}, uuid = device.uuid) =>
+    call(`PATCH ${path}/${uuid}/active`, { headers: { ...admin, ...headers }, body });
+  it('200 with the legacy service’s reply', async () => {
+    await berth.sql('update devices set is_online = true');
+    const reply = { uuid: device.uuid, device_name: device.deviceName, is_online: true };
+    expect(await patch({ is_active: false })).toMatchObject({
+      status: 200,
+      body: { status: 'ok', message: 'Device disabled', device: { ...reply, is_active: false } },
+    });
+    expect((await patch({ is_active: true })).body).toEqual({
+      status: 'ok',
+      message: 'Device enabled',
+      device: { ...reply, is_active: true },
+    });
+  });
+
+  it.each([false, true])('is_active %s does what PUT does: device, MQTT user, event', async (is_active) => {
+    const body = { is_active, reason: 'stolen' };
+    const outcomeOf = async (request: () => Promise<{ status: number }>) => {
+      for (const table of ['devices', 'mqtt_users'])
+        await berth.sql(`update ${table} set is_active = $1`, [!is_active]);
+      await berth.sql('truncate device_events');
+      expect((await request()).status).toBe(200);
+      return {
+        device: await berth.sql('select is_active from devices'),
+        mqttUser: await berth.sql('select is_active from mqtt_users'),
+        events: await eventsOf(),
+      };
+    };
+    const byPut = await outcomeOf(() => put(body));
+    expect(await outcomeOf(() => patch(body))).toEqual(byPut);
+    expect(byPut).toMatchObject({ device: [{ is_active }], mqttUser: [{ is_active }], events: [{ reason: 'stolen' }] });
+  });
+
+  it('200 for unknown fields, which the legacy service ignored', async () => {
+    expect(await patch({ is_active: false, device_name: 'Pump 8' })).toMatchObject({
+      status: 200,
+      body: { device: { device_name: device.deviceName } },
+    });
+  });
+
+  it('412 unless If-Match is the tag of the current row, which the reply has', async () => {
+    const { etag } = (await get()).headers as { etag: string };
+    const first = await patch({ is_active: false }, { 'if-match': etag });
+    expect(first.status).toBe(200);
+    expect(first.headers.etag).toBe((await get()).headers.etag);
+    expect(await patch({ is_active: true }, { 'if-match': etag })).toMatchObject({
+      status: 412,
+      body: { code: 'precondition-failed' },
+    });
+  });
+
+  it.each([
+    ['a string', { is_active: 'false' }],
+    ['a number', { is_active: 0 }],
+    ['null', { is_active: null }],
+    ['missing', {}],
+    ['no body', undefined],
+  ])('400 Invalid request, and nothing changes: is_active is %s', async (_, body) => {
+    const before = await berth.sql('select * from devices');
+    expect(await patch(body)).toMatchObject({
+      status: 400,
+      body: { code: 'invalid-request', error: 'Invalid request', errors: [{ path: 'is_active' }] },
+    });
+    expect(await berth.sql('select * from devices')).toEqual(before);
+  });
+
+  it('404 for an unknown device, 401 and 403 without a credential that may write', async () => {
+    expect(await patch({ is_active: false }, {}, 'nobody')).toMatchObject({
+      status: 404,
+      body: { error: 'Device not found' },
+    });
+    expect(await patch({ is_active: false }, { authorization: '' })).toMatchObject({ status: 401 });
+    expect((await get()).body.device.is_active).toBe(true);
   });
 });
 
@@ -388,6 +501,11 @@ describe('GET /devices', () => {
   it('filters, and repeats the filter in the link to the next page', async () => {
     await many();
     expect(uuids(await list({ device_type: 'odd' }))).toEqual(['d-1', 'd-3', 'd-5']);
+    await berth.sql(
+      `update devices set is_online = case uuid when 'd-2' then true when 'd-3' then null else false end`,
+    );
+    expect(uuids(await list({ online: 'true' }))).toEqual(['d-2']);
+    expect(uuids(await list({ online: 'false', device_type: 'odd' }))).toEqual(['d-1', 'd-3', 'd-5']);
     expect(uuids(await list({ broker_id: String(second) }))).toEqual(['d-1']);
     expect(uuids(await list({ unassigned: 'false' }))).toEqual(['d-1']);
     expect(uuids(await list({ unassigned: 'true' }))).toHaveLength(6);
