@@ -500,9 +500,11 @@ describe('a database of the stack', () => {
 
   it('has all its instances before the proxy gets the cluster as its target', () => {
     expect(only('created', 'AWS::RDS::DBProxyTargetGroup').DBClusterIdentifiers).toEqual(['<DatabaseCluster>']);
-    expect(templates.created.raw.Resources.DatabaseProxyTargets?.DependsOn).toEqual(
-      ids('created', 'AWS::RDS::DBInstance'),
-    );
+    const { DependsOn, Metadata } = templates.created.raw.Resources.DatabaseProxyTargets as Resolved;
+    expect(DependsOn).toEqual(['DatabaseWriter']);
+    const standby = { 'Fn::If': ['HasStandby', { Ref: 'DatabaseStandby' }, { Ref: 'AWS::NoValue' }] };
+    expect(Metadata).toEqual({ waitsFor: standby });
+    expect(ids('created', 'AWS::RDS::DBInstance')).toEqual(['DatabaseWriter', 'DatabaseStandby']);
   });
 
   it('has no proxy with databaseProxy=false', () => {
