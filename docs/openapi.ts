@@ -150,7 +150,7 @@ function headerObjects(headers: Record<string, string>): object {
 /** Every problem that a route can reply with: those of its spec, and those that its auth and input imply. */
 export function problemsOf({ auth, params, query, body, missing = missingFields, problems = [] }: Spec): ProblemType[] {
   const ofBody = body ? [missing, malformedJson, bodyTooLarge] : [];
-  const ofInput = params || query || body ? [invalidRequest] : [];
+  const ofInput = (params || query || body) && !ofBody.includes(invalidRequest) ? [invalidRequest] : [];
   return [...auth.problems, ...ofBody, ...ofInput, ...problems, settingsUnavailable, databaseUnavailable, internal];
 }
 

@@ -78,15 +78,27 @@ create or replace function berth_canonical_uuid(spelling text) returns text lang
     '^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$', '\1-\2-\3-\4-\5')
 $$;
 
--- MQTT users that may connect, and the device that each belongs to. The device is found by its uuid, which is indexed; its
--- username can contain another spelling of the uuid.
+-- Whether all spellings of a uuid are the same device. The type uuid accepts all of them; text tells them apart.
+do $$
+begin
+  if (select data_type from information_schema.columns
+      where table_schema = current_schema() and table_name = 'devices' and column_name = 'uuid') = 'uuid' then
+    create or replace function berth_ties_spellings() returns boolean language sql immutable parallel safe as 'select true';
+  else
+    create or replace function berth_ties_spellings() returns boolean language sql immutable parallel safe as 'select false';
+  end if;
+end $$;
+
+-- MQTT users that may connect, and the device that each belongs to. The device is found by its uuid, which is indexed.
+-- Legacy rows do not name their user (mqtt_username is NULL). The reverse is berth_mqtt_usernames.
 create or replace view mqtt_device_users as
 select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser, d.uuid::text as device_uuid,
        d.mqtt_broker_id as assigned_broker_id, d.provisioned_by_key_id
 from mqtt_users u
 left join devices d
   on d.uuid in (berth_uuid(substr(u.username, 8)), berth_uuid(berth_canonical_uuid(substr(u.username, 8))))
-  and coalesce(d.mqtt_username, 'device_' || d.uuid::text) = u.username
+  and (u.username in (d.mqtt_username, 'device_' || d.uuid::text)
+       or berth_ties_spellings() and starts_with(u.username, 'device_'))
 where coalesce(u.is_active, true) and coalesce(d.is_active, true);
 comment on view mqtt_device_users is 'device_uuid NULL: the user belongs to no device';
 

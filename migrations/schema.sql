@@ -30,6 +30,13 @@ bulk_assign_jobs.worker text
 bulk_assign_jobs.next_batch_at timestamp with time zone not null default now()
 bulk_assign_jobs.leased_until timestamp with time zone not null default now()
 bulk_assign_jobs.close_former boolean not null default false
+bulk_assign_jobs.reason text
+bulk_assign_jobs.unknown jsonb
+bulk_assign_jobs.already_there integer not null default 0
+bulk_assign_jobs.idle_ms bigint not null default 0
+deleted_brokers.id integer not null
+deleted_brokers.name text not null
+deleted_brokers.deleted_at timestamp with time zone not null default now()
 device_events.id bigint not null
 device_events.at timestamp with time zone not null default now()
 device_events.type text not null
@@ -92,6 +99,8 @@ devices.handed_left_at timestamp with time zone
 devices.former_broker_ids integer[]
 devices.former_until timestamp with time zone
 devices.former_closed_at timestamp with time zone
+devices.region text
+devices.tags jsonb
 leases.name text not null
 leases.holder text not null
 leases.epoch bigint not null default 0
@@ -181,6 +190,7 @@ bulk_assign_jobs: bulk_assign_jobs_once_key UNIQUE (once)
 bulk_assign_jobs: bulk_assign_jobs_pkey PRIMARY KEY (id)
 bulk_assign_jobs: bulk_assign_jobs_reverts_job_id_fkey FOREIGN KEY (reverts_job_id) REFERENCES bulk_assign_jobs(id)
 bulk_assign_jobs: bulk_assign_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finished'::text, 'failed'::text, 'cancelled'::text])))
+deleted_brokers: deleted_brokers_pkey PRIMARY KEY (id)
 device_events: device_events_pkey PRIMARY KEY (id)
 device_events: device_events_type_check CHECK (berth_is_event_type(type)) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
@@ -203,6 +213,7 @@ CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING b
 CREATE INDEX bulk_assign_jobs_open_idx ON public.bulk_assign_jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
 CREATE UNIQUE INDEX bulk_assign_jobs_pkey ON public.bulk_assign_jobs USING btree (id)
 CREATE INDEX bulk_assign_jobs_reverts_idx ON public.bulk_assign_jobs USING btree (reverts_job_id)
+CREATE UNIQUE INDEX deleted_brokers_pkey ON public.deleted_brokers USING btree (id)
 CREATE INDEX device_events_device_id_idx ON public.device_events USING btree (device_id, id) WHERE (job_id IS NOT NULL)
 CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
@@ -214,7 +225,10 @@ CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_bro
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
 CREATE INDEX devices_name_idx ON public.devices USING btree (lower((device_name)::text) text_pattern_ops)
+CREATE INDEX devices_online_idx ON public.devices USING btree (id) WHERE is_online
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
+CREATE INDEX devices_region_idx ON public.devices USING btree (region, id) WHERE (region IS NOT NULL)
+CREATE INDEX devices_tags_idx ON public.devices USING gin (tags jsonb_path_ops) WHERE (tags IS NOT NULL)
 CREATE INDEX devices_unassigned_key_idx ON public.devices USING btree (provisioned_by_key_id) WHERE (mqtt_broker_id IS NULL)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
@@ -284,21 +298,7 @@ mqtt_device_brokers as
             NULL::text,
             why.reason
            FROM (mqtt_broker_config b
-             CROSS JOIN LATERAL ( SELECT
-                        CASE
-                            WHEN (b.id = d.handed_broker_id) THEN
-                            CASE
-                                WHEN (GREATEST(b.closed_to_former_at, d.former_closed_at) >= COALESCE(GREATEST(d.handed_at, d.handed_left_at,
-                                CASE
-                                    WHEN ((d.mqtt_broker_id IS NULL) AND (COALESCE(d.mqtt_broker_assigned_at, '-infinity'::timestamp with time zone) < b.default_until)) THEN b.default_until
-                                    ELSE NULL::timestamp with time zone
-                                END), '-infinity'::timestamp with time zone)) THEN NULL::text
-                                ELSE 'handed'::text
-                            END
-                            WHEN ((b.id = ANY (d.former_broker_ids)) AND (d.former_until > now()) AND COALESCE((b.closed_to_former_at < d.handed_at), true)) THEN 'former'::text
-                            WHEN ((d.handed_broker_id IS NULL) AND (d.handed_at IS NULL) AND (b.default_until > (COALESCE(d.provisioned_at, d.created_at, '-infinity'::timestamp without time zone) AT TIME ZONE 'utc'::text)) AND COALESCE((GREATEST(b.closed_to_former_at, d.former_closed_at) < b.default_until), true)) THEN 'handed'::text
-                            ELSE NULL::text
-                        END AS "case") why(reason))
+             CROSS JOIN LATERAL ( SELECT berth_former_reason(b.id, b.closed_to_former_at, b.default_until, d.mqtt_broker_id, d.mqtt_broker_assigned_at, COALESCE(d.provisioned_at, d.created_at), d.handed_broker_id, d.handed_at, d.handed_left_at, d.former_broker_ids, d.former_until, d.former_closed_at) AS berth_former_reason) why(reason))
           WHERE (((d.handed_broker_id IS DISTINCT FROM resolved.broker_id) OR (d.former_broker_ids IS NOT NULL)) AND (b.id IS DISTINCT FROM resolved.broker_id) AND (b.refusal IS DISTINCT FROM 'inactive'::text) AND (why.reason IS NOT NULL))) accepting);
 mqtt_device_users as
  SELECT u.username,
@@ -308,7 +308,7 @@ mqtt_device_users as
     d.mqtt_broker_id AS assigned_broker_id,
     d.provisioned_by_key_id
    FROM (mqtt_users u
-     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((COALESCE(d.mqtt_username, (('device_'::text || d.uuid))::character varying))::text = (u.username)::text))))
+     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((((u.username)::text = (d.mqtt_username)::text) OR ((u.username)::text = ('device_'::text || d.uuid))) OR (berth_ties_spellings() AND starts_with((u.username)::text, 'device_'::text))))))
   WHERE (COALESCE(u.is_active, true) AND COALESCE(d.is_active, true));
 
 -- functions
@@ -374,6 +374,20 @@ AS $function$
     where uuid = berth_uuid(device) and handed_broker_id = broker and former_broker_ids is not null
     for update skip locked)
 $function$
+CREATE OR REPLACE FUNCTION public.berth_end_other_spellings()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  with ended as (
+    delete from mqtt_users
+    where username in (select name from berth_mqtt_usernames(new.uuid::text, null) name)
+      and username is distinct from new.mqtt_username
+    returning username
+  )
+  delete from mqtt_acls where username in (select username from ended);
+  return null;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_fill_handed(after_id integer, size integer)
  RETURNS TABLE(last_id integer, filled integer)
  LANGUAGE sql
@@ -412,6 +426,25 @@ AS $function$
   select array_agg(prefix || '_' || spelling)
   from unnest(prefixes) prefix, unnest(array[device_uuid, substr(username, 8)]) spelling
 $function$
+CREATE OR REPLACE FUNCTION public.berth_former_reason(broker integer, closed_to_former_at timestamp with time zone, default_until timestamp with time zone, assigned integer, assigned_at timestamp with time zone, registered timestamp without time zone, handed integer, handed_at timestamp with time zone, handed_left_at timestamp with time zone, former integer[], former_until timestamp with time zone, former_closed_at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select case
+    when broker = handed then
+      case when greatest(closed_to_former_at, former_closed_at) >= coalesce(greatest(
+             handed_at, handed_left_at,
+             -- Followers of the default leave it without a write to their rows.
+             case when assigned is null and coalesce(assigned_at, '-infinity') < default_until
+                  then default_until end), '-infinity') then null
+           else 'handed' end
+    when broker = any(former) and former_until > now() and coalesce(closed_to_former_at < handed_at, true) then 'former'
+    -- Not known yet: every default of the time since it registered.
+    when handed is null and handed_at is null and default_until > coalesce(registered, '-infinity') at time zone 'utc'
+      and coalesce(greatest(closed_to_former_at, former_closed_at) < default_until, true) then 'handed'
+  end
+$function$
 CREATE OR REPLACE FUNCTION public.berth_has_recorded(device text, request text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -430,6 +463,39 @@ begin
     'registered', 'refused', 'moved', 'skipped', 'updated', 'fleet-changed', 'activated', 'deactivated',
     'credentials-renewed', 'credentials-revoked', 'deleted');
 end $function$
+CREATE OR REPLACE FUNCTION public.berth_keep_broker_name()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+begin
+  insert into deleted_brokers (id, name) values (old.id, old.name)
+  on conflict (id) do update set name = excluded.name, deleted_at = excluded.deleted_at;
+  return null;
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_mqtt_username(device_uuid text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select u.username from berth_mqtt_usernames(device_uuid, null) name join mqtt_users u on u.username = name
+  order by u.id desc limit 1
+$function$
+CREATE OR REPLACE FUNCTION public.berth_mqtt_usernames(device_uuid text, named text)
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE ROWS 2
+AS $function$
+  select 'device_' || device_uuid
+  union
+  select named where named is not null
+  union
+  -- The conditions of the index.
+  select username from mqtt_users
+  where berth_ties_spellings() and berth_canonical_uuid(substr(username, 8)) = device_uuid
+    and starts_with(username, 'device_') and username !~ '^device_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+$function$
 CREATE OR REPLACE FUNCTION public.berth_now()
  RETURNS timestamp without time zone
  LANGUAGE sql
@@ -472,6 +538,31 @@ AS $function$
          count(*) < size or min(page.at) >= (select at from expiry)
   from page
 $function$
+CREATE OR REPLACE FUNCTION public.berth_record_move()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+declare
+  handed integer := new.handed_broker_id;
+  left_at timestamptz := new.handed_left_at;
+begin
+  if handed is null and new.handed_at is null then
+    handed := berth_presumed_broker(
+      old.uuid::text, old.mqtt_broker_id, old.provisioned_by_key_id, coalesce(old.provisioned_at, old.created_at));
+  end if;
+  if coalesce(old.handed_broker_id = coalesce(old.mqtt_broker_id,
+      (select b.id from mqtt_broker_config b where b.is_default)), true) then
+    left_at := now();
+  end if;
+  update devices
+  set mqtt_broker_assigned_at = now(), modified_at = berth_now(), handed_broker_id = handed, handed_left_at = left_at
+  where id = new.id;
+  insert into device_events (type, device_uuid, device_id, fleet_id, from_broker_id, to_broker_id, actor)
+  values ('moved', new.uuid::text, new.id, new.fleet_id, old.mqtt_broker_id, new.mqtt_broker_id, 'sql:' || session_user);
+  return null;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_remember_broker()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -517,6 +608,19 @@ AS $function$
   order by step.number
   limit 1
 $function$
+CREATE OR REPLACE FUNCTION public.berth_tagged(wanted jsonb, most integer)
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+AS $function$
+begin
+  return query execute 'select id from devices where tags @> $1 limit $2' using wanted, most;
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_ties_spellings()
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$select false$function$
 CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  RETURNS text
  LANGUAGE sql

@@ -15,7 +15,7 @@ import { isRepeated, recordEvents } from '../events/record.ts';
 import { optionalText, requiredText, rowId } from '../fields.ts';
 import { closeFormer, leaveBroker } from '../resolution/leave.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '../resolution/resolve.ts';
-import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker, usernameOf } from './row.ts';
+import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker, usernamesOf } from './row.ts';
 
 export const updateDeviceBody = z.strictObject({
   mqtt_broker_id: z.optional(z.nullable(rowId('The broker to assign; null: follow the default broker'))),
@@ -106,8 +106,8 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
         select * from changed union all select before.* from before, repeated where is_repeated
       ), mqtt_user as (
         update mqtt_users u set is_active = changed.is_active, updated_at = berth_now()
-        from changed
-        where ${update.is_active !== undefined} and u.username = ${usernameOf(sql, 'changed')}
+        from changed, ${usernamesOf(sql, 'changed')} name
+        where ${update.is_active !== undefined} and u.username = name
           and u.is_active is distinct from changed.is_active
       ), difference as (
         select type, ${uuid} as device_uuid, changed.id as device_id, changed.fleet_id, ${reason ?? null} as reason,
