@@ -19,6 +19,7 @@ import { updateBroker } from '../lib/brokers/update.ts';
 import {
   brokerChanging,
   brokerConfigNotFound,
+  brokerHasDevices,
   brokerInUse,
   brokerNameTaken,
   brokerNeeded,
@@ -39,7 +40,7 @@ import { scheduled } from '../lib/http/scheduled.ts';
 const path = '/api/v1/mqtt/brokers';
 const envelope = { success: false };
 const changeProblems = [brokerNameTaken, brokerChanging, defaultBrokerInactive, sealingNotConfigured] as const;
-const force = z.optional(booleanText('Even if devices are left without a broker'));
+const force = z.optional(booleanText('Even if devices are left without a broker, or still use one that is deleted'));
 const success = z.literal(true);
 const listOf = (broker: z.ZodMiniType, page = {}) => ({
   200: {
@@ -131,7 +132,8 @@ const remove = endpoint({
   method: 'DELETE',
   path: `${path}/{id}`,
   summary: 'Delete a broker',
-  description: 'Refused while devices are assigned to it. With `reassign_to` they are moved first.',
+  description:
+    'Refused while devices are assigned to it, or may still use it after a move. With `reassign_to` the assigned devices are moved first; those that do not poll are then offline.',
   auth: admin,
   envelope,
   params: brokerParams,
@@ -142,7 +144,7 @@ const remove = endpoint({
       body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
     },
   },
-  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerChanging, reassignTargetUnusable],
+  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerHasDevices, brokerChanging, reassignTargetUnusable],
   run: async (ctx, { params, query }) => ({
     body: await deleteBroker(ctx, params.id, { reassignTo: query.reassign_to, force: query.force === true }),
   }),
