@@ -23,6 +23,7 @@ const SECURITY = {
 const TAGS = [
   { name: 'device', description: 'For devices' },
   { name: 'devices', description: 'For operators: devices, and moving many of them' },
+  { name: 'fleets', description: 'For operators: fleets with their counts' },
   { name: 'mqtt', description: 'For operators: brokers. For brokers: who may connect, and what it may do' },
   { name: 'provisioning-keys', description: 'For operators: the keys that devices register with' },
 ];

@@ -21,7 +21,7 @@ const update = endpoint({
   path: '/api/v1/devices/{uuid}',
   summary: 'Change a device or move it to another broker',
   description:
-    'At least one field is required. `mqtt_broker_id` null: follow the default broker. A moved device may log in at the broker that it was handed before, until it has followed; `close_former` ends that. With `If-Match`, the change fails if the device has changed since.',
+    'At least one field is required. `mqtt_broker_id` null: follow the default broker. A moved device may log in at the broker that it was handed before, until it has followed; `close_former` ends that. A device in another fleet keeps its provisioning key, with which it may register again. With `If-Match`, the change fails if the device has changed since.',
   auth: admin,
   params: deviceParams,
   body: updateDeviceBody,

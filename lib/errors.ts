@@ -124,7 +124,7 @@ export const bulkAssignJobReverted = problem(409, 'bulk-assign-job-reverted', 'B
   help: 'The job `reverted_by_job_id` reverted it. That job can be reverted, too.',
 });
 export const preconditionFailed = problem(412, 'precondition-failed', 'Precondition failed', {
-  help: 'The device has changed since you read it (If-Match). Read it again, then decide.',
+  help: 'What you change has changed since you read it (If-Match). Read it again, then decide.',
 });
 export const bodyTooLarge = problem(413, 'body-too-large', 'Body too large', {
   help: 'Send less; `detail` states the limit.',

@@ -47,13 +47,30 @@ $$;
 comment on function berth_resolved is 'The broker that a device resolves to, and the step that decided. No row: no step is usable';
 
 -- What a client's connection settings are made of (BrokerRow in lib/resolution/broker-row.ts): no password, no private key.
-create or replace function berth_broker_json(broker mqtt_broker_config) returns json language sql stable parallel safe as $$
+-- settings_hash changes with what a client sees, so a NULL counts as the default that it stands for.
+create or replace function berth_client_settings(
+  id integer, name text, protocol text, host text, port integer, use_tls boolean, verify_certificate boolean, client_id_prefix text,
+  keep_alive integer, clean_session boolean, reconnect_period integer, connect_timeout integer, ca_cert text
+) returns json language sql immutable parallel safe as $$
   select json_build_object(
-    'id', broker.id, 'name', broker.name, 'protocol', broker.protocol, 'host', broker.host, 'port', broker.port,
-    'use_tls', broker.use_tls, 'verify_certificate', broker.verify_certificate,
-    'client_id_prefix', broker.client_id_prefix, 'keep_alive', broker.keep_alive, 'clean_session', broker.clean_session,
-    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert)
+    'id', id, 'name', name, 'protocol', protocol, 'host', host, 'port', port, 'use_tls', use_tls,
+    'verify_certificate', verify_certificate, 'client_id_prefix', client_id_prefix, 'keep_alive', keep_alive,
+    'clean_session', clean_session, 'reconnect_period', reconnect_period, 'connect_timeout', connect_timeout, 'ca_cert', ca_cert,
+    'settings_hash', left(md5(
+      protocol || E'\n' || host || E'\n' || port || E'\n' || coalesce(use_tls, false) || E'\n'
+      || coalesce(verify_certificate, true) || E'\n' || coalesce(client_id_prefix, 'berth') || E'\n'
+      || coalesce(keep_alive, 60) || E'\n' || coalesce(clean_session, true) || E'\n' || coalesce(reconnect_period, 1000)
+      || E'\n' || coalesce(connect_timeout, 30000) || E'\n' || coalesce(ca_cert, '')), 8))
 $$;
+-- Stored, because building it for each registration costs 2 % of the server's time.
+alter table mqtt_broker_config add column if not exists client_settings json generated always as (berth_client_settings(
+  id, name, protocol, host, port, use_tls, verify_certificate, client_id_prefix,
+  keep_alive, clean_session, reconnect_period, connect_timeout, ca_cert)) stored;
+alter table mqtt_broker_config add column if not exists settings_hash text generated always as (berth_client_settings(
+  id, name, protocol, host, port, use_tls, verify_certificate, client_id_prefix,
+  keep_alive, clean_session, reconnect_period, connect_timeout, ca_cert) ->> 'settings_hash') stored;
+comment on column mqtt_broker_config.client_settings is 'What a client''s connection settings are made of';
+comment on column mqtt_broker_config.settings_hash is 'Changes with what a client sees of the broker';
 
 -- A uuid as RFC 4122 spells it. The legacy service accepted upper case, braces and no dashes, and kept them in MQTT usernames.
 create or replace function berth_canonical_uuid(spelling text) returns text language sql immutable parallel safe as $$
@@ -61,15 +78,27 @@ create or replace function berth_canonical_uuid(spelling text) returns text lang
     '^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$', '\1-\2-\3-\4-\5')
 $$;
 
--- MQTT users that may connect, and the device that each belongs to. The device is found by its uuid, which is indexed; its
--- username can contain another spelling of the uuid.
+-- Whether all spellings of a uuid are the same device. The type uuid accepts all of them; text tells them apart.
+do $$
+begin
+  if (select data_type from information_schema.columns
+      where table_schema = current_schema() and table_name = 'devices' and column_name = 'uuid') = 'uuid' then
+    create or replace function berth_ties_spellings() returns boolean language sql immutable parallel safe as 'select true';
+  else
+    create or replace function berth_ties_spellings() returns boolean language sql immutable parallel safe as 'select false';
+  end if;
+end $$;
+
+-- MQTT users that may connect, and the device that each belongs to. The device is found by its uuid, which is indexed.
+-- Legacy rows do not name their user (mqtt_username is NULL). The reverse is berth_mqtt_usernames.
 create or replace view mqtt_device_users as
 select u.username, u.password_hash, coalesce(u.is_superuser, false) as is_superuser, d.uuid::text as device_uuid,
        d.mqtt_broker_id as assigned_broker_id, d.provisioned_by_key_id
 from mqtt_users u
 left join devices d
   on d.uuid in (berth_uuid(substr(u.username, 8)), berth_uuid(berth_canonical_uuid(substr(u.username, 8))))
-  and coalesce(d.mqtt_username, 'device_' || d.uuid::text) = u.username
+  and (u.username in (d.mqtt_username, 'device_' || d.uuid::text)
+       or berth_ties_spellings() and starts_with(u.username, 'device_'))
 where coalesce(u.is_active, true) and coalesce(d.is_active, true);
 comment on view mqtt_device_users is 'device_uuid NULL: the user belongs to no device';
 

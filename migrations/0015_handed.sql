@@ -16,17 +16,10 @@ comment on column devices.former_broker_ids is
   'Brokers that accept the device until former_until, because it has not logged in at the broker that it was handed since';
 comment on column devices.former_closed_at is 'When an operator ended what the device may do at brokers that it does not belong to';
 
--- What a client sees of a broker (berth_broker_json), with the defaults of formatBrokerConfigForClient.
 alter table mqtt_broker_config
-  add column if not exists settings_hash text generated always as (left(md5(
-    protocol || E'\n' || host || E'\n' || port || E'\n' || coalesce(use_tls, false) || E'\n'
-    || coalesce(verify_certificate, true) || E'\n' || coalesce(client_id_prefix, 'berth') || E'\n'
-    || coalesce(keep_alive, 60) || E'\n' || coalesce(clean_session, true) || E'\n' || coalesce(reconnect_period, 1000)
-    || E'\n' || coalesce(connect_timeout, 30000) || E'\n' || coalesce(ca_cert, '')), 8)) stored,
   add column if not exists default_until timestamptz,
   add column if not exists former_client_id_prefixes text[],
   add column if not exists closed_to_former_at timestamptz;
-comment on column mqtt_broker_config.settings_hash is 'Changes with what a client sees of the broker';
 comment on column mqtt_broker_config.default_until is 'When it last ceased to be the default';
 comment on column mqtt_broker_config.closed_to_former_at is
   'When an operator ended what devices that do not belong to the broker may do here: one row, whatever the number of devices';
@@ -47,15 +40,6 @@ begin
 end $$;
 create or replace trigger berth_remember_broker before update of is_default, client_id_prefix on mqtt_broker_config
   for each row execute function berth_remember_broker();
-
-create or replace function berth_broker_json(broker mqtt_broker_config) returns json language sql stable parallel safe as $$
-  select json_build_object(
-    'id', broker.id, 'name', broker.name, 'protocol', broker.protocol, 'host', broker.host, 'port', broker.port,
-    'use_tls', broker.use_tls, 'verify_certificate', broker.verify_certificate,
-    'client_id_prefix', broker.client_id_prefix, 'keep_alive', broker.keep_alive, 'clean_session', broker.clean_session,
-    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert,
-    'settings_hash', broker.settings_hash)
-$$;
 
 -- The first default that has ended since a device registered is the default of that time. No row: it is still the default.
 create or replace function berth_default_of(registered timestamp) returns table (broker_id integer)

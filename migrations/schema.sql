@@ -30,6 +30,13 @@ bulk_assign_jobs.worker text
 bulk_assign_jobs.next_batch_at timestamp with time zone not null default now()
 bulk_assign_jobs.leased_until timestamp with time zone not null default now()
 bulk_assign_jobs.close_former boolean not null default false
+bulk_assign_jobs.reason text
+bulk_assign_jobs.unknown jsonb
+bulk_assign_jobs.already_there integer not null default 0
+bulk_assign_jobs.idle_ms bigint not null default 0
+deleted_brokers.id integer not null
+deleted_brokers.name text not null
+deleted_brokers.deleted_at timestamp with time zone not null default now()
 device_events.id bigint not null
 device_events.at timestamp with time zone not null default now()
 device_events.type text not null
@@ -92,6 +99,8 @@ devices.handed_left_at timestamp with time zone
 devices.former_broker_ids integer[]
 devices.former_until timestamp with time zone
 devices.former_closed_at timestamp with time zone
+devices.region text
+devices.tags jsonb
 leases.name text not null
 leases.holder text not null
 leases.epoch bigint not null default 0
@@ -139,17 +148,8 @@ CASE
     WHEN (NOT accepts_new_devices) THEN 'draining'::text
     ELSE NULL::text
 END
-mqtt_broker_config.settings_hash text default "left"(md5((((((((((((((((((((((protocol)::text || '
-'::text) || (host)::text) || '
-'::text) || port) || '
-'::text) || COALESCE(use_tls, false)) || '
-'::text) || COALESCE(verify_certificate, true)) || '
-'::text) || (COALESCE(client_id_prefix, 'berth'::character varying))::text) || '
-'::text) || COALESCE(keep_alive, 60)) || '
-'::text) || COALESCE(clean_session, true)) || '
-'::text) || COALESCE(reconnect_period, 1000)) || '
-'::text) || COALESCE(connect_timeout, 30000)) || '
-'::text) || COALESCE(ca_cert, ''::text))), 8)
+mqtt_broker_config.client_settings json default berth_client_settings(id, (name)::text, (protocol)::text, (host)::text, port, use_tls, verify_certificate, (client_id_prefix)::text, keep_alive, clean_session, reconnect_period, connect_timeout, ca_cert)
+mqtt_broker_config.settings_hash text default (berth_client_settings(id, (name)::text, (protocol)::text, (host)::text, port, use_tls, verify_certificate, (client_id_prefix)::text, keep_alive, clean_session, reconnect_period, connect_timeout, ca_cert) ->> 'settings_hash'::text)
 mqtt_broker_config.default_until timestamp with time zone
 mqtt_broker_config.former_client_id_prefixes text[]
 mqtt_broker_config.closed_to_former_at timestamp with time zone
@@ -174,6 +174,9 @@ provisioning_keys.last_used_at timestamp without time zone
 provisioning_keys.default_broker_id integer
 provisioning_keys.revoked_at timestamp with time zone
 provisioning_keys.revoked_reason text
+provisioning_keys.updated_at timestamp with time zone
+provisioning_keys.updated_by text
+provisioning_keys.updated_request_id text
 refusal_counts.source_ip text not null
 refusal_counts.reason text not null
 refusal_counts.subject text not null
@@ -187,6 +190,7 @@ bulk_assign_jobs: bulk_assign_jobs_once_key UNIQUE (once)
 bulk_assign_jobs: bulk_assign_jobs_pkey PRIMARY KEY (id)
 bulk_assign_jobs: bulk_assign_jobs_reverts_job_id_fkey FOREIGN KEY (reverts_job_id) REFERENCES bulk_assign_jobs(id)
 bulk_assign_jobs: bulk_assign_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finished'::text, 'failed'::text, 'cancelled'::text])))
+deleted_brokers: deleted_brokers_pkey PRIMARY KEY (id)
 device_events: device_events_pkey PRIMARY KEY (id)
 device_events: device_events_type_check CHECK (berth_is_event_type(type)) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
@@ -209,6 +213,7 @@ CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING b
 CREATE INDEX bulk_assign_jobs_open_idx ON public.bulk_assign_jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
 CREATE UNIQUE INDEX bulk_assign_jobs_pkey ON public.bulk_assign_jobs USING btree (id)
 CREATE INDEX bulk_assign_jobs_reverts_idx ON public.bulk_assign_jobs USING btree (reverts_job_id)
+CREATE UNIQUE INDEX deleted_brokers_pkey ON public.deleted_brokers USING btree (id)
 CREATE INDEX device_events_device_id_idx ON public.device_events USING btree (device_id, id) WHERE (job_id IS NOT NULL)
 CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
@@ -219,8 +224,12 @@ CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
 CREATE INDEX devices_handed_idx ON public.devices USING btree (COALESCE(mqtt_broker_id, 0), COALESCE(handed_broker_id, 0), COALESCE(handed_settings, ''::text), id)
 CREATE INDEX devices_inactive_idx ON public.devices USING btree (id) WHERE (NOT COALESCE(is_active, true))
 CREATE INDEX devices_mqtt_broker_id_idx ON public.devices USING btree (mqtt_broker_id, id)
+CREATE INDEX devices_name_idx ON public.devices USING btree (lower((device_name)::text) text_pattern_ops)
 CREATE INDEX devices_online_idx ON public.devices USING btree (id) WHERE is_online
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
+CREATE INDEX devices_region_idx ON public.devices USING btree (region, id) WHERE (region IS NOT NULL)
+CREATE INDEX devices_tags_idx ON public.devices USING gin (tags jsonb_path_ops) WHERE (tags IS NOT NULL)
+CREATE INDEX devices_unassigned_key_idx ON public.devices USING btree (provisioned_by_key_id) WHERE (mqtt_broker_id IS NULL)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
 CREATE UNIQUE INDEX mqtt_acls_pkey ON public.mqtt_acls USING btree (id)
@@ -230,6 +239,7 @@ CREATE UNIQUE INDEX mqtt_broker_config_one_default ON public.mqtt_broker_config 
 CREATE UNIQUE INDEX mqtt_broker_config_pkey ON public.mqtt_broker_config USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_pkey ON public.mqtt_users USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_username_key ON public.mqtt_users USING btree (username)
+CREATE INDEX provisioning_keys_created_at_idx ON public.provisioning_keys USING btree (COALESCE(created_at, 'infinity'::timestamp without time zone), id)
 CREATE INDEX provisioning_keys_fleet_id_idx ON public.provisioning_keys USING btree (fleet_id)
 CREATE INDEX provisioning_keys_key_hash_idx ON public.provisioning_keys USING btree (key_hash)
 CREATE UNIQUE INDEX provisioning_keys_pkey ON public.provisioning_keys USING btree (id)
@@ -288,21 +298,7 @@ mqtt_device_brokers as
             NULL::text,
             why.reason
            FROM (mqtt_broker_config b
-             CROSS JOIN LATERAL ( SELECT
-                        CASE
-                            WHEN (b.id = d.handed_broker_id) THEN
-                            CASE
-                                WHEN (GREATEST(b.closed_to_former_at, d.former_closed_at) >= COALESCE(GREATEST(d.handed_at, d.handed_left_at,
-                                CASE
-                                    WHEN ((d.mqtt_broker_id IS NULL) AND (COALESCE(d.mqtt_broker_assigned_at, '-infinity'::timestamp with time zone) < b.default_until)) THEN b.default_until
-                                    ELSE NULL::timestamp with time zone
-                                END), '-infinity'::timestamp with time zone)) THEN NULL::text
-                                ELSE 'handed'::text
-                            END
-                            WHEN ((b.id = ANY (d.former_broker_ids)) AND (d.former_until > now()) AND COALESCE((b.closed_to_former_at < d.handed_at), true)) THEN 'former'::text
-                            WHEN ((d.handed_broker_id IS NULL) AND (d.handed_at IS NULL) AND (b.default_until > (COALESCE(d.provisioned_at, d.created_at, '-infinity'::timestamp without time zone) AT TIME ZONE 'utc'::text)) AND COALESCE((GREATEST(b.closed_to_former_at, d.former_closed_at) < b.default_until), true)) THEN 'handed'::text
-                            ELSE NULL::text
-                        END AS "case") why(reason))
+             CROSS JOIN LATERAL ( SELECT berth_former_reason(b.id, b.closed_to_former_at, b.default_until, d.mqtt_broker_id, d.mqtt_broker_assigned_at, COALESCE(d.provisioned_at, d.created_at), d.handed_broker_id, d.handed_at, d.handed_left_at, d.former_broker_ids, d.former_until, d.former_closed_at) AS berth_former_reason) why(reason))
           WHERE (((d.handed_broker_id IS DISTINCT FROM resolved.broker_id) OR (d.former_broker_ids IS NOT NULL)) AND (b.id IS DISTINCT FROM resolved.broker_id) AND (b.refusal IS DISTINCT FROM 'inactive'::text) AND (why.reason IS NOT NULL))) accepting);
 mqtt_device_users as
  SELECT u.username,
@@ -312,22 +308,10 @@ mqtt_device_users as
     d.mqtt_broker_id AS assigned_broker_id,
     d.provisioned_by_key_id
    FROM (mqtt_users u
-     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((COALESCE(d.mqtt_username, (('device_'::text || d.uuid))::character varying))::text = (u.username)::text))))
+     LEFT JOIN devices d ON ((((d.uuid = berth_uuid(substr((u.username)::text, 8))) OR (d.uuid = berth_uuid(berth_canonical_uuid(substr((u.username)::text, 8))))) AND ((((u.username)::text = (d.mqtt_username)::text) OR ((u.username)::text = ('device_'::text || d.uuid))) OR (berth_ties_spellings() AND starts_with((u.username)::text, 'device_'::text))))))
   WHERE (COALESCE(u.is_active, true) AND COALESCE(d.is_active, true));
 
 -- functions
-CREATE OR REPLACE FUNCTION public.berth_broker_json(broker mqtt_broker_config)
- RETURNS json
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS $function$
-  select json_build_object(
-    'id', broker.id, 'name', broker.name, 'protocol', broker.protocol, 'host', broker.host, 'port', broker.port,
-    'use_tls', broker.use_tls, 'verify_certificate', broker.verify_certificate,
-    'client_id_prefix', broker.client_id_prefix, 'keep_alive', broker.keep_alive, 'clean_session', broker.clean_session,
-    'reconnect_period', broker.reconnect_period, 'connect_timeout', broker.connect_timeout, 'ca_cert', broker.ca_cert,
-    'settings_hash', broker.settings_hash)
-$function$
 CREATE OR REPLACE FUNCTION public.berth_canonical_uuid(spelling text)
  RETURNS text
  LANGUAGE sql
@@ -357,6 +341,21 @@ AS $function$
   select array[username] || case when device_uuid is not null then array[
     coalesce(prefix, 'berth') || '_' || device_uuid, coalesce(prefix, 'berth') || '_' || substr(username, 8)] end
 $function$
+CREATE OR REPLACE FUNCTION public.berth_client_settings(id integer, name text, protocol text, host text, port integer, use_tls boolean, verify_certificate boolean, client_id_prefix text, keep_alive integer, clean_session boolean, reconnect_period integer, connect_timeout integer, ca_cert text)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select json_build_object(
+    'id', id, 'name', name, 'protocol', protocol, 'host', host, 'port', port, 'use_tls', use_tls,
+    'verify_certificate', verify_certificate, 'client_id_prefix', client_id_prefix, 'keep_alive', keep_alive,
+    'clean_session', clean_session, 'reconnect_period', reconnect_period, 'connect_timeout', connect_timeout, 'ca_cert', ca_cert,
+    'settings_hash', left(md5(
+      protocol || E'\n' || host || E'\n' || port || E'\n' || coalesce(use_tls, false) || E'\n'
+      || coalesce(verify_certificate, true) || E'\n' || coalesce(client_id_prefix, 'berth') || E'\n'
+      || coalesce(keep_alive, 60) || E'\n' || coalesce(clean_session, true) || E'\n' || coalesce(reconnect_period, 1000)
+      || E'\n' || coalesce(connect_timeout, 30000) || E'\n' || coalesce(ca_cert, '')), 8))
+$function$
 CREATE OR REPLACE FUNCTION public.berth_default_of(registered timestamp without time zone)
  RETURNS TABLE(broker_id integer)
  LANGUAGE sql
@@ -375,6 +374,20 @@ AS $function$
     where uuid = berth_uuid(device) and handed_broker_id = broker and former_broker_ids is not null
     for update skip locked)
 $function$
+CREATE OR REPLACE FUNCTION public.berth_end_other_spellings()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  with ended as (
+    delete from mqtt_users
+    where username in (select name from berth_mqtt_usernames(new.uuid::text, null) name)
+      and username is distinct from new.mqtt_username
+    returning username
+  )
+  delete from mqtt_acls where username in (select username from ended);
+  return null;
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_fill_handed(after_id integer, size integer)
  RETURNS TABLE(last_id integer, filled integer)
  LANGUAGE sql
@@ -413,6 +426,25 @@ AS $function$
   select array_agg(prefix || '_' || spelling)
   from unnest(prefixes) prefix, unnest(array[device_uuid, substr(username, 8)]) spelling
 $function$
+CREATE OR REPLACE FUNCTION public.berth_former_reason(broker integer, closed_to_former_at timestamp with time zone, default_until timestamp with time zone, assigned integer, assigned_at timestamp with time zone, registered timestamp without time zone, handed integer, handed_at timestamp with time zone, handed_left_at timestamp with time zone, former integer[], former_until timestamp with time zone, former_closed_at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select case
+    when broker = handed then
+      case when greatest(closed_to_former_at, former_closed_at) >= coalesce(greatest(
+             handed_at, handed_left_at,
+             -- Followers of the default leave it without a write to their rows.
+             case when assigned is null and coalesce(assigned_at, '-infinity') < default_until
+                  then default_until end), '-infinity') then null
+           else 'handed' end
+    when broker = any(former) and former_until > now() and coalesce(closed_to_former_at < handed_at, true) then 'former'
+    -- Not known yet: every default of the time since it registered.
+    when handed is null and handed_at is null and default_until > coalesce(registered, '-infinity') at time zone 'utc'
+      and coalesce(greatest(closed_to_former_at, former_closed_at) < default_until, true) then 'handed'
+  end
+$function$
 CREATE OR REPLACE FUNCTION public.berth_has_recorded(device text, request text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -428,9 +460,42 @@ CREATE OR REPLACE FUNCTION public.berth_is_event_type(type text)
 AS $function$
 begin
   return type in (
-    'registered', 'refused', 'moved', 'skipped', 'updated', 'activated', 'deactivated', 'credentials-renewed',
-    'credentials-revoked', 'deleted');
+    'registered', 'refused', 'moved', 'skipped', 'updated', 'fleet-changed', 'activated', 'deactivated',
+    'credentials-renewed', 'credentials-revoked', 'deleted');
 end $function$
+CREATE OR REPLACE FUNCTION public.berth_keep_broker_name()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+begin
+  insert into deleted_brokers (id, name) values (old.id, old.name)
+  on conflict (id) do update set name = excluded.name, deleted_at = excluded.deleted_at;
+  return null;
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_mqtt_username(device_uuid text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select u.username from berth_mqtt_usernames(device_uuid, null) name join mqtt_users u on u.username = name
+  order by u.id desc limit 1
+$function$
+CREATE OR REPLACE FUNCTION public.berth_mqtt_usernames(device_uuid text, named text)
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE ROWS 2
+AS $function$
+  select 'device_' || device_uuid
+  union
+  select named where named is not null
+  union
+  -- The conditions of the index.
+  select username from mqtt_users
+  where berth_ties_spellings() and berth_canonical_uuid(substr(username, 8)) = device_uuid
+    and starts_with(username, 'device_') and username !~ '^device_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+$function$
 CREATE OR REPLACE FUNCTION public.berth_now()
  RETURNS timestamp without time zone
  LANGUAGE sql
@@ -543,8 +608,26 @@ AS $function$
   order by step.number
   limit 1
 $function$
+CREATE OR REPLACE FUNCTION public.berth_tagged(wanted jsonb, most integer)
+ RETURNS SETOF integer
+ LANGUAGE plpgsql
+ STABLE ROWS 100
+AS $function$
+begin
+  return query execute 'select id from devices where tags @> $1 limit $2' using wanted, most;
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_ties_spellings()
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$select false$function$
 CREATE OR REPLACE FUNCTION public.berth_uuid(identifier text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$select identifier$function$
+CREATE OR REPLACE FUNCTION public.berth_uuid_begins(device_uuid text, prefix text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$select device_uuid >= prefix and device_uuid < prefix || '~'$function$

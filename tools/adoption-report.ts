@@ -1,9 +1,10 @@
 import type pg from 'pg';
+import { describeTriggers } from './adoption-triggers.ts';
 import { legacyColumns } from './legacy-columns.ts';
 
 /** The lines to print, and whether all is well. */
 export type Report = { lines: string[]; isOk: boolean };
-/** `n`: how many; 0: no finding. `names`: which. */
+/** `n`: how many; 0: no finding. `names`: which, or the first of them. */
 type Found = { n: number; names: string | null };
 type Check = { sql: string; say: (found: Found) => string };
 
@@ -51,18 +52,47 @@ const TO_FIX: Check[] = [
   },
 ];
 
+/** The rule of the view mqtt_device_users. Before the migration, its functions do not exist. */
+const SPELT_UUID = `lower(translate(substr(u.username, 8), '{}-', ''))`;
+const BELONGS = `u.username like 'device\\_%' and ${SPELT_UUID} = replace(d.uuid::text, '-', '')`;
+const DELETED = `u.username like 'device\\_%' and ${SPELT_UUID} ~ '^[0-9a-f]{32}$'
+  and not exists (select from devices d where ${BELONGS})`;
+const BURNED = `device_api_key_hash is null and created_at < (now() at time zone 'utc') - interval '1 day'`;
+const LISTED = 20;
+const listed = ({ n, names }: Found) => `${names}${n > LISTED ? ` and ${n - LISTED} more` : ''}`;
+const first = (value: string, from: string) =>
+  `select count(*), (select string_agg(value, ', ') from (select ${value} as value from ${from} order by 1 limit ${LISTED}) first) as names
+   from ${from}`;
+
+/** What the legacy service left behind, and the statement that removes it. */
+const LEFT_BEHIND: Check[] = [
+  {
+    sql: first('uuid::text', `devices where ${BURNED}`),
+    say: (found) =>
+      `${found.n} devices have had no key for more than a day: a registration broke off, and each further one is 409. ${listed(found)}.\n` +
+      `  Remove them, then look again: delete from devices where ${BURNED};`,
+  },
+  {
+    sql: first('username', `mqtt_users u where ${DELETED}`),
+    say: (found) =>
+      `${found.n} MQTT users belong to devices that were deleted: every broker accepts them. ${listed(found)}.\n` +
+      `  Remove them: with gone as (delete from mqtt_users u where ${DELETED.replaceAll(/\s+/g, ' ')} returning username) ` +
+      'delete from mqtt_acls where username in (select username from gone);',
+  },
+];
+
 const TO_KNOW: Check[] = [
   {
     sql: `select count(*), null as names from devices where mqtt_broker_id in (select id from mqtt_broker_config)`,
     say: ({ n }) => `${n} devices are assigned to a broker: Berth gives them that one, not the default`,
   },
   {
-    sql: `select count(*), null as names from devices where mqtt_username <> 'device_' || uuid`,
+    sql: `select count(*), null as names from mqtt_users u join devices d on ${BELONGS} where u.username <> 'device_' || d.uuid`,
     say: ({ n }) =>
-      `${n} devices have an MQTT username that spells their uuid differently: they keep it until they register again`,
+      `${n} MQTT users spell the uuid of their device differently: they stay until the device registers again`,
   },
   {
-    sql: `select count(*), null as names from devices d join mqtt_users u on u.username = d.mqtt_username
+    sql: `select count(*), null as names from mqtt_users u join devices d on ${BELONGS}
           where d.is_active is false and u.is_active`,
     say: ({ n }) => `${n} inactive devices have an active MQTT user: brokers that read only mqtt_users accept them`,
   },
@@ -102,6 +132,8 @@ export async function reportLegacyDatabase(client: pg.Client): Promise<Report> {
     `Device keys: ${await forms(client, DEVICE_KEYS)}. Provisioning keys in use: ${await forms(client, PROVISIONING_KEYS)}.`,
     ...section('Prevents the migration', blockers),
     ...section('Fix first', await findings(client, TO_FIX)),
+    ...section('Left behind by the legacy service', await findings(client, LEFT_BEHIND)),
+    ...section('Triggers of the legacy service', await describeTriggers(client, [...legacyColumns().keys()])),
     ...section('Good to know', await findings(client, TO_KNOW)),
   ];
   return { lines, isOk: blockers.length === 0 };

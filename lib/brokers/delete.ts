@@ -11,6 +11,7 @@ import {
 } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
+import { affectedMembers } from './count-affected.ts';
 import { devicesAlike, leftWithout } from './default-dependents.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { lockOf, withdrawAlone } from './withdrawal.ts';
@@ -41,22 +42,34 @@ type Outcome = {
  * Deletes a broker. Its devices are moved first, each move recorded, in the same statement; provisioning keys that name it
  * name none afterwards. A device that registers onto it meanwhile follows the default.
  *
+ * A broker that was there, and is gone when the statement is repeated after a lost reply, was deleted by the earlier attempt.
+ * How many devices that one moved is not known then.
+ *
  * @throws Problem `broker-config-not-found`, `broker-in-use`, `reassign-target-unusable`, `broker-needed`,
  *   `broker-has-devices`, `broker-changing`
  */
 export async function deleteBroker(ctx: Context, id: number, { reassignTo, force }: Options) {
   const mayLeaveDevicesWithout = force || settings().mqttBrokerUrl !== undefined;
-  const run = async (lease?: Lease) =>
-    (await query<Outcome>(ctx, (sql) => deleteStatement(sql, ctx, id, { reassignTo, force }, lease)))[0];
+  const [before] = await query(ctx, (sql) => sql`select id from mqtt_broker_config where id = ${id}`);
+  if (!before) throw new Problem(brokerConfigNotFound);
+  let isRepeated = false;
+  const run = async (lease?: Lease) => {
+    const [outcome] = await query<Outcome>(ctx, (sql, failure) => {
+      isRepeated ||= failure !== undefined;
+      return deleteStatement(sql, ctx, id, { reassignTo, force }, lease);
+    });
+    return outcome;
+  };
   const outcome = await retryOnConflict(ctx, () => (mayLeaveDevicesWithout ? run() : withdrawAlone(ctx, run)));
   const { found, deleted, assigned, target_usable, left_without, former, moved } = outcome;
-  if (!found) throw new Problem(brokerConfigNotFound);
-  if (deleted) {
-    return { success: true, message: 'Broker configuration deleted', ...(reassignTo ? { devices_moved: moved } : {}) };
+  if (!found && !isRepeated) throw new Problem(brokerConfigNotFound);
+  if (!found || deleted) {
+    const moves = found && reassignTo ? { devices_moved: moved } : {};
+    return { success: true, message: 'Broker configuration deleted', ...moves };
   }
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);
-  if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(left_without) } });
+  if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: affectedMembers(left_without) });
   throw hasFormer(former);
 }
 
@@ -138,12 +151,12 @@ function formerDevices(sql: Sql, id: number) {
 
 function hasFormer(former: number): Problem {
   const detail = `${former}${former === MAX_COUNTED ? ' or more' : ''} devices may still use it because they have not followed a move. Let them follow, or repeat with ?force=true.`;
-  return new Problem(brokerHasDevices, detail, { extra: { devices_count: String(former), devices_former: former } });
+  return new Problem(brokerHasDevices, detail, { extra: { ...affectedMembers(former), devices_former: former } });
 }
 
 function inUse(assigned: number): Problem {
   const tooMany = `${assigned} devices are assigned to it; at most ${MAX_MOVED} are moved here. Move them with POST /api/v1/devices/bulk-assign first.`;
   return new Problem(brokerInUse, assigned > MAX_MOVED ? tooMany : undefined, {
-    extra: { devices_count: String(assigned) },
+    extra: affectedMembers(assigned),
   });
 }

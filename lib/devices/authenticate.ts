@@ -14,6 +14,7 @@ export type AuthenticatedDevice = {
   is_active: boolean | null;
   device_api_key_hash: string | null;
   blocked_seconds: number | null;
+  /** Null: it has no MQTT user. */
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
 } & HandedColumns &
@@ -39,8 +40,9 @@ async function findDevice(ctx: Context, uuid: string, lookup: boolean): Promise<
     ctx,
     (sql) => sql`
       with device as (
-        select id, uuid::text as uuid, device_name, fleet_id, is_active, device_api_key_hash, mqtt_username,
-               mqtt_password_salt, mqtt_broker_id, provisioned_by_key_id, false as is_new, handed_broker_id, handed_settings,
+        select id, uuid::text as uuid, device_name, fleet_id, is_active, device_api_key_hash,
+               coalesce(mqtt_username, berth_mqtt_username(uuid::text)) as mqtt_username, mqtt_password_salt,
+               mqtt_broker_id, provisioned_by_key_id, false as is_new, handed_broker_id, handed_settings,
                extract(epoch from former_until - now())::float8 as former_seconds_left,
                ${secondsBlockedByGuesses(sql, uuid)} as blocked_seconds
         from devices where uuid = berth_uuid(${uuid})

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { deriveMqttPassword, newMqttSalt } from '../crypto/derive.ts';
+import { deriveMqttPassword, newMqttPassword } from '../crypto/derive.ts';
 import { hashCandidates } from '../crypto/hash.ts';
 import { hashAsLegacy } from '../crypto/legacy-hash.ts';
 import { hashMqttPassword } from '../crypto/mqtt-password.ts';
@@ -22,8 +22,7 @@ export const SALT_PENDING = 'pending';
 /** Credentials under a new salt, ready to be stored. */
 export async function newCredentials(deviceKey: string): Promise<Credentials> {
   const { peppers, mqttPasswordHash, keepLegacyHashes } = settings();
-  const salt = newMqttSalt(peppers[0]);
-  const password = deriveMqttPassword(peppers, deviceKey, salt) as string;
+  const { salt, password } = newMqttPassword(peppers[0], deviceKey);
   const legacyHash = keepLegacyHashes ? await hashAsLegacy(deviceKey) : undefined;
   const keyHash = legacyHash ?? (hashCandidates(peppers, 'device-key', deviceKey)[0] as string);
   return { salt, password, passwordHash: await hashMqttPassword(password, mqttPasswordHash), keyHash };
@@ -31,7 +30,8 @@ export async function newCredentials(deviceKey: string): Promise<Credentials> {
 
 /**
  * The MQTT password that a device has now, derived again from its key.
- * @returns undefined when Berth cannot know it: the legacy service made it, an operator ended it, or its pepper is gone
+ * @returns undefined when Berth cannot know it: the legacy service made it or replaced the device key since, an operator ended
+ *   it, or its pepper is gone
  */
 export function currentPassword(
   { mqtt_password_salt: salt }: Pick<Device, 'mqtt_password_salt'>,
@@ -41,8 +41,9 @@ export function currentPassword(
 }
 
 /**
- * Gives a registered device new MQTT credentials: salt, user, ACL and event in one statement. Of two concurrent renewals
- * one wins, and both return its credentials. A disabled user stays disabled: only an operator enables it.
+ * Gives a registered device new MQTT credentials: salt, user, ACL and event in one statement. All its earlier MQTT users end.
+ * Of two concurrent renewals one wins, and both return its credentials. If one of its users was disabled, the new one is too:
+ * only an operator enables it.
  * @throws Problem `device-not-found` or `device-inactive` when the device was deleted or deactivated meanwhile
  */
 export async function renewCredentials(
@@ -62,19 +63,21 @@ export async function renewCredentials(
           -- The statement may have waited for a deactivation.
           and is_active is not false
         returning id, fleet_id
+      ), users as (
+        select name from renewed, berth_mqtt_usernames(${device.uuid}, ${device.mqtt_username}) name
       ), old_user as (
-        delete from mqtt_users
-        where username = ${device.mqtt_username} and username <> ${username} and exists (select from renewed)
+        delete from mqtt_users where username in (select name from users) and username <> ${username}
         returning is_active
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
-        select ${username}, ${fresh.passwordHash}, false, coalesce((select is_active from old_user), true),
+        select ${username}, ${fresh.passwordHash}, false, not exists (select from old_user where not is_active),
                berth_now(), berth_now()
         from renewed
         on conflict (username) do update
-          set password_hash = excluded.password_hash, updated_at = excluded.updated_at
+          set password_hash = excluded.password_hash, updated_at = excluded.updated_at,
+              is_active = mqtt_users.is_active and excluded.is_active
       ), old_acl as (
-        delete from mqtt_acls where username in (${username}, ${device.mqtt_username}) and exists (select from renewed)
+        delete from mqtt_acls where username in (select name from users)
       ), acl as (
         insert into mqtt_acls (username, topic, access, priority, created_at)
         select ${username}, ${deviceTopic(username)}, 7, 0, berth_now() from renewed

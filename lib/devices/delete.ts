@@ -2,10 +2,10 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { isRepeated, recordEvents } from '../events/record.ts';
-import { usernameOf } from './row.ts';
+import { usernamesOf } from './row.ts';
 
 /**
- * Deletes a device with its MQTT user and ACLs, which stop working immediately, and gives its place on the provisioning key
+ * Deletes a device with its MQTT users and ACLs, which stop working immediately, and gives its place on the provisioning key
  * back. Its events stay. It may register again.
  * @throws Problem `device-not-found`
  */
@@ -16,11 +16,13 @@ export async function deleteDevice(ctx: Context, uuid: string) {
       with deleted as (
         -- After a repeat, the device may have registered again.
         delete from devices where uuid = berth_uuid(${uuid}) and not ${isRepeated(sql, ctx, failure, uuid)}
-        returning id, fleet_id, provisioned_by_key_id, mqtt_broker_id, ${usernameOf(sql, 'devices')} as username
+        returning id, uuid, fleet_id, provisioned_by_key_id, mqtt_broker_id, mqtt_username
+      ), users as (
+        select name from deleted, ${usernamesOf(sql, 'deleted')} name
       ), mqtt_user as (
-        delete from mqtt_users where username in (select username from deleted)
+        delete from mqtt_users where username in (select name from users)
       ), acl as (
-        delete from mqtt_acls where username in (select username from deleted)
+        delete from mqtt_acls where username in (select name from users)
       ), place as (
         update provisioning_keys set devices_provisioned = greatest(devices_provisioned - 1, 0)
         where id in (select provisioned_by_key_id from deleted)

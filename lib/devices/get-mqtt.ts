@@ -4,7 +4,7 @@ import { countResolution, noBroker, resolvedBroker } from '../resolution/resolve
 import { type AuthenticatedDevice, authenticateDevice } from './authenticate.ts';
 import { currentPassword, newCredentials, renewCredentials } from './credentials.ts';
 import { handSettings } from './hand.ts';
-import { formatMqtt, type MqttReply, mqttUsername } from './mqtt-reply.ts';
+import { formatMqtt, type MqttReply } from './mqtt-reply.ts';
 
 /**
  * The connection settings of a device for the broker that it belongs to now: how it learns that it was moved.
@@ -32,10 +32,9 @@ export async function getMqtt(
 }
 
 async function loginOf(ctx: Context, device: AuthenticatedDevice, deviceKey: string) {
+  const { mqtt_username: username, mqtt_password_salt: salt } = device;
   const password = currentPassword(device, deviceKey);
   // A legacy device keeps the password it has, which Berth does not know. Any other device gets its next one.
-  if (password || device.mqtt_password_salt === null) {
-    return { username: device.mqtt_username ?? mqttUsername(device.uuid), password };
-  }
+  if (username !== null && (password || salt === null)) return { username, password };
   return renewCredentials(ctx, device, deviceKey, await newCredentials(deviceKey));
 }

@@ -20,7 +20,7 @@ export async function getDevice(ctx: Context, uuid: string) {
       with device as (
         select * from devices where uuid = berth_uuid(${uuid})
       ), steps as (
-        select step.*, case when b.id is not null then berth_broker_json(b) end as broker
+        select step.*, b.client_settings as broker
         from device
         cross join lateral berth_resolve(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, false) step
         left join mqtt_broker_config b on b.id = step.broker_id

@@ -35,6 +35,7 @@ import type { Registration } from './input.ts';
 import { limitComparison } from './limit-comparison.ts';
 import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
 import { refusal } from './refuse.ts';
+import { type ReportedColumns, recordReported, storedTags } from './report.ts';
 import { secondsBlockedByGuesses, verifyDeviceKey } from './verify-key.ts';
 
 export const registerReply = z.object({
@@ -49,8 +50,8 @@ export const registerReply = z.object({
 });
 
 type ProvisioningKey = {
-  fleet_id: string;
-  is_active: boolean | null;
+  key_fleet_id: string;
+  key_is_active: boolean | null;
   in_time: boolean;
   has_room: boolean | null;
 };
@@ -61,25 +62,27 @@ type Device = {
   device_type: string | null;
   fleet_id: string | null;
   is_active: boolean | null;
-  created_at: string | null;
+  created_at: Date | null;
+  provisioned_by_key_id: string | null;
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
   device_api_key_hash: string | null;
   blocked_seconds: number | null;
-} & HandedColumns;
-/** What the statement found and did. */
-type Outcome = {
-  /** Null: no such provisioning key. */
-  key: ProvisioningKey | null;
-  device: Device | null;
-  /** Whether the device is new. */
-  created: boolean;
-  /** Whether the key had room and a broker resolved when the statement began. */
-  claimable: boolean;
-} & BrokerColumns;
+} & HandedColumns &
+  ReportedColumns;
+/** What the statement found and did, as one row. Null: no such provisioning key, no device. */
+type Outcome = (ProvisioningKey | { key_fleet_id: null }) &
+  (Device | { id: null }) &
+  BrokerColumns & {
+    /** Whether the device is new. */
+    created: boolean;
+    /** Whether the key had room and a broker resolved when the statement began. */
+    claimable: boolean;
+  };
 
 /**
- * Registers a device, or returns again what it was given: same uuid and device key, same credentials. In this order: the
+ * Registers a device, or returns again what it was given: same uuid and device key, same credentials. What a registered
+ * device says of itself is written if it has changed. In this order: the
  * provisioning key (401), the device (409, 403), the broker (503). A refusal writes its event and nothing else.
  *
  * @returns the reply's body, and whether the device was registered before
@@ -92,20 +95,22 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   const fresh = await newCredentials(input.deviceApiKey);
 
   const outcome = await registerOrFind(ctx, input, keyId, keyHashes, fresh);
-  const { key, device, created } = outcome;
+  const key = outcome.key_fleet_id === null ? undefined : outcome;
+  const device = outcome.id === null ? undefined : outcome;
 
   if (!key) throw await refusal(ctx, new Problem(invalidProvisioningKey), { uuid: input.uuid });
   const broker = resolvedBroker(outcome);
   countResolution(broker);
-  const who = { uuid: input.uuid, fleetId: key.fleet_id, keyId };
+  const who = { uuid: input.uuid, fleetId: key.key_fleet_id, keyId };
   const keyProblem = problemOf(key);
   if (!device) {
     if (!keyProblem && !broker) throw noBroker();
     // Without a problem of its own, the key's last place went to another device while the statement ran.
     throw await refusal(ctx, keyProblem ?? usedUp(), who);
   }
+  const { created } = outcome;
   if (!created) {
-    const replayProblem = await problemOfReplay(ctx, input, key, device);
+    const replayProblem = await problemOfReplay(ctx, input, keyId, key, device);
     if (replayProblem) throw await refusal(ctx, replayProblem, who);
   }
   if (!broker) throw noBroker();
@@ -113,7 +118,10 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   const login = created
     ? { username: mqttUsername(device.uuid), password: fresh.password }
     : await loginOfReplay(ctx, input, device, fresh);
-  if (!created) await handSettings(ctx, device, broker, false);
+  if (!created) {
+    await recordReported(ctx, device, input);
+    await handSettings(ctx, device, broker, false);
+  }
   count(created ? 'Registered' : 'RegistrationReplayed');
   return { body: formatReply(input, device, formatMqtt(login.username, login.password, broker)), replayed: !created };
 }
@@ -151,7 +159,7 @@ async function registerOrFind(
         runStatement(ctx, input, keyId, keyHashes, credentials, lookup),
       );
       // Claimable, and yet no device: another request took the last place, perhaps for this very device.
-      const isOvertaken = outcome.claimable && !outcome.device;
+      const isOvertaken = outcome.claimable && outcome.id === null;
       if (!isOvertaken || isLast) return outcome;
     } catch (error) {
       // berth_uuid() is NULL where devices.uuid is of type uuid and the identifier is not an RFC 4122 uuid.
@@ -178,11 +186,12 @@ async function runStatement(
 ): Promise<Outcome> {
   const username = mqttUsername(input.uuid);
   const { mqttBrokerUrl, autoAssignBroker } = settings();
+  const tags = storedTags(input);
   const [outcome] = await query<Outcome>(
     ctx,
     (sql) => sql`
       with key as (
-        select id, fleet_id, is_active, expires_at > berth_now() as in_time,
+        select id, fleet_id as key_fleet_id, is_active as key_is_active, expires_at > berth_now() as in_time,
                coalesce(devices_provisioned, 0) < max_devices as has_room
         from provisioning_keys
         -- Compared here: reading the key first would be a second round trip, 40 % of the throughput.
@@ -191,7 +200,9 @@ async function runStatement(
         select id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
                handed_broker_id, handed_settings, null::float8 as former_seconds_left,
-               ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds
+               ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds,
+               json_build_object('mac_address', mac_address, 'os_version', os_version, 'region', region, 'tags', tags,
+                 'supervisor_version', supervisor_version) as reported
         from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (
         -- Whose broker is looked up: the device that there is, or the one to be inserted.
@@ -201,33 +212,33 @@ async function runStatement(
       ), broker as (
         ${getBrokerConfigForDevice(sql, sql`subject`, lookup)}
       ), claimable as materialized (
-        select id, fleet_id from key
-        where is_active and in_time and has_room and not exists (select from existing)
+        select id, key_fleet_id as fleet_id from key
+        where key_is_active and in_time and has_room and not exists (select from existing)
           and (exists (select from broker) or ${mqttBrokerUrl !== undefined})
       ), claimed as (
         select id, fleet_id from claimable where berth_claim_place(id, ${keyHashes[0] as string})
       ), device as (
         insert into devices (
-          uuid, device_name, device_type, mac_address, os_version, supervisor_version, fleet_id, is_active,
+          uuid, device_name, device_type, mac_address, os_version, supervisor_version, region, tags, fleet_id, is_active,
           created_at, modified_at, provisioned_at, provisioned_by_key_id,
           device_api_key_hash, mqtt_username, mqtt_password_salt, mqtt_broker_id, mqtt_broker_assigned_at,
           handed_broker_id, handed_settings, handed_at)
         select
           berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
-          ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claimed.fleet_id, true,
+          ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, ${input.region ?? null}, ${tags && sql.json(tags)}::jsonb,
+          claimed.fleet_id, true,
           berth_now(), berth_now(), berth_now(), claimed.id,
-          ${credentials.keyHash}, ${username}, ${credentials.salt}, assigned.id, case when assigned.id is not null then now() end,
-          handed.id, handed.settings, now()
+          ${credentials.keyHash}, ${username}, ${credentials.salt},
+          case when is_assigned then broker_id end, case when is_assigned then now() end,
+          broker_id, settings_hash, now()
         from claimed
-        left join lateral (
-          select (broker ->> 'id')::integer as id, broker ->> 'settings_hash' as settings,
-                 broker_source = 'provisioning_key' or ${autoAssignBroker} as is_assigned
-          from broker
-        ) handed on true
-        left join lateral (select handed.id where handed.is_assigned) assigned on true
+        left join (
+          select *, broker_source = 'provisioning_key' or ${autoAssignBroker} as is_assigned from broker
+        ) broker on true
         returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                   mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
-                  handed_broker_id, handed_settings, null::float8 as former_seconds_left, null::integer as blocked_seconds
+                  handed_broker_id, handed_settings, null::float8 as former_seconds_left, null::integer as blocked_seconds,
+                  null::json as reported
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
         select mqtt_username, ${credentials.passwordHash}, false, true, berth_now(), berth_now() from device
@@ -243,20 +254,17 @@ async function runStatement(
           sql,
           ctx,
           sql`
-            select 'registered' as type, ${input.uuid} as device_uuid, id as device_id, fleet_id,
+            select 'registered' as type, uuid::text as device_uuid, id as device_id, fleet_id,
                    coalesce(broker_source, 'environment') as reason,
-                   null::integer as from_broker_id, (broker ->> 'id')::integer as to_broker_id
+                   null::integer as from_broker_id, broker_id as to_broker_id
             from device left join broker on true`,
         )}
       ), found as (
         select * from device union all select * from existing
       )
-      select (select row_to_json(key) from key) as key,
-             (select row_to_json(found) from found) as device,
-             exists (select from device) as created,
-             exists (select from claimable) as claimable,
-             (select broker_source from broker) as broker_source,
-             (select broker from broker) as broker`,
+      select key_fleet_id, key_is_active, in_time, has_room, found.*, broker_source, broker,
+             exists (select from device) as created, exists (select from claimable) as claimable
+      from (select) one left join key on true left join found on true left join broker on true`,
   );
   return outcome as Outcome;
 }
@@ -264,7 +272,7 @@ async function runStatement(
 const usedUp = () => new Problem(provisioningKeyExhausted, 'Provisioning key device limit exceeded');
 
 function problemOf(key: ProvisioningKey): Problem | undefined {
-  if (!key.is_active) return new Problem(provisioningKeyRevoked, 'Provisioning key has been revoked');
+  if (!key.key_is_active) return new Problem(provisioningKeyRevoked, 'Provisioning key has been revoked');
   if (!key.in_time) return new Problem(provisioningKeyExpired, 'Provisioning key has expired');
   return key.has_room ? undefined : usedUp();
 }
@@ -276,6 +284,7 @@ function problemOf(key: ProvisioningKey): Problem | undefined {
 async function problemOfReplay(
   ctx: Context,
   input: Registration,
+  keyId: string,
   key: ProvisioningKey,
   device: Device,
 ): Promise<Problem | undefined> {
@@ -285,7 +294,10 @@ async function problemOfReplay(
     // As in the legacy service, the problem of the key comes first.
     return keyProblem ?? new Problem(deviceAlreadyRegistered, 'This device is already registered');
   }
-  if (device.fleet_id !== null && device.fleet_id !== key.fleet_id) return new Problem(deviceInOtherFleet);
+  // An operator may have changed its fleet: the key that it registered with stays its own.
+  const isItsKey = device.provisioned_by_key_id === keyId;
+  if (!isItsKey && device.fleet_id !== null && device.fleet_id !== key.key_fleet_id)
+    return new Problem(deviceInOtherFleet);
   return device.is_active === false ? new Problem(deviceInactive) : undefined;
 }
 
@@ -301,15 +313,19 @@ function notRfc4122(): Problem {
   return new Problem(invalidRequest, `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
 }
 
-function formatReply({ applicationId }: Registration, device: Device, mqtt: z.output<typeof mqttReply>) {
+function formatReply(
+  { applicationId, deviceName, deviceType }: Registration,
+  device: Device,
+  mqtt: z.output<typeof mqttReply>,
+) {
   return {
     id: device.id,
     uuid: device.uuid,
-    deviceName: device.device_name,
-    deviceType: device.device_type,
+    deviceName,
+    deviceType,
     ...(applicationId === undefined || applicationId === null ? {} : { applicationId }),
     fleetId: device.fleet_id,
-    createdAt: device.created_at && new Date(device.created_at).toISOString(),
+    createdAt: device.created_at?.toISOString() ?? null,
     mqtt,
   };
 }

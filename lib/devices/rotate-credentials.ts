@@ -6,11 +6,11 @@ import { deviceNotFound, Problem } from '../errors.ts';
 import { isRepeated, recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import { SALT_PENDING } from './credentials.ts';
-import { usernameOf } from './row.ts';
+import { usernamesOf } from './row.ts';
 
 /**
- * Ends a device's MQTT password immediately. The next one is derived from the device key, which only the device has: the
- * device gets it when it asks for its broker or registers again.
+ * Ends a device's MQTT password immediately, for all its MQTT users. The next one is derived from the device key, which only
+ * the device has: the device gets it when it asks for its broker or registers again.
  * @throws Problem `device-not-found`
  */
 export async function rotateCredentials(ctx: Context, uuid: string) {
@@ -27,10 +27,10 @@ export async function rotateCredentials(ctx: Context, uuid: string) {
       ), rotated as (
         update devices d set mqtt_password_salt = ${SALT_PENDING}, modified_at = berth_now()
         from due where d.id = due.id
-        returning d.id, d.fleet_id, ${usernameOf(sql, 'd')} as username
+        returning d.id, d.uuid, d.fleet_id, d.mqtt_username
       ), mqtt_user as (
         update mqtt_users set password_hash = ${unusable}, updated_at = berth_now()
-        where username in (select username from rotated)
+        where username in (select name from rotated, ${usernamesOf(sql, 'rotated')} name)
       ), event as (
         ${recordEvents(
           sql,

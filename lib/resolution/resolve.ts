@@ -5,21 +5,26 @@ import { count } from '../metrics.ts';
 import { settings } from '../settings/settings.ts';
 import type { BrokerRow, ResolvedBroker, TableSource } from './broker-row.ts';
 
-/** The columns that {@link getBrokerConfigForDevice} selects; both null when no broker resolves. */
+/** What callers return of {@link getBrokerConfigForDevice}; both null when no broker resolves. */
 export type BrokerColumns = { broker_source: TableSource | null; broker: BrokerRow | null };
 
 /**
- * SQL: the broker that a device resolves to, as at most one row `broker_source, broker`. berth_resolve
- * (migrations/0007_resolution.sql) has the steps and their order; the last step, MQTT_BROKER_URL, is {@link resolvedBroker}'s.
+ * SQL: the broker that a device resolves to, as at most one row `broker_source, broker_id, settings_hash, broker`.
+ * berth_resolve (migrations/0007_resolution.sql) has the steps and their order; the last step, MQTT_BROKER_URL, is
+ * {@link resolvedBroker}'s.
  *
  * @param device SQL for FROM: one row with uuid, mqtt_broker_id, provisioned_by_key_id and is_new (whether the device is
  *   registering now, so that a draining broker is skipped)
  * @param lookup false: look nothing up, because the lookup has failed ({@link withBrokerLookup})
  */
 export function getBrokerConfigForDevice(sql: Sql, device: Fragment, lookup: boolean): Fragment {
-  if (!lookup) return sql`select null::text as broker_source, null::json as broker where false`;
+  if (!lookup) {
+    return sql`
+      select null::text as broker_source, null::integer as broker_id, null::text as settings_hash, null::json as broker
+      where false`;
+  }
   return sql`
-    select resolved.source as broker_source, berth_broker_json(b) as broker
+    select resolved.source as broker_source, b.id as broker_id, b.settings_hash, b.client_settings as broker
     from ${device} device
     cross join lateral
       berth_resolved(device.uuid::text, device.mqtt_broker_id, device.provisioned_by_key_id, device.is_new) resolved

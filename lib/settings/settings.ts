@@ -34,6 +34,7 @@ const SECRETS = [
 
 let loaded: Settings | undefined;
 let secrets: Env = {};
+let arns: [name: string, arn: string][] | undefined;
 
 /**
  * The settings, read from the environment at the first use. A setting that is missing is an error for the code that
@@ -49,6 +50,7 @@ export function settings(): Settings {
 /** Makes the next `settings()` read the environment again (tests). */
 export function reloadSettings(): void {
   loaded = undefined;
+  arns = undefined;
   secrets = {};
 }
 
@@ -59,10 +61,12 @@ export function readSettings(env: Env): Settings {
 
 /** The settings to read from Secrets Manager, with the ARNs of their secrets. A value in the environment takes precedence. */
 export function secretArns(): [name: string, arn: string][] {
-  return SECRETS.flatMap((name) => {
+  // Read once: each look at process.env takes about a microsecond.
+  arns ??= SECRETS.flatMap((name) => {
     const arn = process.env[`${name}_ARN`];
     return arn && !process.env[name] ? [[name, arn] as [string, string]] : [];
   });
+  return arns;
 }
 
 /** How long a value of Secrets Manager is used before it is read again, in milliseconds. */
@@ -125,6 +129,8 @@ function readersOf(env: Env) {
     deviceKeyMinLength: () => Number(optional(env, 'DEVICE_KEY_MIN_LENGTH', keyLength) ?? 8),
     /** How long a former broker accepts a device that was handed newer settings, in hours. */
     formerBrokerHours: () => Number(optional(env, 'FORMER_BROKER_HOURS', formerHours) ?? 24),
+    /** The header in which a trusted proxy in front of the gateway names the caller's address. Its name is a secret. */
+    clientAddressHeader: () => optional(env, 'CLIENT_ADDRESS_HEADER', secretHeader),
     adminAuth,
     /** SHA-256 in hex of the operators' tokens: one, or several during rotation. */
     adminTokenHashes: () => (isToken() ? required(env, 'ADMIN_TOKEN_HASH', HASH_EXAMPLE, tokenHashes) : []),
@@ -135,6 +141,11 @@ function readersOf(env: Env) {
       issuer: optional(env, 'ADMIN_JWT_ISSUER'),
       audience: optional(env, 'ADMIN_JWT_AUDIENCE'),
       jwksUrl: optional(env, 'ADMIN_JWT_JWKS_URL'),
+      /** What the issuer calls the scopes. */
+      scopes: {
+        read: optional(env, 'ADMIN_JWT_READ_SCOPE') ?? 'berth:read',
+        write: optional(env, 'ADMIN_JWT_WRITE_SCOPE') ?? 'berth:write',
+      },
     }),
     /** SHA-256 in hex of the brokers' secret, several separated by commas. lib/http/broker-auth.ts checks it. */
     brokerSecretHash: () => optional(env, 'BROKER_AUTH_SECRET_HASH'),
@@ -200,6 +211,12 @@ const formerHours = z
       (value) => /^\d{1,4}$/.test(value) && Number(value) >= 1 && Number(value) <= 8760,
       'must be a whole number of hours from 1 to 8760.',
     ),
+  );
+/** Long enough for a random part: who knows the name can claim any address. */
+const secretHeader = z
+  .string()
+  .check(
+    z.regex(/^[a-z0-9-]{24,64}$/, 'must be 24 to 64 lower-case letters, digits and hyphens, some of them random.'),
   );
 const databaseUrl = z.string().check(
   rule(

@@ -1,14 +1,16 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compare } from 'bcryptjs';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { closeDatabase } from '../../lib/database/db.ts';
-import { loadAll } from '../support/api.ts';
-import { type Berth, issueKey, newDevice, setEnv } from '../support/berth.ts';
+import { call, loadAll } from '../support/api.ts';
+import { admin, type Berth, bearer, issueKey, newDevice, setEnv } from '../support/berth.ts';
 import { expectLike, startShell, stepsOf } from '../support/document.ts';
 import { type Gateway, startGateway } from '../support/gateway.ts';
-import { createLegacyTables } from '../support/legacy.ts';
+import { createLegacyTables, quietly, SPELLINGS } from '../support/legacy.ts';
 import { addLegacyFleet, type LegacyDevice, type LegacyFleet } from '../support/legacy-fleet.ts';
 import { type LegacyService, startLegacyService } from '../support/legacy-service.ts';
 import { createDatabase } from '../support/postgres.ts';
@@ -33,7 +35,12 @@ const putBack = (table: string) => `insert into ${table} select * from taken; dr
 const steps = stepsOf('adoption.md');
 const ran = new Set<string>();
 const clone = cloneProject();
-const keep = { LEGACY_HASHES: 'keep', MQTT_PASSWORD_HASH: 'bcrypt' };
+const BROKERS_SECRET = 'secret-of-the-brokers';
+const keep = {
+  LEGACY_HASHES: 'keep',
+  MQTT_PASSWORD_HASH: 'bcrypt',
+  BROKER_AUTH_SECRET_HASH: sha256Hex(BROKERS_SECRET),
+};
 
 let database: { url: string; drop(): Promise<void> };
 let pool: pg.Pool;
@@ -53,7 +60,8 @@ beforeAll(async () => {
   sql = async (text, values) => (await pool.query(text, values)).rows;
   await createLegacyTables(sql);
   fleet = await addLegacyFleet(sql, DEVICES);
-  legacy = await startLegacyService(database.url);
+  // docs/adoption.md, step 3. Until that schema exists, it changes nothing.
+  legacy = await startLegacyService(database.url, '-c search_path=berth_legacy,public');
   setEnv({ DATABASE_URL: database.url, ...keep });
   await loadAll();
   gateway = await startGateway();
@@ -99,11 +107,12 @@ it('step 1: names a table that differs from the legacy service’s', async () =>
 it('step 1: reports what Berth treats differently', async () => {
   await sql(`
     create table taken as select * from devices where id <= 2;
-    update mqtt_broker_config set is_active = false where name = 'old-2';
-    update mqtt_broker_config set is_default = false where name = 'old-1';
+    ${quietly('mqtt_broker_config', `update mqtt_broker_config set is_active = name <> 'old-2', is_default = name = 'old-2'`)};
     update provisioning_keys set max_devices = null where is_active and expires_at > now() and fleet_id = 'east';
     update devices set mqtt_broker_id = 999 where id = 1;
-    update devices set is_active = false where id = 2`);
+    update devices set is_active = false where id = 2;
+    create function of_others() returns trigger language plpgsql as $$ begin return new; end $$;
+    create trigger a_trigger before update on mqtt_acls for each row execute function of_others()`);
   const output = await shell.run(`PGOPTIONS='-c TimeZone=Europe/Berlin' npm run -s adoption -- look; echo $?`);
   for (const line of [
     'the default broker “old-2” is not active',
@@ -111,6 +120,7 @@ it('step 1: reports what Berth treats differently', async () => {
     'the time zone is Europe/Berlin',
     '1 inactive devices have an active MQTT user',
     '1 devices are assigned to a broker that does not exist',
+    'a_trigger on mqtt_acls: is not known. Before the migration, read what of_others() does',
   ]) {
     expect(output).toContain(`- ${line}`);
   }
@@ -118,9 +128,23 @@ it('step 1: reports what Berth treats differently', async () => {
   await sql(`
     update devices d set mqtt_broker_id = t.mqtt_broker_id, is_active = t.is_active from taken t where d.id = t.id;
     drop table taken;
+    drop function of_others cascade;
     update provisioning_keys set max_devices = devices_provisioned + 1000 where max_devices is null;
-    update mqtt_broker_config set is_default = true where name = 'old-1';
-    update mqtt_broker_config set is_active = true where name = 'old-2'`);
+    ${quietly('mqtt_broker_config', `update mqtt_broker_config set is_active = name <> 'old-3', is_default = name <> 'old-3'`)}`);
+});
+
+it('step 1: lists what the legacy service left behind; its statements remove exactly that', async () => {
+  const output = await shell.run('npm run -s adoption -- look');
+  expect(output).toContain(`- ${fleet.burned.length} devices have had no key for more than a day`);
+  expect(output).toContain(`- ${fleet.ofDeleted.length} MQTT users belong to devices that were deleted`);
+  const [burned, ofDeleted] = [fleet.burned, fleet.ofDeleted].map((names) => [...names].sort());
+  expect(output).toContain(`409. ${listed(burned)}.\n`);
+  expect(output).toContain(`accepts them. ${listed(ofDeleted)}.\n`);
+  for (const [, statement] of output.matchAll(/^ {2}Remove them.*?: (.*;)$/gm)) await sql(statement as string);
+  expect(await sql('select count(*)::int as n from devices')).toEqual([{ n: DEVICES }]);
+  expect(await sql('select count(*)::int as n from mqtt_users')).toEqual([{ n: DEVICES }]);
+  expect(await sql('select count(*)::int as n from mqtt_acls')).toEqual([{ n: DEVICES }]);
+  expect(await shell.run('npm run -s adoption -- look')).not.toContain('Left behind');
 });
 
 it('step 2: the commands of “Take the fingerprint” work', () => runSteps('2. Take the fingerprint'));
@@ -128,17 +152,22 @@ it('step 2: the commands of “Take the fingerprint” work', () => runSteps('2.
 it.each([
   [
     'a changed value',
-    'update devices set memory_usage = memory_usage + 1 where id = 7',
-    'update devices set memory_usage = memory_usage - 1 where id = 7',
+    quietly('devices', 'update devices set memory_usage = memory_usage + 1 where id = 7'),
+    quietly('devices', 'update devices set memory_usage = memory_usage - 1 where id = 7'),
     'devices:…changed: memory_usage',
   ],
   [
     'a lost value',
-    'update devices set os_version = null where id = 9',
-    `update devices set os_version = 'Linux 6' where id = 9`,
+    quietly('devices', 'update devices set os_version = null where id = 9'),
+    quietly('devices', `update devices set os_version = 'Linux 6' where id = 9`),
     'devices:…changed: os_version',
   ],
-  ['swapped values of two rows', SWAP, SWAP, 'mqtt_users:…changed: password_hash'],
+  [
+    'swapped values of two rows',
+    quietly('mqtt_users', SWAP),
+    quietly('mqtt_users', SWAP),
+    'mqtt_users:…changed: password_hash',
+  ],
   ['a lost row', take('mqtt_acls', 'id = 3'), putBack('mqtt_acls'), 'mqtt_acls: 1 of…rows are gone'],
   [
     'lost keys',
@@ -168,7 +197,25 @@ it('step 3: a migration that does not get its locks gives up and changes nothing
   expect(await sql(`select to_regclass('device_events') as made`)).toEqual([{ made: null }]);
 });
 
-it('step 3: the commands of “Migrate” work', () => runSteps('3. Migrate'), LONG_MS);
+it(
+  'step 3: the commands and statements of “Migrate” work',
+  async () => {
+    const [createSchema, createView, disableTrigger] = statementsOf('3. Migrate');
+    await sql(`${createSchema} ${createView}`);
+    await runSteps('3. Migrate');
+    expect(await shell.run('npm run -s adoption -- look')).toContain(`: ${disableTrigger}`);
+    await sql(disableTrigger as string);
+  },
+  LONG_MS,
+);
+
+it('step 3: the legacy service shows no column of Berth', async () => {
+  const { body } = await ask(`${legacy.url}/devices/${fleet.devices[0]?.uuid}`, 'nobody');
+  expect(Object.keys(body.device)).toHaveLength(40);
+  expect(body.device).not.toHaveProperty('mqtt_password_salt');
+  const [row] = await sql('select * from devices limit 1');
+  expect(row, 'without the view, it would').toHaveProperty('mqtt_password_salt');
+});
 
 it(
   'step 3: the legacy service still works: every device exchanges its key, new ones register',
@@ -190,7 +237,7 @@ it(
       expect(body, 'Berth does not know its password').not.toHaveProperty('password');
     });
     const output = await shell.run('npm run -s adoption -- compare before.json');
-    expect(output).toMatch(/^devices: \d+ rows, 40 columns, all as before$/m);
+    expect(output).toMatch(/^devices: \d+ rows, changed: modified_at$/m);
     expect(output).toMatch(/^mqtt_users: .* all as before$/m);
     expect(output).toMatch(/^mqtt_acls: .* all as before$/m);
     // Changed by the registrations with the legacy service.
@@ -214,6 +261,65 @@ it('step 4: legacy devices register again, new ones with legacy keys; repeated r
   expect(await forms('devices', 'device_api_key_hash')).toEqual(['$2']);
   expect(await forms('provisioning_keys', 'key_hash')).toEqual(['$2']);
 });
+
+describe.each(Object.keys(SPELLINGS))(
+  'step 4: a legacy device that sends its uuid in the spelling “%s”',
+  (spelling) => {
+    const device = newDevice();
+    let login: Login;
+    beforeAll(async () => {
+      const sent = { ...device, uuid: SPELLINGS[spelling]?.(device.uuid) as string, fleet: 'north' };
+      login = (await registerWith(legacy.url, sent)).body.mqtt;
+    });
+    const operator = (method: string, path = '', body?: object) =>
+      call(`${method} /api/v1/devices/${device.uuid}${path}`, { headers: admin, ...(body ? { body } : {}) });
+
+    it('gets its own username from /mqtt, and logs in at its broker only', async () => {
+      expect((await ask(`${berth}/device/${device.uuid}/mqtt`, device.deviceApiKey)).body.username).toBe(
+        login.username,
+      );
+      expect(await accepts(2, login)).toBe(true);
+      expect(await accepts(1, login)).toBe(false);
+    });
+
+    it('cannot log in while it is deactivated', async () => {
+      await operator('PUT', '', { is_active: false });
+      expect(await accepts(2, login)).toBe(false);
+      await operator('PUT', '', { is_active: true });
+      expect(await accepts(2, login)).toBe(true);
+    });
+
+    it('cannot log in with the old password after rotate-credentials or after registering again, but with the new one', async () => {
+      await operator('POST', '/rotate-credentials');
+      expect(await accepts(2, login)).toBe(false);
+      const { body } = await registerWith(berth, { ...device, fleet: 'north' });
+      expect(await accepts(2, login)).toBe(false);
+      expect(await accepts(2, body.mqtt)).toBe(true);
+      login = body.mqtt;
+    });
+
+    it('gets a new MQTT password after the legacy service has replaced its key', async () => {
+      const { body } = await ask(`${legacy.url}/device/${device.uuid}/rotate-key`, device.deviceApiKey, {});
+      const { body: mqtt } = await ask(`${berth}/device/${device.uuid}/mqtt`, body.data.new_api_key);
+      expect(mqtt.password).not.toBe(login.password);
+      expect(await accepts(2, mqtt)).toBe(true);
+      login = mqtt;
+    });
+
+    it('leaves no MQTT user and no ACL when it is deleted', async () => {
+      expect((await operator('DELETE')).status).toBe(200);
+      expect(await accepts(2, login)).toBe(false);
+      for (const table of ['mqtt_users', 'mqtt_acls']) {
+        const hex = device.uuid.replaceAll('-', '');
+        expect(
+          await sql(`select username from ${table} where lower(translate(username, '{}-', '')) = $1`, [
+            `device_${hex}`,
+          ]),
+        ).toEqual([]);
+      }
+    });
+  },
+);
 
 it('step 6: the commands of “Back out” work', () => runSteps('6. Back out'));
 
@@ -249,9 +355,14 @@ it('step 6: the legacy service does not know Berth’s provisioning keys, but ac
   others.push(device, long);
 });
 
-it('step 7: the commands of “Settle” work', async () => {
+it('step 7: the commands of “Settle” work, and the statements that end the triggers', async () => {
   setEnv({ MQTT_PASSWORD_HASH: 'bcrypt' });
   await runSteps('7. Settle');
+  const output = await shell.run('npm run -s adoption -- look');
+  for (const [, statements] of output.matchAll(/At the end: (.*;)$/gm)) await sql(statements as string);
+  await sql(statementsOf('7. Settle').join(' '));
+  const left = await sql('select tgname as name from pg_trigger where not tgisinternal order by 1');
+  expect(left.map(({ name }) => name)).toEqual(['berth_end_other_spellings', 'berth_remember_broker']);
 });
 
 it(
@@ -278,7 +389,7 @@ it(
   async () => {
     const output = await shell.run('npm run -s adoption -- compare before.json');
     expect(output).toMatch(/^provisioning_keys: 12 rows, changed: key_hash, devices_provisioned, last_used_at$/m);
-    expect(output).toMatch(/^mqtt_broker_config: 3 rows, changed: is_default$/m);
+    expect(output).toMatch(/^mqtt_broker_config: 3 rows, changed: is_default, updated_at$/m);
     expect(output).toMatch(/^devices: \d+ rows, changed: modified_at, device_api_key_hash, mqtt_username$/m);
     const users = await sql('select count(*)::int as n from mqtt_users');
     const devices = await sql('select count(*)::int as n from devices');
@@ -299,6 +410,29 @@ it(
 it('runs every command of the document', () => {
   expect([...ran].sort()).toEqual([...new Set(steps.map(({ title }) => title))].sort());
 });
+
+/** The statements under a heading of the document, one a line. */
+function statementsOf(heading: string): string[] {
+  const document = readFileSync(new URL('../../docs/adoption.md', import.meta.url), 'utf8');
+  const section = document.split(/^## /m).find((text) => text.startsWith(heading)) ?? '';
+  const statements = [...section.matchAll(/^ {4}(.*;)$/gm)].map((match) => match[1] as string);
+  return statements.filter((statement) => !statement.startsWith('create index'));
+}
+
+/** As `look` prints them. */
+function listed(names: string[] = []): string {
+  const rest = names.length - 20;
+  return names.slice(0, 20).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+}
+
+type Login = { username: string; password: string };
+
+/** Whether a broker that asks Berth accepts a login. */
+async function accepts(brokerId: number, { username, password }: Login): Promise<boolean> {
+  const headers = bearer(BROKERS_SECRET);
+  const query = { broker: String(brokerId) };
+  return (await call('POST /api/v1/mqtt/auth/user', { headers, query, body: { username, password } })).body.Ok;
+}
 
 /** Runs the document's commands under a heading. */
 async function runSteps(heading: string): Promise<void> {

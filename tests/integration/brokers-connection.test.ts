@@ -71,6 +71,7 @@ describe('a broker is reached', () => {
     const { port, clients, open } = await broker({ protocol, tls: server });
     const overTls = protocol === 'mqtts' || protocol === 'wss';
     const id = await add({ ...login, protocol, port, ...(overTls ? { ca_cert: authority.cert } : {}) });
+    const other = await addBroker(berth);
     const { status, body } = await test(id);
     expect(status).toBe(200);
     expect(body).toEqual({
@@ -102,10 +103,14 @@ describe('a broker is reached', () => {
     });
     expect(clients).toEqual([expect.stringMatching(/^berth-test-[0-9a-f]{12}$/)]);
     await expect.poll(open, { message: 'it closes the connection' }).toBe(0);
-    const [row] = await berth.sql(
-      `select last_connected_at > now() at time zone 'utc' - interval '10 s' as now from mqtt_broker_config`,
-    );
-    expect(row).toEqual({ now: true });
+    expect(
+      await berth.sql(
+        `select id, last_connected_at > now() at time zone 'utc' - interval '10 s' as now from mqtt_broker_config order by id`,
+      ),
+    ).toEqual([
+      { id, now: true },
+      { id: other, now: null },
+    ]);
   });
 
   it('with a client certificate, if the broker requires one', async () => {

@@ -50,6 +50,47 @@ async function addOther(): Promise<void> {
   expect((await register(other.key, newDevice())).status).toBe(200);
 }
 
+describe('the columns that only the legacy service writes', () => {
+  const OWN = [
+    ...[
+      'id',
+      'uuid',
+      'device_name',
+      'device_type',
+      'fleet_id',
+      'is_active',
+      'mqtt_broker_id',
+      'mqtt_broker_assigned_at',
+    ],
+    ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
+    ...['mac_address', 'os_version', 'supervisor_version', 'is_online'],
+  ];
+  const replies = async () => {
+    const listed = await call(`GET ${path}`, { headers: admin });
+    return [(await get()).body.device, listed.body.devices[0], (await put({ device_name: 'Pump 9' })).body.device];
+  };
+
+  it('are left out of a device of which it has written none', async () => {
+    for (const reply of await replies()) expect(Object.keys(reply)).toEqual(OWN);
+  });
+
+  it.each([
+    ['is_online', 'true', true],
+    ['status', `'updating'`, 'updating'],
+    ['memory_usage', '5000000000', '5000000000'],
+    ['is_undervolted', 'true', true],
+    ['api_key_rotation_days', '30', 30],
+    ['last_connectivity_event', `'2026-01-02 03:04:05'`, '2026-01-02T03:04:05.000Z'],
+    ['top_processes', `'[{"pid": 1}]'`, [{ pid: 1 }]],
+  ])('are all there as before once it has written one: %s', async (name, value, shown) => {
+    await berth.sql(`update devices set ${name} = ${value}`);
+    for (const reply of await replies()) {
+      expect(reply).toMatchObject({ [name]: shown, cpu_id: null });
+      expect(Object.keys(reply)).toHaveLength(OWN.length + 22);
+    }
+  });
+});
+
 describe('PUT /devices/{uuid}', () => {
   it('200 with the device and its resolved broker: a broker is assigned', async () => {
     const reply = await put({ mqtt_broker_id: second, reason: 'nearer' });
@@ -106,6 +147,37 @@ describe('PUT /devices/{uuid}', () => {
     await put(change);
     await put(change);
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
+  });
+
+  it('200: the fleet changes, with an event; everything else stays', async () => {
+    await addOther();
+    const { device: before } = (await get()).body;
+    const { body, headers } = await put({ fleet_id: 'fleet-b', reason: 'sold' });
+    const modified_at = body.device.modified_at;
+    expect(body.device).toEqual({ ...before, fleet_id: 'fleet-b', modified_at });
+    expect(Date.parse(modified_at)).toBeGreaterThan(Date.parse(before.modified_at));
+    expect(headers.etag).toBe((await get()).headers.etag);
+    const { events } = (await call(`GET ${path}/${device.uuid}/events`, { headers: admin })).body;
+    expect(events).toMatchObject([
+      { type: 'fleet-changed', fleet_id: 'fleet-b', actor: 'admin', reason: 'sold', from_broker_id: null },
+      { type: 'registered', fleet_id: 'fleet-a' },
+    ]);
+    // The same fleet again is no change.
+    expect((await put({ fleet_id: 'fleet-b' })).headers.etag).toBe(headers.etag);
+    expect(await eventsOf()).toHaveLength(2);
+    const fleets = await berth.sql('select fleet_id from devices order by id');
+    expect(fleets).toEqual([{ fleet_id: 'fleet-b' }, { fleet_id: 'fleet-a' }]);
+  });
+
+  it('in another fleet, a device registers again with its own key and with keys of that fleet, not with others', async () => {
+    const [sameFleet, newFleet] = [await issueKey(), await issueKey({ fleetId: 'fleet-b' })];
+    await put({ fleet_id: 'fleet-b' });
+    expect(await register(key.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(newFleet.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(sameFleet.key, device)).toMatchObject({
+      status: 409,
+      body: { code: 'device-in-other-fleet' },
+    });
   });
 
   it('is_active false deactivates its MQTT user in the same statement, true activates it', async () => {
@@ -177,6 +249,10 @@ describe('PUT /devices/{uuid}', () => {
     ['an empty name', { device_name: '' }, 400, 'missing-fields'],
     ['a name with NUL', { device_name: '\0' }, 400, 'invalid-request'],
     ['an over-long type', { device_type: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['an empty fleet', { fleet_id: '' }, 400, 'missing-fields'],
+    ['a fleet null', { fleet_id: null }, 400, 'missing-fields'],
+    ['an over-long fleet', { fleet_id: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['a fleet with NUL', { fleet_id: 'a\0' }, 400, 'invalid-request'],
     ['malformed JSON', '{', 400, 'malformed-json'],
   ])('%s is refused and changes nothing', async (_, body, status, code) => {
     const before = await berth.sql('select * from devices');
@@ -334,6 +410,7 @@ describe('If-Match', () => {
 
 describe('GET /devices/{uuid}', () => {
   it('200 with the legacy columns, without hash and salt', async () => {
+    await berth.sql('update devices set memory_total = 1');
     const { status, body, text } = await get();
     expect(status).toBe(200);
     expect(body.device).toMatchObject({

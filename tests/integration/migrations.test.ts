@@ -11,7 +11,7 @@ import { MigrationRefused, migrate } from '../../lib/database/migrate.ts';
 import { EVENT_TYPES } from '../../lib/events/record.ts';
 import { migrationHashes } from '../../tools/release-bundle.ts';
 import { call } from '../support/api.ts';
-import { addBroker, type Berth, bearer, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
+import { addBroker, admin, type Berth, bearer, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
 import {
   addLegacyRows,
   createLegacyTables,
@@ -239,6 +239,8 @@ describe('on a database of the legacy service', () => {
   let berth: Berth;
   let before: Record<string, unknown[]>;
   const TABLES = ['devices', 'provisioning_keys', 'mqtt_users', 'mqtt_acls', 'mqtt_broker_config'];
+  /** The times by triggers of the legacy service: for what devices were handed, and for the default that is given up. */
+  const CHANGED = ['mqtt_broker_config.is_default', 'mqtt_broker_config.updated_at', 'devices.modified_at'];
   const rowsOf = async (sql: Berth['sql'], table: string) =>
     (await sql(`select row_to_json(t) as row from ${table} t order by id`)).map(({ row }) => row);
 
@@ -250,18 +252,17 @@ describe('on a database of the legacy service', () => {
         before = Object.fromEntries(await Promise.all(TABLES.map(async (table) => [table, await rowsOf(sql, table)])));
       },
     });
+    // As docs/adoption.md orders.
+    await berth.sql('alter table devices disable trigger trigger_create_mqtt_user_for_device');
   });
   afterAll(() => berth.stop());
 
-  it('every row and value is kept, except that only one default broker remains', async () => {
+  it('every row and value is kept, except that only one default broker remains, and the legacy triggers set times', async () => {
     for (const table of TABLES) {
       const after = await rowsOf(berth.sql, table);
       expect(after).toHaveLength(before[table]?.length ?? -1);
-      const kept = (before[table] as object[]).map((row) => {
-        const { is_default: _, ...columns } = row as { is_default?: boolean };
-        return table === 'mqtt_broker_config' ? columns : row;
-      });
-      expect(after).toMatchObject(kept);
+      const kept = (row: object) => Object.entries(row).filter(([column]) => !CHANGED.includes(`${table}.${column}`));
+      expect(after).toMatchObject((before[table] as object[]).map((row) => Object.fromEntries(kept(row))));
     }
     expect(await berth.sql('select name, is_default from mqtt_broker_config order by id')).toEqual([
       { name: 'first', is_default: false },
@@ -314,6 +315,18 @@ describe('on a database of the legacy service', () => {
       await berth.sql(`select topic from mqtt_acls where lower(username) = $1`, [`device_${LEGACY_DEVICE.uuid}`]),
     ).toEqual([{ topic: `iot/device/${LEGACY_DEVICE.uuid}/#` }]);
     expect((await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)).text).toBe(reply.text);
+  });
+
+  it('the legacy trigger on the default broker does not disturb a change of it, by either service', async () => {
+    const defaults = async () =>
+      (await berth.sql('select name from mqtt_broker_config where is_default')).map(({ name }) => name);
+    const [first] = await berth.sql(`select id from mqtt_broker_config where name = 'first'`);
+    const change = { headers: admin, body: { is_default: true } };
+    expect(await call(`PUT /api/v1/mqtt/brokers/${first?.id}`, change)).toMatchObject({ status: 200 });
+    expect(await defaults()).toEqual(['first']);
+    // As the legacy service does, which leaves the old default to the trigger.
+    await berth.sql(`update mqtt_broker_config set is_default = true where name = 'second'`);
+    expect(await defaults()).toEqual(['second']);
   });
 
   it('an identifier that the column of type uuid cannot store: 400 at registration without a charge, 404 at /mqtt', async () => {

@@ -37,6 +37,8 @@ it('a renewal removes leftover ACLs of the old and of the new name, and leaves t
   expect(left.map(({ username }) => username)).toEqual([device.username, 'other-name'].sort());
   expect(left.some(({ topic }) => topic === '#')).toBe(false);
   expect(left).toContainEqual(othersAcl);
+  const users = await berth.sql('select username from mqtt_users order by username');
+  expect(users.map(({ username }) => username)).toEqual([device.username, 'other-name'].sort());
   const salts = await berth.sql('select uuid::text, mqtt_password_salt is null as is_legacy from devices');
   expect(Object.fromEntries(salts.map(({ uuid, is_legacy }) => [uuid, is_legacy]))).toEqual({
     [device.uuid]: false,
@@ -70,6 +72,22 @@ it('a renewal that comes too late changes no user and no ACL', async () => {
   const login = await renewCredentials(contextFor(5_000), stale, device.deviceApiKey, fresh);
   expect(login.password).not.toBe(fresh.password);
   expect(await everything()).toEqual(before);
+});
+
+it('where uuids are text, a device has no MQTT user of another spelling of its uuid', async () => {
+  const { key } = await issueKey();
+  const device = newDevice();
+  const dashless = newDevice({ uuid: device.uuid.replaceAll('-', '') });
+  for (const one of [device, dashless]) await register(key, one);
+  await berth.sql('update devices set mqtt_username = null');
+  const tied = () => berth.sql('select username, device_uuid from mqtt_device_users order by username desc');
+  const own = ({ uuid }: { uuid: string }) => ({ username: `device_${uuid}`, device_uuid: uuid });
+  expect(await tied()).toEqual([own(device), own(dashless)].sort((a, b) => (a.username < b.username ? 1 : -1)));
+  expect(await berth.sql('select berth_mqtt_usernames($1, null) as name', [device.uuid])).toEqual([
+    { name: `device_${device.uuid}` },
+  ]);
+  await call(`DELETE /api/v1/devices/${device.uuid}`, { headers: admin });
+  expect(await tied()).toEqual([own(dashless)]);
 });
 
 const change = (uuid: string, body: object, headers: Record<string, string> = {}) =>

@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import { expect, it, vi } from 'vitest';
 import { sameSecret } from '../../lib/crypto/compare.ts';
-import { deriveMqttPassword, newMqttSalt } from '../../lib/crypto/derive.ts';
+import { deriveMqttPassword, newMqttPassword } from '../../lib/crypto/derive.ts';
 import { hashCandidates, hashSecret } from '../../lib/crypto/hash.ts';
 import { verifyBcrypt } from '../../lib/crypto/legacy-hash.ts';
 import { hashMqttPassword, verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
@@ -17,8 +17,7 @@ const one = { generation: '1', key: createSecretKey('a'.repeat(32), 'utf8') };
 const two = { generation: '2', key: createSecretKey('b'.repeat(32), 'utf8') };
 
 it('a leaked database, with the hash of the device key and the salt, yields no password', () => {
-  const salt = newMqttSalt(one);
-  const password = deriveMqttPassword([one], 'device-key', salt);
+  const { salt, password } = newMqttPassword(one, 'device-key');
   const stored = hashSecret(one, 'device-key', 'device-key').split('$')[1] as string;
   const fromLeak = hkdfSync('sha256', Buffer.from(stored, 'base64url'), salt, 'berth mqtt password', 32);
   expect(Buffer.from(fromLeak).toString('base64url')).not.toBe(password);
@@ -28,14 +27,35 @@ it('a leaked database, with the hash of the device key and the salt, yields no p
 });
 
 it('a device gets the same password on every retry, and another password with a new salt', () => {
-  const salt = newMqttSalt(one);
-  expect(deriveMqttPassword([one], 'k', salt)).toBe(deriveMqttPassword([two, one], 'k', salt));
-  expect(deriveMqttPassword([one], 'k', salt)).not.toBe(deriveMqttPassword([one], 'k', newMqttSalt(one)));
-  expect(deriveMqttPassword([one], 'k', salt)).not.toBe(deriveMqttPassword([one], 'K', salt));
+  const { salt, password } = newMqttPassword(one, 'k');
+  expect(deriveMqttPassword([one], 'k', salt)).toBe(password);
+  expect(deriveMqttPassword([two, one], 'k', salt)).toBe(password);
+  expect(newMqttPassword(one, 'k').password).not.toBe(password);
+  const withoutCheck = salt.slice(0, 24);
+  expect(deriveMqttPassword([one], 'k', withoutCheck)).not.toBe(deriveMqttPassword([one], 'K', withoutCheck));
 });
 
 it('no password is derived when the pepper of the salt’s generation is missing', () => {
-  expect(deriveMqttPassword([two], 'k', newMqttSalt(one))).toBeUndefined();
+  expect(deriveMqttPassword([two], 'k', newMqttPassword(one, 'k').salt)).toBeUndefined();
+});
+
+it('no password is derived for another device key than the salt was made for', () => {
+  const { salt } = newMqttPassword(one, 'key before its rotation');
+  expect(salt).toMatch(/^1\$[\w-]{22}\$[\w-]{8}$/);
+  expect(deriveMqttPassword([one], 'key before its rotation', salt)).toBeDefined();
+  expect(deriveMqttPassword([one], 'key after its rotation', salt)).toBeUndefined();
+});
+
+it('the check in a salt is neither part of the password nor the same for two salts of a key', () => {
+  const [first, second] = [newMqttPassword(one, 'k'), newMqttPassword(one, 'k')];
+  const check = first.salt.split('$')[2] as string;
+  expect(first.password).not.toContain(check);
+  expect(second.salt.split('$')[2]).not.toBe(check);
+});
+
+it('a salt of an earlier release, without a check, yields the password that it did', () => {
+  const old = '1$0123456789012345678901';
+  expect(deriveMqttPassword([one], 'k', old)).toBe('eucAY4XqC4HCmJgyO22jwuxlNQZi6-sJrCg_Bu5hKoM');
 });
 
 it('the hash with the current pepper is the first candidate', () => {
@@ -56,13 +76,14 @@ it.each(['pbkdf2', 'bcrypt'] as const)('a %s hash verifies its own password and 
   expect(await verifyMqttPassword('right', 'nonsense')).toBe(false);
 });
 
-it('bcrypt refuses a key of more than 72 bytes instead of truncating it (defect 15)', async () => {
+it('a bcrypt hash is compared with the first 72 bytes of a key, as the legacy service does (defect 15)', async () => {
   const { hash } = await import('bcryptjs');
   const long = 'x'.repeat(72);
   const stored = await hash(`${long}AAA`, 4);
-  expect(await verifyBcrypt(`${long}BBB`, stored)).toBe(false);
-  expect(await verifyBcrypt(`${long}AAA`, stored)).toBe(false);
-  expect(await verifyBcrypt(long, await hash(long, 4))).toBe(true);
+  expect(await verifyBcrypt(`${long}AAA`, stored)).toBe(true);
+  expect(await verifyBcrypt(`${long}BBB`, stored)).toBe(true);
+  expect(await verifyBcrypt(`${'x'.repeat(71)}y`, stored)).toBe(false);
+  expect(await verifyBcrypt('x'.repeat(71), stored)).toBe(false);
 });
 
 it('secrets are equal only when they are equal as a whole', () => {
