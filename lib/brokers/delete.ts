@@ -133,19 +133,19 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
 
 /** SQL: the number of devices that belong to another broker and may still use broker `id`, at most MAX_COUNTED. */
 function formerDevices(sql: Sql, id: number) {
-  const alike = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id, '00000000-0000-0000-0000-000000000000')`;
+  const pair = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id::text, '')`;
   return sql`
     (select count(*) from (
      select from devices d
-     join mqtt_device_brokers accepting on accepting.device_id = d.id
-     where accepting.broker_id = ${id} and accepting.reason <> 'resolved'
-       -- Only for speed: the view takes seconds for a million devices.
-       and (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
-       and (${alike}) not in (
-         select ${alike}
-         from ${devicesAlike(sql, sql`true`)} d
+     where (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
+       -- Only for speed: the devices that resolve to it need no look at each of them.
+       and (${pair}) not in (
+         select ${pair} from ${devicesAlike(sql, sql`true`)} d
          cross join lateral berth_resolved(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved
          where resolved.broker_id = ${id})
+       and exists (
+         select from mqtt_device_brokers accepting
+         where accepting.device_id = d.id and accepting.broker_id = ${id} and accepting.reason <> 'resolved')
      limit ${MAX_COUNTED}) former)::integer`;
 }
 
