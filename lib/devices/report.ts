@@ -8,8 +8,11 @@ import type { Registration } from './input.ts';
 export type ReportedColumns = {
   device_name: string | null;
   device_type: string | null;
-  /** Columns and their values. */
-  reported: (Record<string, unknown> & { tags: Tags | null }) | null;
+  mac_address: string | null;
+  os_version: string | null;
+  supervisor_version: string | null;
+  region: string | null;
+  tags: Tags | null;
 };
 
 /** The tags of a registration as they are stored: none are NULL, which no index contains. */
@@ -51,19 +54,19 @@ export async function recordReported(
 }
 
 /** The columns that a registration changes, with their new values. */
-function changes({ reported, ...device }: ReportedColumns, input: Registration) {
-  const known: Record<string, unknown> = { ...reported, ...device };
-  const sent = Object.entries({
-    device_name: input.deviceName,
-    device_type: input.deviceType,
-    mac_address: input.macAddress,
-    os_version: input.osVersion,
-    supervisor_version: input.supervisorVersion,
-    region: input.region,
-  });
-  const changed = sent.filter(([name, value]) => value !== undefined && value !== known[name]);
-  const tags = input.tags && !isSame(reported?.tags ?? {}, input.tags) ? { tags: storedTags(input) } : {};
-  return { ...Object.fromEntries(changed), ...tags } as { tags?: Tags | null };
+function changes(device: ReportedColumns, input: Registration): Partial<ReportedColumns> {
+  const changed: Partial<ReportedColumns> = {};
+  const compare = (column: Exclude<keyof ReportedColumns, 'tags'>, sent: string | undefined) => {
+    if (sent !== undefined && sent !== device[column]) changed[column] = sent;
+  };
+  compare('device_name', input.deviceName);
+  compare('device_type', input.deviceType);
+  compare('mac_address', input.macAddress);
+  compare('os_version', input.osVersion);
+  compare('supervisor_version', input.supervisorVersion);
+  compare('region', input.region);
+  if (input.tags && !isSame(device.tags ?? {}, input.tags)) changed.tags = storedTags(input);
+  return changed;
 }
 
 function isSame(stored: Tags, sent: Tags): boolean {
