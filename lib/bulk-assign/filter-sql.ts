@@ -32,7 +32,7 @@ export function matchesDevice(sql: Sql, { fleet_id, device_type, region, tags, u
  * SQL for one row `start_id, end_id`: no device that matches has an id up to the first, or after the second. Each member of
  * the filter alone, by the end of its index, so it takes no time however many devices there are.
  */
-export function idBounds(sql: Sql, { unassigned, broker_id, fleet_id, device_type }: Filter): Fragment {
+export function idBounds(sql: Sql, { unassigned, broker_id, fleet_id, device_type, region }: Filter): Fragment {
   const ends = (condition: Fragment, order = sql``, backwards = sql``) => sql`
     select (select id from devices d where ${condition} order by ${order} id limit 1) as first,
            (select id from devices d where ${condition} order by ${backwards} id desc limit 1) as last`;
@@ -42,6 +42,7 @@ export function idBounds(sql: Sql, { unassigned, broker_id, fleet_id, device_typ
     ...(broker_id === undefined ? [] : [ends(sql`d.mqtt_broker_id = ${broker_id}`)]),
     ...(fleet_id === undefined ? [] : [ends(sql`d.fleet_id = ${fleet_id}`)]),
     ...(device_type === undefined ? [] : [ends(sql`d.device_type = ${device_type}`)]),
+    ...(region === undefined ? [] : [ends(sql`d.region = ${region}`)]),
   ];
   const all = parts.reduce((one, other) => sql`${one} union all ${other}`);
   return sql`

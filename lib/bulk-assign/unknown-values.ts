@@ -3,17 +3,17 @@ import type { Fragment, Sql } from '../database/db.ts';
 import type { Filter } from './input.ts';
 
 /** The members of a filter whose values nothing has. */
-export type UnknownValues = Pick<Filter, 'fleet_id' | 'broker_id' | 'device_type' | 'uuids'>;
+export type UnknownValues = Pick<Filter, 'fleet_id' | 'broker_id' | 'device_type' | 'region' | 'uuids'>;
 
 export const unknownValuesReply = z.nullable(z.record(z.string(), z.unknown())).check(
   z.meta({
     description:
-      'The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, uuids. Null: all exist',
+      'The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, uuids. Null: all exist',
   }),
 );
 
 /** SQL: the {@link UnknownValues} of a filter as jsonb; NULL: every value exists. */
-export function unknownValues(sql: Sql, { fleet_id, broker_id, device_type, uuids }: Filter): Fragment {
+export function unknownValues(sql: Sql, { fleet_id, broker_id, device_type, region, uuids }: Filter): Fragment {
   const members = sql`
     'fleet_id', case
       when not exists (select from devices where fleet_id = ${fleet_id ?? null})
@@ -22,6 +22,7 @@ export function unknownValues(sql: Sql, { fleet_id, broker_id, device_type, uuid
       when not exists (select from mqtt_broker_config where id = ${broker_id ?? null}::integer) then ${broker_id ?? null}::integer end,
     'device_type', case
       when not exists (select from devices where device_type = ${device_type ?? null}) then ${device_type ?? null}::text end,
+    'region', case when not exists (select from devices where region = ${region ?? null}) then ${region ?? null}::text end,
     'uuids', (
       select jsonb_agg(named) from unnest(${uuids ?? null}::text[]) named
       where not exists (select from devices d where d.uuid = berth_uuid(named)))`;
@@ -43,12 +44,13 @@ export function noticeOf(filter: Filter, unknown: UnknownValues | null, matches:
 
 function reasonsOf(
   { uuids }: Filter,
-  { fleet_id, broker_id, device_type, uuids: unknownUuids }: UnknownValues,
+  { fleet_id, broker_id, device_type, region, uuids: unknownUuids }: UnknownValues,
 ): string[] {
   return [
     ...(fleet_id === undefined ? [] : [`there is no fleet ${JSON.stringify(fleet_id)}`]),
     ...(broker_id === undefined ? [] : [`there is no broker ${broker_id}`]),
     ...(device_type === undefined ? [] : [`no device has the type ${JSON.stringify(device_type)}`]),
+    ...(region === undefined ? [] : [`no device is in the region ${JSON.stringify(region)}`]),
     ...(unknownUuids ? [`${unknownUuids.length} of ${uuids?.length} uuids are unknown`] : []),
   ];
 }

@@ -201,8 +201,7 @@ async function runStatement(
                mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
                handed_broker_id, handed_settings, null::float8 as former_seconds_left,
                ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds,
-               json_build_object('mac_address', mac_address, 'os_version', os_version, 'region', region, 'tags', tags,
-                 'supervisor_version', supervisor_version) as reported
+               mac_address, os_version, supervisor_version, region, tags
         from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (
         -- Whose broker is looked up: the device that there is, or the one to be inserted.
@@ -238,7 +237,7 @@ async function runStatement(
         returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                   mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
                   handed_broker_id, handed_settings, null::float8 as former_seconds_left, null::integer as blocked_seconds,
-                  null::json as reported
+                  mac_address, os_version, supervisor_version, region, tags
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
         select mqtt_username, ${credentials.passwordHash}, false, true, berth_now(), berth_now() from device

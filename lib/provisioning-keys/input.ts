@@ -20,14 +20,16 @@ const defaultBrokerId = z.optional(
   z.nullable(rowId('The broker that its devices are assigned to; null: they follow the default broker')),
 );
 
-/** A check: of these members, one is sent at most. */
-function oneOf(...names: string[]) {
+/** A check of an object: of each group of members, one is sent at most. */
+function oneOfEach(...groups: string[][]) {
   return z.superRefine<Record<string, unknown>>((sent, ctx) => {
-    const [first, second] = names.filter((name) => sent[name] !== undefined);
-    if (first === undefined || second === undefined) return;
-    // The problem is at a member with a value: null counts as missing.
-    const [at, other] = sent[second] === null ? [first, second] : [second, first];
-    ctx.addIssue({ code: 'custom', path: [at], message: `contradicts ${other}: send one of the two` });
+    for (const names of groups) {
+      const [first, second] = names.filter((name) => sent[name] !== undefined);
+      if (first === undefined || second === undefined) continue;
+      // The problem is at a member with a value: null counts as missing.
+      const [at, other] = sent[second] === null ? [first, second] : [second, first];
+      ctx.addIssue({ code: 'custom', path: [at], message: `contradicts ${other}: send one of the two` });
+    }
   });
 }
 
@@ -41,7 +43,7 @@ export const listKeysQuery = z.pipe(
       limit: z.optional(integerText(1, 1000, 'Keys per page. Default: 1000')),
       after: z.optional(rowUuid),
     })
-    .check(oneOf('fleetId', 'fleet_id')),
+    .check(oneOfEach(['fleetId', 'fleet_id'])),
   z.transform(({ fleet_id, fleetId = fleet_id, ...page }) => ({ fleetId, ...page })),
 );
 
@@ -59,10 +61,12 @@ export const createKeyBody = z.pipe(
       description: optionalText(1000, 'For the operator'),
     })
     .check(
-      oneOf('fleetId', 'fleet_id'),
-      oneOf('maxDevices', 'max_devices'),
-      oneOf('expiresInDays', 'expires_in_days'),
-      oneOf('default_broker_id', 'defaultBrokerId'),
+      oneOfEach(
+        ['fleetId', 'fleet_id'],
+        ['maxDevices', 'max_devices'],
+        ['expiresInDays', 'expires_in_days'],
+        ['default_broker_id', 'defaultBrokerId'],
+      ),
       z.refine(({ fleetId, fleet_id }) => (fleetId ?? fleet_id) !== undefined, { path: ['fleetId'] }),
       z.meta({ description: 'Required: fleetId. Default: maxDevices 100, expiresInDays 365' }),
     ),
@@ -89,9 +93,11 @@ export const updateKeyBody = z.pipe(
       description: clearable(1000, 'For the operator; null or empty: none'),
     })
     .check(
-      oneOf('maxDevices', 'max_devices'),
-      oneOf('expires_at', 'expiresAt', 'expires_in_days', 'expiresInDays'),
-      oneOf('default_broker_id', 'defaultBrokerId'),
+      oneOfEach(
+        ['maxDevices', 'max_devices'],
+        ['expires_at', 'expiresAt', 'expires_in_days', 'expiresInDays'],
+        ['default_broker_id', 'defaultBrokerId'],
+      ),
     ),
   z.transform((sent) => ({
     max_devices: sent.maxDevices ?? sent.max_devices,

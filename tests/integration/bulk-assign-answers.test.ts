@@ -251,6 +251,13 @@ describe('a filter that matches nothing', () => {
       { device_type: 'lamp' },
       'No device matches the filter: no device has the type "lamp".',
     ],
+    [
+      'region',
+      { region: 'moon' },
+      { region: 'moon' },
+      'No device matches the filter: no device is in the region "moon".',
+    ],
+    ['tag', { tags: { site: 'none' } }, null, 'No device matches the filter.'],
     ['broker', { broker_id: 99 }, { broker_id: 99 }, 'No device matches the filter: there is no broker 99.'],
     ['uuid', { uuids: ['x', 'y'] }, { uuids: ['x', 'y'] }, 'No device matches the filter: 2 of 2 uuids are unknown.'],
     [

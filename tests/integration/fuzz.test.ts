@@ -161,10 +161,15 @@ async function populate(): Promise<KnownValues> {
       ['ca_cert', 'client_cert', 'client_key', 'use_tls', 'password', 'all'].map((name) => [name, [undefined]]),
     ),
     ...Object.fromEntries(
-      ['mqtt_broker_id', 'broker_id', 'default_broker_id', 'reassign_to'].map((name) => [name, brokers]),
+      ['mqtt_broker_id', 'broker_id', 'default_broker_id', 'defaultBrokerId', 'reassign_to'].map((name) => [
+        name,
+        brokers,
+      ]),
     ),
     'mqtt/brokers.id': brokers,
     'provisioning-keys.id': [revoked.id],
+    expires_at: ['2030-01-31T12:00:00Z'],
+    expiresAt: ['2030-01-31T12:00:00+02:00'],
     'devices/bulk-assign.id': [],
   };
 }

@@ -76,6 +76,7 @@ describe('registering again', () => {
     ['supervisorVersion', 'supervisor_version', '1.2.4'],
     ['region', 'region', 'us'],
     ['tags', 'tags', { site: 'bonn' }],
+    ['tags', 'tags', { site: 'berlin' }],
     ['tags', 'tags', { site: 'berlin', hall: '3' }],
     ['tags', 'tags', { site: 'berlin', line: '4' }],
     ['tags', 'tags', { site: 'berlin', line: '3', hall: '1' }],
