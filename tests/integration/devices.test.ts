@@ -63,7 +63,7 @@ describe('the columns that only the legacy service writes', () => {
       'mqtt_broker_assigned_at',
     ],
     ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
-    ...['mac_address', 'os_version', 'supervisor_version', 'is_online'],
+    ...['mac_address', 'os_version', 'supervisor_version', 'is_online', 'region', 'tags'],
   ];
   const replies = async () => {
     const listed = await call(`GET ${path}`, { headers: admin });
