@@ -98,7 +98,12 @@ function firstEvent(name: string, { key, device }: Side): object | undefined {
     register: { headers: { 'x-provisioning-key': key.key }, body: newDevice() },
     'key-exchange': { headers: asDevice, params, body: device },
     'device-mqtt': { headers: asDevice, params },
-    'update-device': { headers: asAdmin, params, body: { device_name: randomUUID() } },
+    'update-device': {
+      route: 'PUT /api/v1/devices/{uuid}',
+      headers: asAdmin,
+      params,
+      body: { device_name: randomUUID() },
+    },
     devices: { route: 'GET /api/v1/devices', headers: asAdmin },
     'provisioning-keys': { route: 'GET /api/v1/provisioning-keys', headers: asAdmin, query: { fleetId: 'fleet-0' } },
     brokers: { route: 'GET /api/v1/mqtt/brokers', headers: asAdmin },

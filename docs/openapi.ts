@@ -23,6 +23,7 @@ const SECURITY = {
 const TAGS = [
   { name: 'device', description: 'For devices' },
   { name: 'devices', description: 'For operators: devices, and moving many of them' },
+  { name: 'fleets', description: 'For operators: fleets with their counts' },
   { name: 'mqtt', description: 'For operators: brokers. For brokers: who may connect, and what it may do' },
   { name: 'provisioning-keys', description: 'For operators: the keys that devices register with' },
 ];
@@ -149,7 +150,7 @@ function headerObjects(headers: Record<string, string>): object {
 /** Every problem that a route can reply with: those of its spec, and those that its auth and input imply. */
 export function problemsOf({ auth, params, query, body, missing = missingFields, problems = [] }: Spec): ProblemType[] {
   const ofBody = body ? [missing, malformedJson, bodyTooLarge] : [];
-  const ofInput = params || query || body ? [invalidRequest] : [];
+  const ofInput = (params || query || body) && !ofBody.includes(invalidRequest) ? [invalidRequest] : [];
   return [...auth.problems, ...ofBody, ...ofInput, ...problems, settingsUnavailable, databaseUnavailable, internal];
 }
 

@@ -14,11 +14,12 @@ import {
 import { listBrokers } from '../lib/brokers/list.ts';
 import { listedBroker, oneBroker } from '../lib/brokers/row.ts';
 import { summariseBrokers, summarisedBroker } from '../lib/brokers/summary.ts';
-import { testBrokerConnection, testResult } from '../lib/brokers/test-connection.ts';
+import { testBrokerConnection, testedBroker, testResult } from '../lib/brokers/test-connection.ts';
 import { updateBroker } from '../lib/brokers/update.ts';
 import {
   brokerChanging,
   brokerConfigNotFound,
+  brokerHasDevices,
   brokerInUse,
   brokerNameTaken,
   brokerNeeded,
@@ -39,7 +40,9 @@ import { scheduled } from '../lib/http/scheduled.ts';
 const path = '/api/v1/mqtt/brokers';
 const envelope = { success: false };
 const changeProblems = [brokerNameTaken, brokerChanging, defaultBrokerInactive, sealingNotConfigured] as const;
-const force = z.optional(booleanText('Even if devices are left without a broker'));
+const force = z.optional(
+  booleanText('Even if devices are left without a broker, or lose one that becomes inactive or is deleted'),
+);
 const success = z.literal(true);
 const listOf = (broker: z.ZodMiniType, page = {}) => ({
   200: {
@@ -47,7 +50,17 @@ const listOf = (broker: z.ZodMiniType, page = {}) => ({
     body: z.object({ success, data: z.array(broker), count: z.int(), ...page }),
   },
 });
-const changed = z.object({ success, message: z.string(), data: oneBroker });
+const changed = z.object({
+  success,
+  message: z.string(),
+  data: oneBroker,
+  devices_affected: z.nullable(z.int()).check(
+    z.meta({
+      description:
+        'Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time',
+    }),
+  ),
+});
 
 const list = endpoint({
   method: 'GET',
@@ -120,7 +133,7 @@ const update = endpoint({
   body: updateBrokerBody,
   maxBodyBytes: MAX_BROKER_BODY_BYTES,
   replies: { 200: { description: 'Changed', body: changed } },
-  problems: [...changeProblems, nothingToUpdate, brokerConfigNotFound, brokerNeeded, unsealingFailed],
+  problems: [...changeProblems, nothingToUpdate, brokerConfigNotFound, brokerNeeded, brokerHasDevices, unsealingFailed],
   missing: missingBrokerFields,
   run: async (ctx, { params, query, body }) => ({
     body: await updateBroker(ctx, params.id, body, query.force === true),
@@ -131,7 +144,8 @@ const remove = endpoint({
   method: 'DELETE',
   path: `${path}/{id}`,
   summary: 'Delete a broker',
-  description: 'Refused while devices are assigned to it. With `reassign_to` they are moved first.',
+  description:
+    'Refused while devices are assigned to it, or may still use it after a move. With `reassign_to` the assigned devices are moved first; those that do not poll are then offline.',
   auth: admin,
   envelope,
   params: brokerParams,
@@ -142,7 +156,7 @@ const remove = endpoint({
       body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
     },
   },
-  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerChanging, reassignTargetUnusable],
+  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerHasDevices, brokerChanging, reassignTargetUnusable],
   run: async (ctx, { params, query }) => ({
     body: await deleteBroker(ctx, params.id, { reassignTo: query.reassign_to, force: query.force === true }),
   }),
@@ -158,7 +172,12 @@ const test = endpoint({
   envelope,
   params: brokerParams,
   budgetMs: 9_500,
-  replies: { 200: { description: 'The result', body: z.object({ success, data: testResult }) } },
+  replies: {
+    200: {
+      description: 'The result',
+      body: z.object({ success, message: z.string(), broker: testedBroker, data: testResult }),
+    },
+  },
   problems: [brokerConfigNotFound, brokerTestRunning, unsealingFailed],
   run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
 });

@@ -4,6 +4,7 @@ import { followsReply, handedReply } from '../lib/devices/follows.ts';
 import { getDevice } from '../lib/devices/get.ts';
 import { deviceParams } from '../lib/devices/input.ts';
 import { listDevices, listDevicesQuery } from '../lib/devices/list.ts';
+import { fleetReply, listFleets, listFleetsQuery } from '../lib/devices/list-fleets.ts';
 import { rotateCredentials } from '../lib/devices/rotate-credentials.ts';
 import { deviceReply, resolvedBrokerReply } from '../lib/devices/row.ts';
 import { deviceNotFound } from '../lib/errors.ts';
@@ -107,4 +108,23 @@ const events = endpoint({
   },
 });
 
-export const handler = routes(list, get, remove, rotate, events);
+const fleets = endpoint({
+  method: 'GET',
+  path: '/api/v1/fleets',
+  summary: 'List fleets',
+  description: 'With the numbers of their devices and provisioning keys. `next` is the link to the next page.',
+  auth: admin,
+  query: listFleetsQuery,
+  replies: {
+    200: {
+      description: 'In the order of their ids',
+      body: z.object({ count: z.int(), fleets: z.array(fleetReply), next }),
+    },
+  },
+  run: async (ctx, { query }) => {
+    const { fleets, lastId } = await listFleets(ctx, query);
+    return { body: { count: fleets.length, fleets, ...nextLink('/api/v1/fleets', query, { after: lastId }) } };
+  },
+});
+
+export const handler = routes(list, get, remove, rotate, events, fleets);

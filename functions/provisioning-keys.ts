@@ -1,16 +1,27 @@
 import * as z from 'zod/mini';
-import { brokerNotFound, provisioningKeyNotFound } from '../lib/errors.ts';
+import {
+  brokerDraining,
+  brokerInactive,
+  brokerNotFound,
+  nothingToUpdate,
+  preconditionFailed,
+  provisioningKeyNotFound,
+} from '../lib/errors.ts';
 import { rowUuid } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { quoted, tagsOf } from '../lib/http/etag.ts';
 import { nextLink } from '../lib/http/page.ts';
 import { createProvisioningKey } from '../lib/provisioning-keys/create.ts';
-import { createKeyBody, listKeysQuery, revokeKeyBody } from '../lib/provisioning-keys/input.ts';
+import { getProvisioningKey } from '../lib/provisioning-keys/get.ts';
+import { createKeyBody, listKeysQuery, revokeKeyBody, updateKeyBody } from '../lib/provisioning-keys/input.ts';
 import { listProvisioningKeys } from '../lib/provisioning-keys/list.ts';
 import { revokeProvisioningKey } from '../lib/provisioning-keys/revoke.ts';
-import { createdKey, listedKey, revokedKey } from '../lib/provisioning-keys/row.ts';
+import { changedKey, createdKey, listedKey, revokedKey } from '../lib/provisioning-keys/row.ts';
+import { updateProvisioningKey } from '../lib/provisioning-keys/update.ts';
 
 const path = '/api/v1/provisioning-keys';
+const params = z.object({ id: rowUuid });
 
 const create = endpoint({
   method: 'POST',
@@ -27,13 +38,19 @@ const create = endpoint({
 const list = endpoint({
   method: 'GET',
   path,
-  summary: 'List a fleet’s provisioning keys',
+  summary: 'List provisioning keys',
+  description: 'Of one fleet, or without `fleetId` of all. `next` is the link to the next page.',
   auth: admin,
   query: listKeysQuery,
   replies: {
     200: {
       description: 'Newest first',
-      body: z.object({ fleet_id: z.string(), count: z.int(), keys: z.array(listedKey), next: z.optional(z.string()) }),
+      body: z.object({
+        fleet_id: z.nullable(z.string()),
+        count: z.int(),
+        keys: z.array(listedKey),
+        next: z.optional(z.string()),
+      }),
     },
   },
   run: async (ctx, { query }) => {
@@ -42,16 +59,55 @@ const list = endpoint({
   },
 });
 
+const get = endpoint({
+  method: 'GET',
+  path: `${path}/{id}`,
+  summary: 'Get a provisioning key',
+  description: 'Without the key itself.',
+  auth: admin,
+  params,
+  replies: { 200: { description: 'The key', body: listedKey, headers: { ETag: 'For If-Match' } } },
+  problems: [provisioningKeyNotFound],
+  run: async (ctx, { params }) => {
+    const { body, tag } = await getProvisioningKey(ctx, params.id);
+    return { body, headers: { etag: quoted(tag) } };
+  },
+});
+
+const update = endpoint({
+  method: 'PUT',
+  path: `${path}/{id}`,
+  summary: 'Change a provisioning key',
+  description:
+    'At least one field is required. Another `default_broker_id` is for devices that register from now on, and for those that follow the key; devices that are assigned to a broker stay there. With `If-Match`, the change fails if an operator has changed the key since.',
+  auth: admin,
+  params,
+  body: updateKeyBody,
+  replies: { 200: { description: 'The changed key', body: changedKey, headers: { ETag: 'For If-Match' } } },
+  problems: [
+    nothingToUpdate,
+    provisioningKeyNotFound,
+    preconditionFailed,
+    brokerNotFound,
+    brokerInactive,
+    brokerDraining,
+  ],
+  run: async (ctx, { params, body, headers }) => {
+    const { body: reply, tag } = await updateProvisioningKey(ctx, params.id, body, tagsOf(headers['if-match']));
+    return { body: reply, headers: { etag: quoted(tag) } };
+  },
+});
+
 const revoke = endpoint({
   method: 'DELETE',
   path: `${path}/{id}`,
   summary: 'Revoke a provisioning key',
   auth: admin,
-  params: z.object({ id: rowUuid }),
+  params,
   body: revokeKeyBody,
   replies: { 200: { description: 'Revoked, now or before', body: revokedKey } },
   problems: [provisioningKeyNotFound],
   run: async (ctx, { params, body }) => ({ body: await revokeProvisioningKey(ctx, params.id, body.reason) }),
 });
 
-export const handler = routes(create, list, revoke);
+export const handler = routes(create, list, get, update, revoke);

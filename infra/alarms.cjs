@@ -25,19 +25,21 @@ const ofSchedule = (metric, name) => ['AWS/Events', metric, { RuleName: ref(`${l
 
 /**
  * The alarms, all to one topic. Each has a paragraph under its name in docs/operations.md. Alarms on functions find them
- * in serverless.yml: by their routes, their schedules, or `requestsPerSecond`, which marks what devices and brokers call.
+ * in serverless.yml: by their routes, their schedules, or `databaseMs`, which marks what devices and brokers call.
  */
 module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const functions = Object.entries(await resolveConfigurationProperty(['functions']));
   const namesOf = (fits) => functions.filter(([, fn]) => fits(fn)).map(([name]) => name);
   const hasEvent = (type) => (fn) => fn.events?.some((event) => event[type]);
   const scheduled = namesOf(hasEvent('schedule'));
-  const calledByDevicesAndBrokers = namesOf((fn) => fn.requestsPerSecond);
-  const hasProxy = (await resolveVariable('param:database')) === 'create';
+  const calledByDevicesAndBrokers = namesOf((fn) => fn.databaseMs);
+  const isCreated = (await resolveVariable('param:database')) === 'create';
+  const hasProxy = isCreated && (await resolveVariable('param:databaseProxy')) === 'true';
 
   return {
     Conditions: {
       MailsAlarms: { 'Fn::Not': [{ 'Fn::Equals': [param('alarmEmail'), ''] }] },
+      WatchesCertificates: { 'Fn::Equals': [param('outbound'), 'true'] },
       AssignsUnassigned: { 'Fn::Equals': [param('bulkAssignSchedule'), 'true'] },
     },
     Outputs: {
@@ -67,6 +69,22 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
         ...above(0, { periods: 5, atLeast: 3 }),
       }),
 
+      // Berth's own 429s come from a function. Neither CloudWatch nor the gateway counts the gateway's.
+      GatewayThrottles: {
+        Type: 'AWS::Logs::MetricFilter',
+        Properties: {
+          LogGroupName: ref('HttpApiLogGroup'),
+          FilterPattern: '{ $.status = "429" && $.functionMs = "-" }',
+          MetricTransformations: [
+            { MetricNamespace: SERVICE, MetricName: 'GatewayThrottles', MetricValue: '1', DefaultValue: 0 },
+          ],
+        },
+      },
+      GatewayThrottlesAlarm: alarm('gateway-throttles', 'The gateway rejects requests: a route is at its limit.', {
+        ...single(['throttled', SERVICE, 'GatewayThrottles', {}], 'Sum', 60),
+        ...above(0, { periods: 5, atLeast: 3 }),
+      }),
+
       // The slowest counts. Neither cold starts nor the gateway's own few milliseconds are included.
       SlowAlarm: alarm('slow', '1 % of the requests of devices or brokers take more than a second.', {
         ...combined(
@@ -76,7 +94,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
           300,
           ofFunctions('Duration', calledByDevicesAndBrokers),
         ),
-        ...above(1000, { periods: 3, atLeast: 3 }),
+        ...above(1000, { periods: 4, atLeast: 3 }),
       }),
 
       RefusalsAlarm: alarm('refusals', 'Many registrations are refused.', {
@@ -93,7 +111,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
             'device-inactive',
           ].map((code) => berth('Refused', { code })),
         ),
-        ...above(param('refusalsInFiveMinutes')),
+        ...above(param('refusalsInFiveMinutes'), { periods: 3, atLeast: 1 }),
       }),
 
       // Functions continue with the values that they have. One refused login per instance is normal after a new password.
@@ -109,20 +127,26 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
       // The worker reports it every minute. If the worker itself does not run, worker-schedule-dead fires.
       JobStuckAlarm: alarm('job-stuck', 'An open bulk-assign job makes no progress.', {
         ...single(berth('BulkAssignStuckJobs'), 'Maximum', 300),
-        ...above(0, { periods: 2 }),
+        ...above(0, { periods: 3, atLeast: 2 }),
       }),
 
-      CertificateExpiryAlarm: alarm('certificate-expiry', 'A certificate of a broker expires within 30 days.', {
-        ...single(berth('CertificateDaysLeft'), 'Minimum', 86400),
-        ...below(30),
-      }),
+      CertificateExpiryAlarm: {
+        Condition: 'WatchesCertificates',
+        ...alarm('certificate-expiry', 'A certificate of a broker expires within 30 days.', {
+          ...single(berth('CertificateDaysLeft'), 'Minimum', 86400),
+          ...below(30),
+        }),
+      },
 
       WorkerScheduleAlarm: scheduleDead('worker', 'bulk-assign-worker', 300, 3),
       UnassignedScheduleAlarm: {
         Condition: 'AssignsUnassigned',
         ...scheduleDead('unassigned', 'bulk-assign-unassigned', 900, 2),
       },
-      CertificatesScheduleAlarm: scheduleDead('certificates', 'check-certificates', 86400, 1),
+      CertificatesScheduleAlarm: {
+        Condition: 'WatchesCertificates',
+        ...scheduleDead('certificates', 'check-certificates', 86400, 1),
+      },
       PurgeScheduleAlarm: scheduleDead('purge', 'purge-events', 86400, 1),
 
       // Both ways to fail: the function ends in an error, or EventBridge cannot invoke it. Two failures are tolerated: the
@@ -132,11 +156,35 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
           ...ofFunctions('Errors', scheduled),
           ...scheduled.map((name) => [`${camelCase(name)}Rule`, ...ofSchedule('FailedInvocations', name)]),
         ]),
-        ...above(2),
+        ...above(2, { periods: 2, atLeast: 1 }),
       }),
 
-      // Bulk-assign pins the connection that it works on: 8 at most, by its concurrency. Nothing else may.
+      ...(isCreated && {
+        DatabaseCapacityAlarm: alarm('database-capacity', 'The database is at its maximum of ACUs.', {
+          ...single(
+            ['acus', 'AWS/RDS', 'ACUUtilization', { DBClusterIdentifier: ref('DatabaseCluster') }],
+            'Maximum',
+            300,
+          ),
+          ...above(95, { periods: 4, atLeast: 3 }),
+        }),
+      }),
+
       ...(hasProxy && {
+        ProxyBorrowLatencyAlarm: alarm(
+          'proxy-borrow-latency',
+          'Statements wait 100 ms for a connection of RDS Proxy.',
+          {
+            ...single(
+              ['borrow', 'AWS/RDS', 'DatabaseConnectionsBorrowLatency', { ProxyName: ref('DatabaseProxy') }],
+              'Average',
+              60,
+            ),
+            // In microseconds. A statement gives up after 3 s (ConnectionBorrowTimeout).
+            ...above(100_000, { periods: 5, atLeast: 3 }),
+          },
+        ),
+        // Bulk-assign pins the connection that it works on: 8 at most, by its concurrency. Nothing else may.
         ConnectionPinningAlarm: alarm(
           'connection-pinning',
           'Database connections are pinned, so RDS Proxy cannot share them.',
@@ -146,7 +194,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
               'Sum',
               60,
             ),
-            ...above(8, { periods: 15, atLeast: 15 }),
+            ...above(8, { periods: 15, atLeast: 12 }),
           },
         ),
       }),
@@ -175,7 +223,10 @@ function combined(Expression, Label, Stat, period, metrics) {
 
 const total = (label, period, metrics) => combined('SUM(FILL(METRICS(), 0))', label, 'Sum', period, metrics);
 
-/** Fires when `atLeast` of `periods` are above the threshold; without `atLeast`, all of them. */
+/**
+ * Fires when `atLeast` of `periods` are above the threshold; without `atLeast`, all of them. Logs and Lambda deliver late: a
+ * period without its data counts as fine, so more periods are looked at than must be above.
+ */
 function above(Threshold, { periods = 1, atLeast } = {}) {
   return {
     ComparisonOperator: 'GreaterThanThreshold',
@@ -189,12 +240,16 @@ function below(Threshold, periods = 1) {
   return { ComparisonOperator: 'LessThanThreshold', Threshold, EvaluationPeriods: periods };
 }
 
-/** A rule that does not fire sends no data. Therefore missing data is the alarm. */
+/**
+ * A rule that does not fire sends no data. Therefore the loss of data is the alarm. Missing data as `breaching` would fire when
+ * the stack is created, before the rule fires for the first time: an alarm begins without data, and only a change acts.
+ */
 function scheduleDead(prefix, name, period, periods) {
   return alarm(`${prefix}-schedule-dead`, `EventBridge no longer starts ${name}.`, {
     ...single([prefix, ...ofSchedule('Invocations', name)], 'Sum', period),
     ...below(1, periods),
-    TreatMissingData: 'breaching',
+    TreatMissingData: 'missing',
+    InsufficientDataActions: [ref('AlarmTopic')],
   });
 }
 

@@ -5,17 +5,22 @@ const ONLY_LAMBDA = {
 
 const USES_TABLES = ['database', 'mqttAuthDatabase'];
 
+/** Requests a second that Lambda starts for each unit of concurrency (Lambda Developer Guide, "Concurrency quotas"). */
+const STARTED_PER_SECOND = 10;
+/** Aurora has 2 GB for each ACU, and 8 GB for each core. */
+const ACUS_PER_CORE = 4;
+
 /**
  * A plugin that completes each function of serverless.yml. From its `rights` (infra/rights.yml) follow its role, its settings
- * and its order in a deployment; from its `requestsPerSecond`, limits at the gateway.
+ * and its order in a deployment; from its `reservedConcurrency` and `databaseMs`, limits at the gateway.
  */
 module.exports = class Functions {
   constructor(serverless) {
     serverless.configSchemaHandler.defineFunctionProperties('aws', {
       properties: {
         rights: { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true },
-        // For each of the function's routes. Default: the limit of operators' routes in infra/gateway.yml.
-        requestsPerSecond: { type: 'number' },
+        // CPU of the database for a request, in milliseconds. Default: none to speak of.
+        databaseMs: { type: 'number' },
       },
       required: ['rights'],
     });
@@ -43,14 +48,31 @@ function complete(serverless) {
     // Code that uses the tables waits for the migrations.
     if (fn.rights.some((right) => USES_TABLES.includes(right))) fn.dependsOn = ['Migrations'];
 
-    if (fn.requestsPerSecond === undefined) continue;
-    for (const { httpApi } of fn.events) {
-      const route = typeof httpApi === 'string' ? httpApi : `${httpApi.method} ${httpApi.path}`;
-      HttpApiStage.Properties.RouteSettings[route] = limit(fn.requestsPerSecond);
+    for (const route of routesOf(fn)) {
+      HttpApiStage.Properties.RouteSettings[route] = limit(requestsPerSecond(fn, Number(custom.databaseMaxCapacity)));
       // CloudFormation refuses settings of a route that does not exist yet.
       HttpApiStage.DependsOn.push(naming.getHttpApiRouteLogicalId(route));
     }
+    if (custom.reserveConcurrency === 'false') delete fn.reservedConcurrency;
   }
+}
+
+/** How many simultaneous executions the functions reserve together. */
+module.exports.reserved = (functions) =>
+  Object.values(functions).reduce((sum, { reservedConcurrency = 0 }) => sum + Number(reservedConcurrency), 0);
+
+/** `POST /api/v1/…` of each route of a function. */
+function routesOf({ events = [] }) {
+  return events.flatMap(({ httpApi }) => {
+    if (!httpApi) return [];
+    return typeof httpApi === 'string' ? [httpApi] : [`${httpApi.method} ${httpApi.path}`];
+  });
+}
+
+/** What Lambda starts, or what the database can do, whichever is less. More gets 429 instead of a 5xx. */
+function requestsPerSecond({ reservedConcurrency, databaseMs = 0 }, maxAcus) {
+  const cores = maxAcus / ACUS_PER_CORE;
+  return Math.min(STARTED_PER_SECOND * reservedConcurrency, Math.floor((cores * 1000) / databaseMs));
 }
 
 function role(rights, logGroup) {

@@ -1,3 +1,7 @@
+const { existsSync } = require('node:fs');
+const path = require('node:path');
+const { reserved } = require('./functions.cjs');
+
 /** Values of parameters that the default's type does not tell. */
 const ONE_OF = {
   environment: ['aws', 'local'],
@@ -10,9 +14,12 @@ const ONE_OF = {
 /** Settings that functions get from secrets: readSettings accepts none that is missing. */
 const SECRETS = { DATABASE_URL: 'postgres://localhost/berth', BERTH_PEPPER: '-'.repeat(32) };
 
+/** Parameters whose default is an example. */
+const NETWORK = ['vpcId', 'subnetIds', 'securityGroupId'];
+
 /**
- * A plugin that refuses unknown parameters and wrong values before anything is packaged. Whatever becomes a setting of the
- * functions is checked as the functions check it.
+ * A plugin that refuses an unknown stage, unknown parameters and wrong values before anything is packaged, and examples before
+ * anything is deployed. Whatever becomes a setting of the functions is checked as the functions check it.
  */
 module.exports = class Parameters {
   constructor(serverless) {
@@ -22,18 +29,66 @@ module.exports = class Parameters {
 
 async function check(serverless) {
   const { params = {} } = serverless.configurationInput;
+  const stage = serverless.getProvider('aws').getStage();
+  checkStage(serverless, stage, Object.keys(params));
   const onCommandLine = parsed(serverless.processedInput.options.param);
   const known = Object.keys(params.default);
   const named = [onCommandLine, ...Object.values(params)].flatMap((some) => Object.keys(some ?? {}));
   const unknown = named.find((name) => !known.includes(name));
   if (unknown) fail(serverless, `There is no parameter ${unknown}. serverless.yml lists all, under params.`);
-  const values = { ...params.default, ...params[serverless.getProvider('aws').getStage()], ...onCommandLine };
+  const values = { ...params.default, ...params[stage], ...onCommandLine };
   for (const [name, value] of Object.entries(values)) {
     const allowed = allowedOf(name, params.default[name]);
     if (allowed && !allowed.isMet(String(value)))
       fail(serverless, `Parameter ${name} is "${value}": it must be ${allowed.text}.`);
   }
   await checkSettings(serverless, values);
+  if (values.environment === 'local') return;
+  checkRegion(serverless);
+  checkConnections(serverless, values);
+  if (values.adminAuth === 'jwt' && String(values.outbound) === 'false')
+    fail(
+      serverless,
+      'adminAuth=jwt needs outbound=true: functions fetch the keys of the issuer. Or use adminAuth=gateway.',
+    );
+  if (serverless.processedInput.commands[0] === 'deploy') checkExamples(serverless, values, params.default);
+}
+
+/** An unknown stage would get the sizes of dev. Its name is part of names in AWS: the proxy's takes no other characters. */
+function checkStage(serverless, stage, known) {
+  const stages = known.filter((name) => name !== 'default');
+  if (!stages.includes(stage))
+    fail(serverless, `There is no stage ${stage}, but ${stages.join(', ')}. Add it to params in serverless.yml.`);
+  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(stage) || stage.length > 20)
+    fail(serverless, `Stage ${stage}: use at most 20 lower-case letters, digits and single hyphens, a letter first.`);
+}
+
+/** Functions trust only the RDS roots of their region. */
+function checkRegion(serverless) {
+  const region = serverless.getProvider('aws').getRegion();
+  if (!existsSync(path.join(__dirname, '..', 'certificates', 'rds', `${region}.pem`)))
+    fail(serverless, `Berth has no RDS root certificate for region ${region}: certificates/rds/ lists the regions.`);
+}
+
+/** Without a proxy, each execution may hold a connection. */
+function checkConnections(serverless, { database, databaseProxy, databaseConnections }) {
+  const executions = reserved(serverless.service.functions);
+  const hasProxy = database === 'create' && String(databaseProxy) === 'true';
+  if (!hasProxy && executions > Number(databaseConnections))
+    fail(
+      serverless,
+      `The functions may hold ${executions} database connections, more than databaseConnections (${databaseConnections}). ` +
+        'Reserve less concurrency, or raise databaseConnections if the database has them.',
+    );
+}
+
+function checkExamples(serverless, values, examples) {
+  const names = [...NETWORK, ...(values.endpoints === 'create' ? ['routeTableIds'] : [])];
+  if (values.database === 'existing') names.push('databaseSecretArn');
+  if (values.adminAuth !== 'token') names.push('jwtIssuer');
+  const example = names.find((name) => values[name] === examples[name]);
+  if (example)
+    fail(serverless, `Parameter ${example} is the example of serverless.yml: set your own (docs/deploy.md).`);
 }
 
 /** `--param name=value`, once or several times. */

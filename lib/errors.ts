@@ -104,6 +104,9 @@ export const brokerInUse = problem(409, 'broker-in-use', 'Broker is in use', {
 export const brokerNeeded = problem(409, 'broker-needed', 'Broker is needed', {
   help: 'Devices would be left without a broker. Make another the default first, or repeat with ?force=true.',
 });
+export const brokerHasDevices = problem(409, 'broker-has-devices', 'Broker has devices', {
+  help: 'Devices resolve to it, or may still use it after a move. Move them and let them follow, or repeat with ?force=true.',
+});
 export const brokerChanging = problem(409, 'broker-changing', 'Broker is being changed', {
   help: 'Another request is changing the brokers. Repeat the request.',
 });
@@ -121,7 +124,7 @@ export const bulkAssignJobReverted = problem(409, 'bulk-assign-job-reverted', 'B
   help: 'The job `reverted_by_job_id` reverted it. That job can be reverted, too.',
 });
 export const preconditionFailed = problem(412, 'precondition-failed', 'Precondition failed', {
-  help: 'The device has changed since you read it (If-Match). Read it again, then decide.',
+  help: 'What you change has changed since you read it (If-Match). Read it again, then decide.',
 });
 export const bodyTooLarge = problem(413, 'body-too-large', 'Body too large', {
   help: 'Send less; `detail` states the limit.',

@@ -36,6 +36,58 @@ export function optionalText(max: number, description: string) {
   );
 }
 
+/** {@link text}. Null or an empty string removes it; both become null. */
+export function clearable(max: number, description: string) {
+  return z.pipe(
+    z.optional(z.nullable(text(max, description))),
+    z.transform((value) => (value === '' ? null : value)),
+  );
+}
+
+const MAX_TAGS = 16;
+const TAG_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
+/** Without commas, which separate tags in a query, control characters and lone surrogates. */
+const TAG_VALUE = /^[^,\p{Cc}\p{Cs}]{1,64}$/u;
+
+/** Tags of a device: at most 16 short names with short values, such as `{"site": "berlin"}`. */
+export function tags(description: string) {
+  return z.record(z.string(), z.string().check(z.meta({ minLength: 1, maxLength: 64 }))).check(
+    z.superRefine((tags, ctx) => {
+      const complain = (path: string[], message: string) => ctx.addIssue({ code: 'custom', path, message });
+      const pairs = Object.entries(tags);
+      if (pairs.length > MAX_TAGS) complain([], `must have at most ${MAX_TAGS} tags`);
+      for (const [name, value] of pairs) {
+        if (!TAG_NAME.test(name)) {
+          complain([name], 'has a name that is not 1 to 32 characters of A-Z a-z 0-9 . _ -, or begins with . _ -');
+        } else if (!TAG_VALUE.test(value)) {
+          complain([name], 'must be 1 to 64 characters without commas and control characters');
+        }
+      }
+    }),
+    z.meta({ description }),
+  );
+}
+export type Tags = Record<string, string>;
+
+/** {@link tags} in a query: `site:berlin,line:3`, for {@link parseTags}. */
+export function tagsText(description: string) {
+  const areTags = (value: string) => {
+    const { success, data } = tags('').safeParse(parseTags(value));
+    return success && Object.keys(data).length === value.split(',').length;
+  };
+  return z
+    .string()
+    .check(
+      z.refine(areTags, { message: 'must be tags such as site:berlin,line:3, each name once' }),
+      z.meta({ description }),
+    );
+}
+
+export function parseTags(value: string): Tags {
+  const pairs = value.split(',').map((pair) => /^([^:]*):?(.*)$/s.exec(pair)?.slice(1) as [string, string]);
+  return Object.fromEntries(pairs);
+}
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /**

@@ -11,6 +11,11 @@ export function banner(local: LocalFile, brokers: LocalBroker[]): string {
 Berth runs at ${api}, on the database of DATABASE_URL.
 That has brokers, so it gets no local ones and no demo key. The operators' token for this API is in .berth/local.json.
 
+Issue a provisioning key, and run a device with it:
+
+  npm run -s berth -- POST /provisioning-keys '{"fleetId":"demo"}'
+  BERTH_URL=${local.url} BERTH_PROVISIONING_KEY=prov_… npm run device
+
 Ready.`;
   }
   return `

@@ -1,9 +1,9 @@
 import { runProgram, UserError } from '../tools/user-error.ts';
 import { readLocalFile } from './state.ts';
 
-const METHODS = ['GET', 'POST', 'PUT', 'DELETE'];
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const USAGE =
-  'Usage: npm run -s berth -- [GET | POST | PUT | DELETE] /devices/test-123 [\'{"device_name": "Pump 7"}\']';
+  'Usage: npm run -s berth -- [GET | POST | PUT | PATCH | DELETE] /devices/test-123 [\'{"device_name": "Pump 7"}\']';
 
 /** `npm run -s berth -- GET /devices` calls the running local stack as an operator, and prints the answer readably. */
 async function berth(args: string[]): Promise<number> {

@@ -52,16 +52,6 @@ export async function markAsLocal(databaseUrl: string): Promise<void> {
   await withClient(databaseUrl, (client) => client.query(`create table if not exists ${MARK} ()`));
 }
 
-/** For an error of a migration on DATABASE_URL: in one sentence what its role may not do, or the error itself. */
-export function explainMigration(error: unknown, databaseUrl: string): unknown {
-  const { code, message } = error as { code?: string; message: string };
-  if (code !== '42501') return error;
-  const role = decodeURIComponent(new URL(databaseUrl).username) || 'of DATABASE_URL';
-  return new UserError(
-    `The role ${role} may not migrate this database (${message}). Use the role that owns its tables.`,
-  );
-}
-
 /** Creates the database if it does not exist. */
 export async function ensureDatabase(adminUrl: string, name: string): Promise<void> {
   await withClient(adminUrl, async (client) => {

@@ -1,4 +1,5 @@
 import { migrate } from '../lib/database/migrate.ts';
+import { withDatabase } from '../tools/database-url.ts';
 import { describeError, UserError } from '../tools/user-error.ts';
 import { banner } from './banner.ts';
 import {
@@ -6,7 +7,6 @@ import {
   checkReachable,
   contentOf,
   ensureDatabase,
-  explainMigration,
   type LocalBroker,
   loginAs,
   MQTT_AUTH_ROLE,
@@ -71,9 +71,7 @@ async function start(settings: Settings, mayUseAny: boolean): Promise<void> {
   const getsDemo = isEmbedded || (await mayGetDemo(databaseUrl, mayUseAny));
   await step('migrations', async () => {
     const roles = isEmbedded ? { appUser: APP_ROLE, mqttAuthUser: MQTT_AUTH_ROLE } : {};
-    const applied = await migrate(databaseUrl, roles).catch((error) => {
-      throw explainMigration(error, databaseUrl);
-    });
+    const applied = await withDatabase(databaseUrl, (url) => migrate(url, roles));
     return applied.length === 0 ? 'up to date' : `${applied.length} applied`;
   });
   const brokers = getsDemo ? await registerBrokers(databaseUrl, settings.mqttPorts) : [];
@@ -115,9 +113,7 @@ async function mayGetDemo(databaseUrl: string, mayUseAny: boolean): Promise<bool
     );
   }
   if (kind === 'other' && hasBrokers) return false;
-  await markAsLocal(databaseUrl).catch((error) => {
-    throw explainMigration(error, databaseUrl);
-  });
+  await withDatabase(databaseUrl, markAsLocal);
   return true;
 }
 

@@ -3,8 +3,8 @@
 create or replace function berth_is_event_type(type text) returns boolean language plpgsql immutable parallel safe as $$
 begin
   return type in (
-    'registered', 'refused', 'moved', 'skipped', 'updated', 'activated', 'deactivated', 'credentials-renewed',
-    'credentials-revoked', 'deleted');
+    'registered', 'refused', 'moved', 'skipped', 'updated', 'fleet-changed', 'activated', 'deactivated',
+    'credentials-renewed', 'credentials-revoked', 'deleted');
 end $$;
 alter table device_events drop constraint if exists device_events_type_check;
 alter table device_events add constraint device_events_type_check check (berth_is_event_type(type)) not valid;

@@ -3,6 +3,7 @@ import path from 'node:path';
 // Not lib/database/db.ts: it reads the functions' settings, and a broker's host must not have the pepper.
 import postgres from 'postgres';
 import { ACCESS, type Acl } from '../lib/mqtt-auth/acl.ts';
+import { databaseUrl, withDatabase } from './database-url.ts';
 import { runProgram, UserError } from './user-error.ts';
 
 export type MosquittoFiles = {
@@ -103,16 +104,16 @@ function replacement(file: string) {
   };
 }
 
-async function mosquittoFiles([dir, brokerId]: string[], databaseUrl: string | undefined): Promise<void> {
-  if (!databaseUrl || !dir || (brokerId !== undefined && !/^\d+$/.test(brokerId))) {
-    throw new UserError(
-      'DATABASE_URL=postgres://user:password@host:5432/berth npm run mosquitto-files -- DIR [BROKER_ID]',
-    );
-  }
-  const options = { databaseUrl, dir, ...(brokerId ? { brokerId: Number(brokerId) } : {}) };
-  const { users, leftOut } = await writeMosquittoFiles(options);
+const USAGE = 'npm run mosquitto-files -- DIR [BROKER_ID]';
+
+async function mosquittoFiles([dir, brokerId]: string[]): Promise<void> {
+  if (!dir || (brokerId !== undefined && !/^\d+$/.test(brokerId)))
+    throw new UserError(`Usage: DATABASE_URL=… ${USAGE}`);
+  const { users, leftOut } = await withDatabase(databaseUrl(USAGE), (url) =>
+    writeMosquittoFiles({ databaseUrl: url, dir, ...(brokerId ? { brokerId: Number(brokerId) } : {}) }),
+  );
   console.log(`${users} users written to ${dir}.`);
   for (const username of leftOut) console.error(`left out: ${JSON.stringify(username)}`);
 }
 
-if (import.meta.main) await runProgram(() => mosquittoFiles(process.argv.slice(2), process.env.DATABASE_URL), 2);
+if (import.meta.main) await runProgram(() => mosquittoFiles(process.argv.slice(2)), 2);

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { hashMqttPassword } from '../lib/crypto/mqtt-password.ts';
-import { runProgram, UserError } from './user-error.ts';
+import { databaseUrl, withDatabase } from './database-url.ts';
+import { runProgram } from './user-error.ts';
 
 /**
  * The MQTT user of Berth's connection test. It belongs to no device and has no ACL: every broker lets it connect, and it
@@ -31,10 +32,9 @@ const UPSERT = `
 
 /** `DATABASE_URL=… npm run -s probe-user` prints the body of a PUT to /mqtt/brokers/{id}. */
 async function probeUser(): Promise<void> {
-  const { DATABASE_URL, MQTT_PASSWORD_HASH } = process.env;
-  if (!DATABASE_URL) throw new UserError('DATABASE_URL=postgres://user:password@host:5432/berth npm run -s probe-user');
+  const form = process.env.MQTT_PASSWORD_HASH === 'bcrypt' ? 'bcrypt' : 'pbkdf2';
   const password = randomBytes(24).toString('base64url');
-  await saveProbeUser(DATABASE_URL, password, MQTT_PASSWORD_HASH === 'bcrypt' ? 'bcrypt' : 'pbkdf2');
+  await withDatabase(databaseUrl('npm run -s probe-user'), (url) => saveProbeUser(url, password, form));
   console.log(JSON.stringify({ username: PROBE_USER, password }));
 }
 

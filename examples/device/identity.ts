@@ -37,7 +37,13 @@ function identity(directory: string): { uuid: string; deviceApiKey: string } {
 function configuration(localStack: string): { url: string; provisioningKey: string } {
   const { BERTH_URL, BERTH_PROVISIONING_KEY: provisioningKey } = process.env;
   if (BERTH_URL && provisioningKey) return { url: BERTH_URL.replace(/\/+$/, ''), provisioningKey };
-  if (!BERTH_URL && !provisioningKey && existsSync(localStack)) return JSON.parse(readFileSync(localStack, 'utf8'));
+  if (!BERTH_URL && !provisioningKey && existsSync(localStack)) {
+    const local = JSON.parse(readFileSync(localStack, 'utf8'));
+    if (local.provisioningKey) return local;
+    fail(
+      `this stack has no demo key. Issue a key, then BERTH_URL=${local.url} BERTH_PROVISIONING_KEY=… npm run device`,
+    );
+  }
   return fail('run `npm start` in another terminal, or set both BERTH_URL and BERTH_PROVISIONING_KEY');
 }
 

@@ -1,10 +1,18 @@
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
 import type { Lease } from '../database/leases.ts';
-import { brokerConfigNotFound, brokerInUse, brokerNeeded, Problem, reassignTargetUnusable } from '../errors.ts';
+import {
+  brokerConfigNotFound,
+  brokerHasDevices,
+  brokerInUse,
+  brokerNeeded,
+  Problem,
+  reassignTargetUnusable,
+} from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
-import { leftWithout } from './default-dependents.ts';
+import { affectedMembers } from './count-affected.ts';
+import { devicesAlike, leftWithout } from './default-dependents.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { lockOf, withdrawAlone } from './withdrawal.ts';
 
@@ -14,7 +22,7 @@ const MAX_MOVED = 10_000;
 type Options = {
   /** Where the broker's devices go first; undefined: the broker must have none. */
   reassignTo: number | 'default' | undefined;
-  /** Delete even if devices are left without a broker. */
+  /** Delete even if devices are left without a broker, or still use it after a move. */
   force: boolean;
 };
 
@@ -24,6 +32,7 @@ type Outcome = {
   assigned: number;
   target_usable: boolean;
   left_without: number;
+  former: number;
   moved: number;
 };
 
@@ -31,35 +40,42 @@ type Outcome = {
  * Deletes a broker. Its devices are moved first, each move recorded, in the same statement; provisioning keys that name it
  * name none afterwards. A device that registers onto it meanwhile follows the default.
  *
+ * A broker that was there, and is gone when the statement is repeated after a lost reply, was deleted by the earlier attempt.
+ * How many devices that one moved is not known then.
+ *
  * @throws Problem `broker-config-not-found`, `broker-in-use`, `reassign-target-unusable`, `broker-needed`,
- *   `broker-changing`
+ *   `broker-has-devices`, `broker-changing`
  */
 export async function deleteBroker(ctx: Context, id: number, { reassignTo, force }: Options) {
   const mayLeaveDevicesWithout = force || settings().mqttBrokerUrl !== undefined;
-  const run = async (lease?: Lease) =>
-    (await query<Outcome>(ctx, (sql) => deleteStatement(sql, ctx, id, reassignTo, lease)))[0];
+  const [before] = await query(ctx, (sql) => sql`select id from mqtt_broker_config where id = ${id}`);
+  if (!before) throw new Problem(brokerConfigNotFound);
+  let isRepeated = false;
+  const run = async (lease?: Lease) => {
+    const [outcome] = await query<Outcome>(ctx, (sql, failure) => {
+      isRepeated ||= failure !== undefined;
+      return deleteStatement(sql, ctx, id, { reassignTo, force }, lease);
+    });
+    return outcome;
+  };
   const outcome = await retryOnConflict(ctx, () => (mayLeaveDevicesWithout ? run() : withdrawAlone(ctx, run)));
-  const { found, deleted, assigned, target_usable, left_without, moved } = outcome;
-  if (!found) throw new Problem(brokerConfigNotFound);
-  if (deleted) {
-    return { success: true, message: 'Broker configuration deleted', ...(reassignTo ? { devices_moved: moved } : {}) };
+  const { found, deleted, assigned, target_usable, left_without, former, moved } = outcome;
+  if (!found && !isRepeated) throw new Problem(brokerConfigNotFound);
+  if (!found || deleted) {
+    const moves = found && reassignTo ? { devices_moved: moved } : {};
+    return { success: true, message: 'Broker configuration deleted', ...moves };
   }
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);
-  throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(left_without) } });
+  if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: affectedMembers(left_without) });
+  throw hasFormer(former);
 }
 
 /**
  * Returns no row, and changes nothing, when the lease is lost.
  * @param lease undefined when devices may be left without a broker: then they are not counted
  */
-function deleteStatement(
-  sql: Sql,
-  ctx: Context,
-  id: number,
-  reassignTo: Options['reassignTo'],
-  lease: Lease | undefined,
-) {
+function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force }: Options, lease: Lease | undefined) {
   const targetId = typeof reassignTo === 'number' ? reassignTo : null;
   return sql<Outcome[]>`
     with lock as materialized (
@@ -82,10 +98,11 @@ function deleteStatement(
             or exists (select from mqtt_broker_config where is_default and is_active)
           else true
         end as target_usable,
-        ${lease ? leftWithout(sql, id, sql`broker`, targetId !== null) : sql`0`} as left_without
+        ${lease ? leftWithout(sql, id, sql`broker`, targetId !== null) : sql`0`} as left_without,
+        ${force ? sql`0` : formerDevices(sql, id)} as former
     ), allowed as (
       select from broker, facts
-      where target_usable and left_without = 0
+      where target_usable and left_without = 0 and former = 0
         and (assigned = 0 or (${reassignTo !== undefined} and assigned <= ${MAX_MOVED}))
     ), moved as (
       update devices
@@ -112,9 +129,31 @@ function deleteStatement(
     from lock, facts`;
 }
 
+/** SQL: the number of devices that belong to another broker and may still use broker `id`. */
+function formerDevices(sql: Sql, id: number) {
+  const pair = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id::text, '')`;
+  return sql`
+    (select count(*)
+     from devices d
+     where (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
+       -- Only for speed: the devices that resolve to it need no look at each of them.
+       and (${pair}) not in (
+         select ${pair} from ${devicesAlike(sql, sql`true`)} d
+         cross join lateral berth_resolved(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved
+         where resolved.broker_id = ${id})
+       and exists (
+         select from mqtt_device_brokers accepting
+         where accepting.device_id = d.id and accepting.broker_id = ${id} and accepting.reason <> 'resolved'))::integer`;
+}
+
+function hasFormer(former: number): Problem {
+  const detail = `${former} devices may still use it because they have not followed a move. Let them follow, or repeat with ?force=true.`;
+  return new Problem(brokerHasDevices, detail, { extra: { ...affectedMembers(former), devices_former: former } });
+}
+
 function inUse(assigned: number): Problem {
   const tooMany = `${assigned} devices are assigned to it; at most ${MAX_MOVED} are moved here. Move them with POST /api/v1/devices/bulk-assign first.`;
   return new Problem(brokerInUse, assigned > MAX_MOVED ? tooMany : undefined, {
-    extra: { devices_count: String(assigned) },
+    extra: affectedMembers(assigned),
   });
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { integerText, MAX_INTEGER, requiredText, text, wholeNumber } from '../fields.ts';
+import { clearable, integerText, MAX_INTEGER, requiredText, text, wholeNumber } from '../fields.ts';
 import { hostProblem } from '../mqtt/address.ts';
 import { settings } from '../settings/settings.ts';
 
@@ -21,13 +21,6 @@ function isDeeper(value: unknown, max: number): boolean {
   }
   return true;
 }
-
-/** {@link text}. Null or an empty string removes it. */
-const clearable = (max: number, description: string) =>
-  z.pipe(
-    z.optional(z.nullable(text(max, description))),
-    z.transform((value) => (value === '' ? null : value)),
-  );
 
 /** A secret. Null removes it. An empty string, which web forms send for "unchanged", is refused. */
 const secret = (max: number, description: string) =>

@@ -23,6 +23,7 @@ type TestedBroker = StoredBroker & {
   id: number;
   protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss';
   password_hash: string | null;
+  use_tls: boolean | null;
 };
 
 type Stage = Finding['stage'];
@@ -52,6 +53,16 @@ export const testResult = z.object({
 });
 type TestResult = z.output<typeof testResult>;
 
+/** The settings that were tested, as the legacy service returned them. */
+export const testedBroker = z.object({
+  protocol: z.string(),
+  host: z.string(),
+  port: z.int(),
+  username: z.nullable(z.string()),
+  has_password: z.boolean().check(z.meta({ description: 'Whether one is stored, also if only as a hash' })),
+  use_tls: z.nullable(z.boolean()),
+});
+
 /** Kept free of the request's time for the statements after the test. */
 const RESERVE_MS = 1_000;
 /** Longer than any test takes. A test that died blocks others for this long. */
@@ -73,7 +84,7 @@ export async function testBrokerConnection(ctx: Context, id: number) {
     const data = await testConnection(broker, ctx.deadline - RESERVE_MS);
     if (data.reachable) await recordSuccess(ctx, id);
     log.info('broker tested', { brokerId: id, reachable: data.reachable, problem: data.problem });
-    return { success: true, data };
+    return { success: true, message: messageOf(data), broker: describe(broker), data };
   } finally {
     await releaseLease(ctx, lease);
   }
@@ -84,11 +95,19 @@ async function findBroker(ctx: Context, id: number): Promise<TestedBroker> {
     ctx,
     (sql) => sql`
       select id, protocol, host, port, username, password_sealed, password_hash, ca_cert, client_cert, client_key,
-             client_key_sealed, verify_certificate, is_active
+             client_key_sealed, verify_certificate, is_active, use_tls
       from mqtt_broker_config where id = ${id}`,
   );
   if (!broker) throw new Problem(brokerConfigNotFound);
   return broker;
+}
+
+function messageOf({ reachable, problem }: TestResult): string {
+  return reachable ? 'Connection succeeded' : `Connection failed: ${problem}`;
+}
+
+function describe({ protocol, host, port, username, password_sealed, password_hash, use_tls }: TestedBroker) {
+  return { protocol, host, port, username, has_password: Boolean(password_sealed ?? password_hash), use_tls };
 }
 
 async function recordSuccess(ctx: Context, id: number): Promise<void> {

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { deviceUuid, integerText, MAX_INTEGER, requiredText, rowId } from '../fields.ts';
+import { deviceUuid, integerText, MAX_INTEGER, optionalText, requiredText, rowId, tags } from '../fields.ts';
 
 const MAX_UUIDS = 1_000;
 const onlyTrue = z.literal(true, { message: 'must be true or absent' });
@@ -11,6 +11,12 @@ export const filter = z
     fleet_id: z.optional(requiredText(100, 'Devices of this fleet')),
     broker_id: z.optional(rowId('Devices assigned to this broker')),
     device_type: z.optional(requiredText(100, 'Devices of this type')),
+    region: z.optional(requiredText(100, 'Devices in this region')),
+    tags: z.optional(
+      tags('Devices with all of these tags').check(
+        z.refine((tags) => Object.keys(tags).length > 0, { message: 'must name a tag' }),
+      ),
+    ),
     uuids: z.optional(
       z.array(deviceUuid).check(
         z.minLength(1, { message: `must name 1 to ${MAX_UUIDS} devices` }),
@@ -30,6 +36,11 @@ export type Filter = z.output<typeof filter>;
 
 const perMinute = 'must be a whole number from 1 to 100000000, or absent';
 
+const jobReason = optionalText(1000, 'Why, for the record');
+
+/** The body of a request that undoes a job; it may be absent. */
+export const revertBody = z.strictObject({ reason: jobReason });
+
 export const newJobBody = z
   .strictObject({
     filter: z._default(filter, {}),
@@ -47,6 +58,7 @@ export const newJobBody = z
       ),
     ),
     dry_run: z._default(z.boolean(), false),
+    reason: jobReason,
     max_per_minute: z.optional(
       z
         .int({ message: perMinute })

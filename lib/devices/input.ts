@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { deviceUuid, optionalText, requiredText, text } from '../fields.ts';
+import { deviceUuid, optionalText, requiredText, tags, text } from '../fields.ts';
 import { settings } from '../settings/settings.ts';
 
 const applicationId = z.optional(
@@ -39,6 +39,12 @@ export const registerBody = z.object({
   macAddress: optionalText(17, 'Such as aa:bb:cc:dd:ee:ff'),
   osVersion: optionalText(100, 'Operating system'),
   supervisorVersion: optionalText(100, 'Version of the agent'),
+  region: optionalText(100, 'Where it is'),
+  tags: z.optional(
+    z.nullable(
+      tags('Names and values for filters: at most 16, {"site": "berlin"}. They replace those that it sent before'),
+    ),
+  ),
 });
 export type Registration = z.output<typeof registerBody>;
 

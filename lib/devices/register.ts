@@ -35,6 +35,7 @@ import type { Registration } from './input.ts';
 import { limitComparison } from './limit-comparison.ts';
 import { deviceTopic, formatMqtt, mqttReply, mqttUsername } from './mqtt-reply.ts';
 import { refusal } from './refuse.ts';
+import { type ReportedColumns, recordReported, storedTags } from './report.ts';
 import { secondsBlockedByGuesses, verifyDeviceKey } from './verify-key.ts';
 
 export const registerReply = z.object({
@@ -62,11 +63,13 @@ type Device = {
   fleet_id: string | null;
   is_active: boolean | null;
   created_at: Date | null;
+  provisioned_by_key_id: string | null;
   mqtt_username: string | null;
   mqtt_password_salt: string | null;
   device_api_key_hash: string | null;
   blocked_seconds: number | null;
-} & HandedColumns;
+} & HandedColumns &
+  ReportedColumns;
 /** What the statement found and did, as one row. Null: no such provisioning key, no device. */
 type Outcome = (ProvisioningKey | { key_fleet_id: null }) &
   (Device | { id: null }) &
@@ -78,7 +81,8 @@ type Outcome = (ProvisioningKey | { key_fleet_id: null }) &
   };
 
 /**
- * Registers a device, or returns again what it was given: same uuid and device key, same credentials. In this order: the
+ * Registers a device, or returns again what it was given: same uuid and device key, same credentials. What a registered
+ * device says of itself is written if it has changed. In this order: the
  * provisioning key (401), the device (409, 403), the broker (503). A refusal writes its event and nothing else.
  *
  * @returns the reply's body, and whether the device was registered before
@@ -106,7 +110,7 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   }
   const { created } = outcome;
   if (!created) {
-    const replayProblem = await problemOfReplay(ctx, input, key, device);
+    const replayProblem = await problemOfReplay(ctx, input, keyId, key, device);
     if (replayProblem) throw await refusal(ctx, replayProblem, who);
   }
   if (!broker) throw noBroker();
@@ -114,7 +118,10 @@ export async function register(ctx: Context, input: Registration, provisioningKe
   const login = created
     ? { username: mqttUsername(device.uuid), password: fresh.password }
     : await loginOfReplay(ctx, input, device, fresh);
-  if (!created) await handSettings(ctx, device, broker, false);
+  if (!created) {
+    await recordReported(ctx, device, input);
+    await handSettings(ctx, device, broker, false);
+  }
   count(created ? 'Registered' : 'RegistrationReplayed');
   return { body: formatReply(input, device, formatMqtt(login.username, login.password, broker)), replayed: !created };
 }
@@ -179,6 +186,7 @@ async function runStatement(
 ): Promise<Outcome> {
   const username = mqttUsername(input.uuid);
   const { mqttBrokerUrl, autoAssignBroker } = settings();
+  const tags = storedTags(input);
   const [outcome] = await query<Outcome>(
     ctx,
     (sql) => sql`
@@ -192,7 +200,9 @@ async function runStatement(
         select id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
                handed_broker_id, handed_settings, null::float8 as former_seconds_left,
-               ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds
+               ${secondsBlockedByGuesses(sql, input.uuid)} as blocked_seconds,
+               json_build_object('mac_address', mac_address, 'os_version', os_version, 'region', region, 'tags', tags,
+                 'supervisor_version', supervisor_version) as reported
         from devices where uuid = berth_uuid(${input.uuid})
       ), subject as (
         -- Whose broker is looked up: the device that there is, or the one to be inserted.
@@ -209,13 +219,14 @@ async function runStatement(
         select id, fleet_id from claimable where berth_claim_place(id, ${keyHashes[0] as string})
       ), device as (
         insert into devices (
-          uuid, device_name, device_type, mac_address, os_version, supervisor_version, fleet_id, is_active,
+          uuid, device_name, device_type, mac_address, os_version, supervisor_version, region, tags, fleet_id, is_active,
           created_at, modified_at, provisioned_at, provisioned_by_key_id,
           device_api_key_hash, mqtt_username, mqtt_password_salt, mqtt_broker_id, mqtt_broker_assigned_at,
           handed_broker_id, handed_settings, handed_at)
         select
           berth_uuid(${input.uuid}), ${input.deviceName}, ${input.deviceType}, ${input.macAddress ?? null},
-          ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, claimed.fleet_id, true,
+          ${input.osVersion ?? null}, ${input.supervisorVersion ?? null}, ${input.region ?? null}, ${tags && sql.json(tags)}::jsonb,
+          claimed.fleet_id, true,
           berth_now(), berth_now(), berth_now(), claimed.id,
           ${credentials.keyHash}, ${username}, ${credentials.salt},
           case when is_assigned then broker_id end, case when is_assigned then now() end,
@@ -226,7 +237,8 @@ async function runStatement(
         ) broker on true
         returning id, uuid, device_name, device_type, fleet_id, is_active, created_at at time zone 'utc' as created_at,
                   mqtt_username, mqtt_password_salt, device_api_key_hash, mqtt_broker_id, provisioned_by_key_id,
-                  handed_broker_id, handed_settings, null::float8 as former_seconds_left, null::integer as blocked_seconds
+                  handed_broker_id, handed_settings, null::float8 as former_seconds_left, null::integer as blocked_seconds,
+                  null::json as reported
       ), mqtt_user as (
         insert into mqtt_users (username, password_hash, is_superuser, is_active, created_at, updated_at)
         select mqtt_username, ${credentials.passwordHash}, false, true, berth_now(), berth_now() from device
@@ -272,6 +284,7 @@ function problemOf(key: ProvisioningKey): Problem | undefined {
 async function problemOfReplay(
   ctx: Context,
   input: Registration,
+  keyId: string,
   key: ProvisioningKey,
   device: Device,
 ): Promise<Problem | undefined> {
@@ -281,7 +294,10 @@ async function problemOfReplay(
     // As in the legacy service, the problem of the key comes first.
     return keyProblem ?? new Problem(deviceAlreadyRegistered, 'This device is already registered');
   }
-  if (device.fleet_id !== null && device.fleet_id !== key.key_fleet_id) return new Problem(deviceInOtherFleet);
+  // An operator may have changed its fleet: the key that it registered with stays its own.
+  const isItsKey = device.provisioned_by_key_id === keyId;
+  if (!isItsKey && device.fleet_id !== null && device.fleet_id !== key.key_fleet_id)
+    return new Problem(deviceInOtherFleet);
   return device.is_active === false ? new Problem(deviceInactive) : undefined;
 }
 
@@ -297,12 +313,16 @@ function notRfc4122(): Problem {
   return new Problem(invalidRequest, `uuid ${message}.`, { errors: [{ path: 'uuid', message }] });
 }
 
-function formatReply({ applicationId }: Registration, device: Device, mqtt: z.output<typeof mqttReply>) {
+function formatReply(
+  { applicationId, deviceName, deviceType }: Registration,
+  device: Device,
+  mqtt: z.output<typeof mqttReply>,
+) {
   return {
     id: device.id,
     uuid: device.uuid,
-    deviceName: device.device_name,
-    deviceType: device.device_type,
+    deviceName,
+    deviceType,
     ...(applicationId === undefined || applicationId === null ? {} : { applicationId }),
     fleetId: device.fleet_id,
     createdAt: device.created_at?.toISOString() ?? null,

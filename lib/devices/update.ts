@@ -21,6 +21,7 @@ export const updateDeviceBody = z.strictObject({
   mqtt_broker_id: z.optional(z.nullable(rowId('The broker to assign; null: follow the default broker'))),
   device_name: z.optional(requiredText(255, 'Name for people')),
   device_type: z.optional(requiredText(100, 'Kind of device')),
+  fleet_id: z.optional(requiredText(100, 'Its fleet. It stays registered with the provisioning key of its old one')),
   is_active: z.optional(z.boolean().check(z.meta({ description: 'false: its MQTT user stops working immediately' }))),
   close_former: z.optional(
     z
@@ -44,7 +45,7 @@ type Outcome = {
 } & BrokerColumns;
 
 /**
- * Changes a device: {@link assignBrokerToDevice}, its name and type, whether it may connect. One statement together with
+ * Changes a device: {@link assignBrokerToDevice}, its name, type and fleet, whether it may connect. One statement together with
  * the events that record it.
  *
  * @param tags the entity tags of If-Match without quotes; undefined: whatever the device is now
@@ -74,6 +75,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
         select id, case when ${assigns} then ${brokerId}::integer else mqtt_broker_id end as mqtt_broker_id,
                coalesce(${update.device_name ?? null}, device_name) as device_name,
                coalesce(${update.device_type ?? null}, device_type) as device_type,
+               coalesce(${update.fleet_id ?? null}, fleet_id) as fleet_id,
                coalesce(${update.is_active ?? null}, is_active) as is_active
         from before
       ), allowed as (
@@ -86,13 +88,14 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
         -- Without a difference the row keeps its tag: a repeat of it must still match.
         update devices d
         set mqtt_broker_id = allowed.mqtt_broker_id, device_name = allowed.device_name,
-            device_type = allowed.device_type, is_active = allowed.is_active,
+            device_type = allowed.device_type, fleet_id = allowed.fleet_id, is_active = allowed.is_active,
             mqtt_broker_assigned_at = case
               when d.mqtt_broker_id is distinct from allowed.mqtt_broker_id then now()
               else d.mqtt_broker_assigned_at end,
             modified_at = case
-              when (d.mqtt_broker_id, d.device_name, d.device_type, d.is_active) is distinct from
-                   (allowed.mqtt_broker_id, allowed.device_name, allowed.device_type, allowed.is_active) then berth_now()
+              when (d.mqtt_broker_id, d.device_name, d.device_type, d.fleet_id, d.is_active) is distinct from
+                   (allowed.mqtt_broker_id, allowed.device_name, allowed.device_type, allowed.fleet_id, allowed.is_active)
+              then berth_now()
               else d.modified_at end
             ${assigns ? sql`, ${leaveBroker(sql)}` : sql``}
             ${closes ? sql`, ${closeFormer(sql)}` : sql``}
@@ -114,6 +117,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
           case when changed.mqtt_broker_id is distinct from before.mqtt_broker_id then 'moved' end,
           case when changed.is_active is distinct from before.is_active
                then case when changed.is_active then 'activated' else 'deactivated' end end,
+          case when changed.fleet_id is distinct from before.fleet_id then 'fleet-changed' end,
           case when ${closes} or (changed.device_name, changed.device_type) is distinct from (before.device_name, before.device_type)
                then 'updated' end
         ]) type

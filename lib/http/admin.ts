@@ -57,6 +57,7 @@ function verifyToken(token: string): Admin {
 /** Verifies an access token (RFC 9068): signature, issuer, audience and times. */
 async function verifyJwt(token: string): Promise<Admin> {
   const { issuer, audience, jwksUrl } = jwtSettings();
+  const names = settings().adminJwt.scopes;
   const { createRemoteJWKSet, jwtVerify, errors } = await import('jose');
   if (keys?.url !== jwksUrl) {
     keys = { url: jwksUrl, find: createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2_000 }) };
@@ -68,7 +69,7 @@ async function verifyJwt(token: string): Promise<Admin> {
     const granted = [payload.scope, payload.scp, payload.permissions].flat().join(' ').split(' ');
     return {
       actor: `admin:${payload.sub ?? 'unknown'}`,
-      scopes: (['read', 'write'] as const).filter((scope) => granted.includes(`berth:${scope}`)),
+      scopes: (['read', 'write'] as const).filter((scope) => granted.includes(names[scope])),
     };
   } catch (cause) {
     if (cause instanceof errors.JWTExpired) {

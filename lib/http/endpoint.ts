@@ -1,9 +1,11 @@
+import { isIP } from 'node:net';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context as LambdaContext } from 'aws-lambda';
 import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { type FieldError, invalidRequest, missingFields, Problem, type ProblemType, routeNotFound } from '../errors.ts';
 import { log } from '../log.ts';
 import { loadSecrets } from '../settings/secret-store.ts';
+import { settings } from '../settings/settings.ts';
 import { type Auth, credentialOf } from './auth.ts';
 import { parseBody } from './body.ts';
 import { renderProblem } from './problem.ts';
@@ -27,7 +29,7 @@ export type Spec<
   Q extends Schema | undefined = Schema | undefined,
   B extends Schema | undefined = Schema | undefined,
 > = {
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   path: `/api/v1/${string}`;
   summary: string;
   description?: string;
@@ -90,7 +92,7 @@ export function endpoint<
 >(spec: Spec<P, Q, B>): Endpoint {
   const handler: Handler = async (event, lambdaContext) => {
     const started = Date.now();
-    const ctx = contextOf(event, lambdaContext, spec.budgetMs);
+    const ctx = contextOf(lambdaContext, spec.budgetMs);
     const reply = await answer(spec as unknown as Spec, ctx, event).catch((error) =>
       renderProblem(error, ctx.requestId, spec.envelope),
     );
@@ -122,6 +124,7 @@ async function answer(
   event: APIGatewayProxyEventV2,
 ): Promise<APIGatewayProxyStructuredResultV2> {
   await loadSecrets(ctx.deadline);
+  ctx.sourceIp = addressOf(event);
   const { authorise, header } = spec.auth;
   if (authorise) ctx.actor = await authorise(event, spec.method === 'GET' ? 'read' : 'write');
   const input = {
@@ -145,14 +148,21 @@ async function answer(
   };
 }
 
-function contextOf(event: APIGatewayProxyEventV2, lambdaContext: LambdaContext, budgetMs = BUDGET_MS): Context {
+function contextOf(lambdaContext: LambdaContext, budgetMs = BUDGET_MS): Context {
   const remainingMs = lambdaContext.getRemainingTimeInMillis();
   return {
     requestId: lambdaContext.awsRequestId,
-    sourceIp: event.requestContext.http.sourceIp,
+    sourceIp: '',
     actor: 'device',
     deadline: Date.now() + Math.min(remainingMs - RESERVE_MS, budgetMs),
   };
+}
+
+/** The address of the caller: the gateway's, or that of the header which only a trusted proxy knows. */
+function addressOf({ headers, requestContext }: APIGatewayProxyEventV2): string {
+  const { clientAddressHeader } = settings();
+  const named = clientAddressHeader && headers[clientAddressHeader];
+  return named && isIP(named) ? named : requestContext.http.sourceIp;
 }
 
 /** Validates `value`. The problem names every invalid field and what it may be. */

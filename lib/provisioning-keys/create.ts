@@ -23,9 +23,9 @@ export async function createProvisioningKey(ctx: Context, input: z.output<typeof
         (id, key_hash, fleet_id, description, max_devices, devices_provisioned, expires_at, is_active,
          created_at, created_by, default_broker_id)
       values
-        (${id}, ${keyHash}, ${input.fleetId}, ${input.description ?? null}, ${input.maxDevices}, 0,
-         berth_now() + make_interval(days => ${input.expiresInDays}), true,
-         berth_now(), ${ctx.actor}, ${input.default_broker_id ?? null})
+        (${id}, ${keyHash}, ${input.fleet_id}, ${input.description ?? null}, ${input.max_devices}, 0,
+         berth_now() + make_interval(days => ${input.expires_in_days}), true,
+         berth_now(), ${ctx.actor}, ${input.default_broker_id})
       on conflict (id) do update set id = excluded.id
       returning expires_at at time zone 'utc' as expires_at`,
   ).catch((error) => {
@@ -34,8 +34,8 @@ export async function createProvisioningKey(ctx: Context, input: z.output<typeof
   return {
     id,
     key,
-    fleetId: input.fleetId,
-    maxDevices: input.maxDevices,
+    fleetId: input.fleet_id,
+    maxDevices: input.max_devices,
     expiresAt: row?.expires_at,
     ...(input.description ? { description: input.description } : {}),
     ...(input.default_broker_id ? { default_broker_id: input.default_broker_id } : {}),

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import type { Fragment, Sql } from '../database/db.ts';
 
 /** A provisioning key without the key and its hash. */
 export const listedKey = z.object({
@@ -13,6 +14,19 @@ export const listedKey = z.object({
   created_by: z.nullable(z.string()),
   last_used_at: z.nullable(z.string()),
   default_broker_id: z.nullable(z.int()),
+  updated_at: z.nullable(z.string().check(z.meta({ description: 'When an operator last changed it' }))),
+  updated_by: z.nullable(z.string()),
+});
+export type ListedKey = Record<string, unknown> & { id: string };
+
+/** A changed provisioning key. */
+export const changedKey = z.extend(listedKey, {
+  devices_affected: z.nullable(z.int()).check(
+    z.meta({
+      description:
+        'Devices that belong to another broker because of the change. Null: not known, as the database’s first reply was lost',
+    }),
+  ),
 });
 
 /** A new provisioning key. */
@@ -33,3 +47,17 @@ export const revokedKey = z.object({
   keyId: z.string(),
   reason: z.optional(z.string()),
 });
+
+/** SQL for the columns of {@link listedKey}, from the table or alias `k`. */
+export function listedColumns(sql: Sql): Fragment {
+  return sql`
+    k.id::text, k.fleet_id, k.description, k.max_devices, k.devices_provisioned,
+    k.expires_at at time zone 'utc' as expires_at, k.is_active, k.created_at at time zone 'utc' as created_at,
+    k.created_by, k.last_used_at at time zone 'utc' as last_used_at, k.default_broker_id, k.updated_at, k.updated_by`;
+}
+
+/** SQL: the entity tag of the key `k`, without quotes. Every change by an operator changes it; registrations do not. */
+export function keyTag(sql: Sql): Fragment {
+  return sql`
+    md5(row(k.id, k.description, k.max_devices, k.expires_at, k.is_active, k.default_broker_id, k.updated_at)::text)`;
+}

@@ -129,6 +129,8 @@ function readersOf(env: Env) {
     deviceKeyMinLength: () => Number(optional(env, 'DEVICE_KEY_MIN_LENGTH', keyLength) ?? 8),
     /** How long a former broker accepts a device that was handed newer settings, in hours. */
     formerBrokerHours: () => Number(optional(env, 'FORMER_BROKER_HOURS', formerHours) ?? 24),
+    /** The header in which a trusted proxy in front of the gateway names the caller's address. Its name is a secret. */
+    clientAddressHeader: () => optional(env, 'CLIENT_ADDRESS_HEADER', secretHeader),
     adminAuth,
     /** SHA-256 in hex of the operators' tokens: one, or several during rotation. */
     adminTokenHashes: () => (isToken() ? required(env, 'ADMIN_TOKEN_HASH', HASH_EXAMPLE, tokenHashes) : []),
@@ -139,6 +141,11 @@ function readersOf(env: Env) {
       issuer: optional(env, 'ADMIN_JWT_ISSUER'),
       audience: optional(env, 'ADMIN_JWT_AUDIENCE'),
       jwksUrl: optional(env, 'ADMIN_JWT_JWKS_URL'),
+      /** What the issuer calls the scopes. */
+      scopes: {
+        read: optional(env, 'ADMIN_JWT_READ_SCOPE') ?? 'berth:read',
+        write: optional(env, 'ADMIN_JWT_WRITE_SCOPE') ?? 'berth:write',
+      },
     }),
     /** SHA-256 in hex of the brokers' secret, several separated by commas. lib/http/broker-auth.ts checks it. */
     brokerSecretHash: () => optional(env, 'BROKER_AUTH_SECRET_HASH'),
@@ -204,6 +211,12 @@ const formerHours = z
       (value) => /^\d{1,4}$/.test(value) && Number(value) >= 1 && Number(value) <= 8760,
       'must be a whole number of hours from 1 to 8760.',
     ),
+  );
+/** Long enough for a random part: who knows the name can claim any address. */
+const secretHeader = z
+  .string()
+  .check(
+    z.regex(/^[a-z0-9-]{24,64}$/, 'must be 24 to 64 lower-case letters, digits and hyphens, some of them random.'),
   );
 const databaseUrl = z.string().check(
   rule(

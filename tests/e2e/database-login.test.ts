@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { sha256Hex } from '../../lib/crypto/hash.ts';
+import { migrate } from '../../lib/database/migrate.ts';
 import { databaseToken } from '../../lib/database/token.ts';
 import { newDevice, PEPPER, register, unknownKey } from '../support/berth.ts';
 import { type Authority, createAuthority } from '../support/certificates.ts';
@@ -11,6 +13,8 @@ import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
 /** Resolves to this machine, but is not a name for which Berth skips TLS. */
 const HOST = 'LOCALHOST';
 const USER = 'berth_app';
+const MQTT_AUTH_USER = 'berth_mqtt_auth';
+const BROKER_SECRET = 'secret-of-the-brokers';
 const aws = {
   region: 'eu-central-1',
   accessKeyId: 'AKIAEXAMPLE',
@@ -27,12 +31,12 @@ let isAccepting = true;
 
 beforeAll(async () => {
   postgres = await startOwnPostgres();
-  await postgres.sql(`create role ${USER} login`);
-  await postgres.sql(`grant select, insert, update, delete on all tables in schema public to ${USER}`);
-  // The server trusts this user, because the proxy decides on its logins.
+  await postgres.sql('create role rds_iam');
+  await migrate(postgres.url, { appUser: USER, mqttAuthUser: MQTT_AUTH_USER });
+  // The server trusts who may log in with a token, because the proxy decides on these logins.
   await postgres.writeFile(
     'pg_hba.conf',
-    `host all ${USER} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256`,
+    'host all +rds_iam 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256',
   );
   await postgres.sql('select pg_reload_conf()');
   authority = await createAuthority('Berth test CA');
@@ -88,6 +92,17 @@ it('DATABASE_AUTH=iam logs in over TLS as DATABASE_USER, with a token', async ()
   expect(proxy.logins).toEqual([{ user: USER, password: expect.stringContaining('Action=connect') }]);
   const seen = await postgres.sql(`select usename from pg_stat_activity where application_name = 'berth'`);
   expect(seen).toEqual([{ usename: USER }]);
+});
+
+it('mqtt-auth logs in with a token of its own role, and answers brokers', async () => {
+  await start({ DATABASE_USER: MQTT_AUTH_USER, BROKER_AUTH_SECRET_HASH: sha256Hex(BROKER_SECRET) });
+  const headers = { authorization: `Bearer ${BROKER_SECRET}` };
+  const body = { username: 'device_unknown', password: 'any' };
+  const answer = await instance.call('POST /api/v1/mqtt/auth/user', { headers, body });
+  expect(answer).toMatchObject({ status: 200, body: { result: 'deny' } });
+  expect(proxy.logins).toEqual([{ user: MQTT_AUTH_USER, password: expect.stringContaining('Action=connect') }]);
+  const seen = await postgres.sql(`select usename from pg_stat_activity where application_name = 'berth'`);
+  expect(seen).toEqual([{ usename: MQTT_AUTH_USER }]);
 });
 
 it('each new connection uses a new token', async () => {

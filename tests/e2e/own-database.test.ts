@@ -2,7 +2,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { migrate } from '../../lib/database/migrate.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
-import { cloneProject, localFile, run, stackPorts } from '../support/stack.ts';
+import { cloneProject, type Local, localFile, run, stackPorts } from '../support/stack.ts';
 
 const clone = cloneProject();
 let postgres: OwnPostgres;
@@ -70,6 +70,13 @@ describe('DATABASE_URL=… npm start', () => {
     expect(localFile(clone.dir)).toMatchObject({ provisioningKey: '', brokers: [] });
     expect(await brokersOf(url)).toEqual([{ name: 'eu', is_active: true, is_default: true }]);
     expect(await ask(url, 'select count(*)::int as keys from provisioning_keys')).toEqual([{ keys: 0 }]);
+    const { url: api } = localFile(clone.dir) as Local;
+    const device = run(process.execPath, ['examples/device/device.ts'], { cwd: clone.dir });
+    expect(await device.ended).toBe(1);
+    expect(device.output()).toMatch(
+      new RegExp(`^device \\S+: this stack has no demo key\\. .* BERTH_URL=${api} BERTH_PROVISIONING_KEY=… .*\\n$`),
+    );
+    expect(stack.output()).toContain(`BERTH_URL=${api} BERTH_PROVISIONING_KEY=prov_… npm run device`);
     expect(await stack.end('SIGINT')).toBe(0);
   });
 
@@ -103,7 +110,7 @@ describe('DATABASE_URL=… npm start', () => {
     const url = await database('guarded', `create role guest login password 'guest'`);
     const stack = await start(Object.assign(new URL(url), { username: 'guest', password: 'guest' }).href);
     expect(await stack.ended).toBe(1);
-    expect(stack.output()).toContain('The role guest may not migrate this database (permission denied');
+    expect(stack.output()).toContain('The role guest may not do this (permission denied');
     expect(stack.output()).not.toMatch(/\n\s+at /);
   });
 });

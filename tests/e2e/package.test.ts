@@ -66,8 +66,10 @@ describe('nothing is packaged when a parameter', () => {
     ['is no setting', 'autoAssignBroker=yes', /Parameter autoAssignBroker is "yes": it must be true or false/],
     ['is a bad URL', 'mqttBrokerUrl=foo', /Parameter mqttBrokerUrl: MQTT_BROKER_URL must look like/],
     ['is too low', 'eventRetentionDays=5', /Parameter eventRetentionDays: .* at least 90/],
-  ])('%s: %s', async (_what, parameter, message) => {
-    await expect(serverlessPackage(clone.dir, {}, ['--param', parameter])).rejects.toThrow(message);
+    ['needs a way out', 'adminAuth=jwt outbound=false', /adminAuth=jwt needs outbound=true/],
+  ])('%s: %s', async (_what, parameters, message) => {
+    const given = parameters.split(' ').flatMap((parameter) => ['--param', parameter]);
+    await expect(serverlessPackage(clone.dir, {}, given)).rejects.toThrow(message);
   });
 });
 
@@ -154,7 +156,7 @@ it('every function works in plain Node without node_modules: create a broker, re
     headers: admin,
     body: { all: true, target: { mqtt_broker_id: 'default' } },
   });
-  expect(moved).toMatchObject({ status: 200, body: { state: 'finished', moved: 1 } });
+  expect(moved).toMatchObject({ status: 200, body: { state: 'finished', moved: 0, already_there: 1 } });
   for (const name of ['bulk-assign-worker', 'bulk-assign-unassigned']) {
     expect(await at(name).invoke({ time: '2026-01-01T00:00:00Z' })).toBeNull();
   }

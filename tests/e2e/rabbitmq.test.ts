@@ -191,4 +191,13 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     setEnv({ BROKER_AUTH_SECRET_HASH: sha256Hex(SECRET) });
     expect(await refusalOf(device.uuid, settings)).toBe('connected');
   });
+
+  // The last test: the broker's row is gone.
+  it('refused: a device whose broker was deleted', async () => {
+    const settings = await registered();
+    expect((await CHANGES.delete?.(device.uuid, here, elsewhere))?.status).toBe(409);
+    const query = { reassign_to: String(elsewhere), force: 'true' };
+    expect((await call(`DELETE /api/v1/mqtt/brokers/${here}`, { headers: admin, query })).status).toBe(200);
+    expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
+  });
 });

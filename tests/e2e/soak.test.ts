@@ -1,17 +1,32 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { expect, it, onTestFinished } from 'vitest';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
-import { ADMIN_TOKEN, issueKey, PEPPER } from '../support/berth.ts';
-import { checkHistory, type History, type Key, keepRegistering, repeat } from '../support/history.ts';
+import { migrate } from '../../lib/database/migrate.ts';
+import { ADMIN_TOKEN, admin, issueKey, newDevice, PEPPER } from '../support/berth.ts';
+import {
+  attempt,
+  BUDGET_MS,
+  checkHistory,
+  type History,
+  type Key,
+  keepRegistering,
+  repeat,
+} from '../support/history.ts';
 import { type Instance, startInstances, stopInstances } from '../support/instances.ts';
 import { type OwnPostgres, startOwnPostgres } from '../support/own-postgres.ts';
+import { APP_ROLE } from '../support/postgres.ts';
 import { seeded } from '../support/random.ts';
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 
 const SOAK_MS = Number(process.env.SOAK_MS ?? 60_000);
 const INSTANCES = 6;
+/** Instances that a fleet with a revoked key keeps busy. */
+const FLOODED = 2;
+/** Refusals of one key and address that are recorded in 15 minutes. */
+const RECORDED = 20;
 
-it(`${SOAK_MS / 1_000} s of network faults and database crashes: no acknowledged registration is lost or charged twice`, async () => {
+it(`${SOAK_MS / 1_000} s of network faults, crashes, held locks and a dead key's flood: no acknowledged registration is lost or charged twice`, async () => {
   const random = seeded();
   const { postgres, proxy, instances } = await setUp();
   const keys = [await issue(instances, 10_000), await issue(instances, 300)] as [Key, Key];
@@ -19,9 +34,14 @@ it(`${SOAK_MS / 1_000} s of network faults and database crashes: no acknowledged
   const end = Date.now() + SOAK_MS;
   const isOver = () => Date.now() >= end;
   const acknowledged = () => history.filter(({ answer }) => answer.status === 200).length;
-  const faults = causeFaults({ postgres, proxy, random, isOver, acknowledged });
+  const faults = causeFaults({ postgres, proxy, random, isOver, acknowledged, keyId: keys[0].id });
+  const flooded = instances.splice(INSTANCES);
+  const flood = floodWithDeadKey(await revoked(instances), flooded, isOver);
+  const busiest = watchBackends(postgres, isOver);
   await Promise.all([
     faults,
+    flood,
+    busiest,
     ...instances.map((instance, n) =>
       keepRegistering(history, instance, {
         retryAt: instances[(n + 1) % INSTANCES] as Instance,
@@ -32,13 +52,16 @@ it(`${SOAK_MS / 1_000} s of network faults and database crashes: no acknowledged
     ),
   ]);
   await checkHistory(postgres, history, keys);
+  await checkFlood(postgres, await flood);
   const repeated = await repeat(history, instances[0] as Instance);
   // Each instance keeps one connection; the server has closed the lost ones.
   const [open] = await postgres.sql(`select count(*)::int from pg_stat_activity where application_name = 'berth'`);
   console.log(
-    `seed ${random.seed}: ${summary(history)}, ${JSON.stringify({ ...(await faults), ...repeated, open: open?.count })}`,
+    `seed ${random.seed}: ${summary(history)}, ${JSON.stringify({ ...(await faults), ...repeated, open: open?.count, busiest: await busiest })}`,
   );
-  expect(open?.count).toBeLessThanOrEqual(INSTANCES);
+  console.log(`flood: ${summary(await flood)}`);
+  expect(open?.count).toBeLessThanOrEqual(INSTANCES + FLOODED);
+  expect(await busiest, 'statements whose clients have given up').toBeLessThan(5 * INSTANCES);
   expect(acknowledged()).toBeGreaterThan(SOAK_MS / 100);
 }, 180_000);
 
@@ -97,10 +120,14 @@ async function waitUntil(condition: () => Promise<boolean>): Promise<void> {
 async function setUp() {
   const postgres = await startOwnPostgres({ max_connections: '200' });
   onTestFinished(() => postgres.remove());
+  // The role whose statements have limits.
+  const url = Object.assign(new URL(postgres.url), { username: APP_ROLE });
+  await postgres.sql(`create role ${APP_ROLE} login password ${pg.escapeLiteral(url.password)}`);
+  await migrate(postgres.url, { appUser: APP_ROLE });
   const proxy = await startProxy(postgres.port);
   onTestFinished(() => proxy.close());
-  const url = Object.assign(new URL(postgres.url), { port: proxy.port });
-  const instances = await startInstances(INSTANCES, {
+  url.port = String(proxy.port);
+  const instances = await startInstances(INSTANCES + FLOODED, {
     DATABASE_URL: url.href,
     BERTH_PEPPER: PEPPER,
     ADMIN_AUTH: 'token',
@@ -116,6 +143,54 @@ async function issue([instance]: Instance[], maxDevices: number): Promise<Key> {
   return { id, key, maxDevices };
 }
 
+/** A provisioning key that was revoked. */
+async function revoked(instances: Instance[]): Promise<string> {
+  const { id, key } = await issue(instances, 10);
+  const { status } = await (instances[0] as Instance).call(`DELETE /api/v1/provisioning-keys/${id}`, {
+    headers: admin,
+  });
+  expect(status).toBe(200);
+  return key;
+}
+
+/** Devices with a dead key, all behind one address: each asks once. */
+async function floodWithDeadKey(key: string, instances: Instance[], isOver: () => boolean): Promise<History> {
+  const history: History = [];
+  const flood = async (instance: Instance) => {
+    while (!isOver()) {
+      await attempt(history, instance, key, newDevice());
+      await sleep(5);
+    }
+  };
+  await Promise.all(instances.map(flood));
+  return history;
+}
+
+/** Every device of the flood learns why it is refused, and few refusals are recorded. */
+async function checkFlood(postgres: OwnPostgres, history: History): Promise<void> {
+  expect(history.length).toBeGreaterThan(RECORDED);
+  for (const { answer } of history) {
+    expect(answer.body.code).toMatch(/^(provisioning-key-revoked|database-unavailable)$/);
+    expect(answer.ms, 'a refusal that hung').toBeLessThan(BUDGET_MS);
+  }
+  const [recorded] = await postgres.sql(
+    `select count(*)::int from device_events where type = 'refused' and reason = 'provisioning-key-revoked'`,
+  );
+  expect(recorded?.count).toBe(RECORDED);
+}
+
+/** @returns the largest number of statements that ran for the instances simultaneously */
+async function watchBackends(postgres: OwnPostgres, isOver: () => boolean): Promise<number> {
+  const active = `select count(*)::int from pg_stat_activity where application_name = 'berth' and state = 'active'`;
+  let most = 0;
+  while (!isOver()) {
+    const [row] = await postgres.sql(active).catch(() => []);
+    most = Math.max(most, row?.count ?? 0);
+    await sleep(100);
+  }
+  return most;
+}
+
 type FaultOptions = {
   postgres: OwnPostgres;
   proxy: TcpProxy;
@@ -123,6 +198,8 @@ type FaultOptions = {
   isOver: () => boolean;
   /** The number of registrations acknowledged so far. */
   acknowledged: () => number;
+  /** A provisioning key whose row somebody locks. */
+  keyId: string;
 };
 
 /** Causes one fault after the other, with pauses between them. @returns how often each occurred */
@@ -132,6 +209,7 @@ async function causeFaults({
   random,
   isOver,
   acknowledged,
+  keyId,
 }: FaultOptions): Promise<Record<string, number>> {
   const network = (mode: Parameters<TcpProxy['set']>[0], min: number, max: number) => async () => {
     await proxy.set(mode, random.between(50, 400));
@@ -155,6 +233,14 @@ async function causeFaults({
     refuse: network('refuse', 100, 1_000),
     terminate: () =>
       postgres.sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth'`),
+    hold: async () => {
+      const holder = new pg.Client({ connectionString: postgres.url });
+      await holder.connect();
+      await holder.query('begin');
+      await holder.query('select from provisioning_keys where id = $1 for update', [keyId]);
+      await sleep(random.between(1_000, 8_000));
+      await holder.end();
+    },
     stop: server('stop'),
     kill: server('kill'),
   };

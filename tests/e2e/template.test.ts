@@ -5,14 +5,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { loadRoutes } from '../../docs/endpoints.ts';
 import { readSettings } from '../../lib/settings/settings.ts';
-import { deployments, HERE, type Mode, rightsIn, running } from '../support/deployments.ts';
+import { createsDatabase, deployments, HERE, type Mode, rightsIn, running } from '../support/deployments.ts';
 import { cloneProject } from '../support/stack.ts';
 import { type Resolved, type Statement, statementsOf, synthesise, type Template } from '../support/template.ts';
 import { schemaProblems } from '../support/template-schema.ts';
 import { isWritten, metricsInCode, metricsOf } from '../support/watched-metrics.ts';
 
 /**
- * The CloudFormation template of three deployments, as far as a machine without an AWS account can check it. Functions,
+ * The CloudFormation templates of some deployments, as far as a machine without an AWS account can check it. Functions,
  * routes and their authentication come from the specs, and the rights of a function from serverless.yml.
  */
 const modes = Object.keys(deployments) as Mode[];
@@ -35,7 +35,7 @@ beforeAll(async () => {
     const { stage, parameters } = deployments[mode];
     templates[mode] = await synthesise(clone.dir, stage, parameters);
   }
-});
+}, 600_000);
 afterAll(() => clone.remove());
 
 /** The rights that functions need to authenticate the callers of their routes. */
@@ -54,12 +54,24 @@ const CONNECTIONS: Record<Mode, string[]> = {
     'sg-00000000000000001 → <DatabaseGroup> tcp 5432-5432',
     '<ProxyGroup> → <DatabaseGroup> tcp 5432-5432',
   ],
+  small: ['sg-00000000000000001 → <DatabaseGroup> tcp 5432-5432'],
   existing: [
     'sg-00000000000000001 → sg-of-the-database tcp 5432-5432',
     'sg-00000000000000001 → <EndpointGroup> tcp 443-443',
   ],
   dev: [],
+  restored: [],
 };
+
+/** CPU of the database for a request of these functions, unprepared, in milliseconds (docs/deploy.md, What it costs). */
+const DATABASE_MS: Record<string, number> = {
+  register: 1.73,
+  'key-exchange': 0.52,
+  'device-mqtt': 0.52,
+  'mqtt-auth': 0.52,
+};
+/** The `databaseMaxCapacity` of a deployment. 4 ACU are a core. */
+const MAX_ACUS: Record<Mode, number> = { created: 16, existing: 16, restored: 16, dev: 2, small: 1 };
 
 describe.each(modes)('%s', (mode) => {
   const { stage } = deployments[mode];
@@ -82,11 +94,16 @@ describe.each(modes)('%s', (mode) => {
           SubnetIds: ['subnet-00000000000000001', 'subnet-00000000000000002'],
           SecurityGroupIds: ['sg-00000000000000001'],
         },
-        ReservedConcurrentExecutions: expect.any(Number),
         MemorySize: expect.any(Number),
         Timeout: expect.any(Number),
       });
+      const reserved = properties.ReservedConcurrentExecutions;
+      expect(reserved, name).toEqual(mode === 'small' ? undefined : expect.any(Number));
     }
+  });
+
+  it('reserves less than the 1,000 executions of an account, and leaves the 100 that Lambda keeps unreserved', () => {
+    expect(concurrencyOf(deployed(mode))).toBeLessThanOrEqual(900);
   });
 
   it('routes exactly the routes of the specs, each to its function', () => {
@@ -99,24 +116,20 @@ describe.each(modes)('%s', (mode) => {
     expect(sorted(routed)).toEqual(sorted(declared));
   });
 
-  it('throttles every route, and each route of devices and brokers by its own limit', () => {
-    const limit = {
-      ThrottlingRateLimit: expect.any(Number),
-      ThrottlingBurstLimit: expect.any(Number),
-      DetailedMetricsEnabled: true,
-    };
+  it('throttles each route to what Lambda starts, or to what the database can do, whichever is less', () => {
     const { DefaultRouteSettings, RouteSettings } = only(mode, 'AWS::ApiGatewayV2::Stage');
-    const limited = routes.filter(({ auth }) => auth !== 'admin').map(({ route }) => route);
-    expect(DefaultRouteSettings).toEqual(limit);
-    // It also counts requests without a credential: a lower limit blocks operators.
-    expect(DefaultRouteSettings.ThrottlingRateLimit).toBeGreaterThanOrEqual(500);
-    expect(DefaultRouteSettings.ThrottlingBurstLimit).toBeGreaterThanOrEqual(500);
-    expect(RouteSettings).toEqual(Object.fromEntries(limited.map((route) => [route, limit])));
+    const limits = routes.map(({ route, functionName }) => {
+      // 10 requests a second for each unit of concurrency (Lambda Developer Guide, "Concurrency quotas").
+      const started = 10 * concurrencyIn(mode, functionName);
+      const database = Math.floor((MAX_ACUS[mode] / 4) * (1000 / (DATABASE_MS[functionName] ?? 0)));
+      const perSecond = Math.min(started, database);
+      return [route, { ThrottlingRateLimit: perSecond, ThrottlingBurstLimit: perSecond, DetailedMetricsEnabled: true }];
+    });
+    expect(RouteSettings).toEqual(Object.fromEntries(limits));
+    expect(DefaultRouteSettings).toMatchObject({ ThrottlingRateLimit: 100, ThrottlingBurstLimit: 100 });
     // CloudFormation refuses settings of a route that does not exist yet.
     const dependsOn = templates[mode].resources.HttpApiStage?.DependsOn;
-    for (const [id, { RouteKey }] of ofType(mode, 'AWS::ApiGatewayV2::Route')) {
-      if (limited.includes(RouteKey)) expect(dependsOn).toContain(id);
-    }
+    expect(dependsOn).toEqual(expect.arrayContaining(ids(mode, 'AWS::ApiGatewayV2::Route')));
   });
 
   it('authorises operators’ routes at the gateway with adminAuth=gateway, and no other route', () => {
@@ -125,7 +138,7 @@ describe.each(modes)('%s', (mode) => {
     expect(authorisers).toEqual(byGateway ? ['JWT'] : []);
     for (const [, { RouteKey, AuthorizationType, AuthorizationScopes }] of ofType(mode, 'AWS::ApiGatewayV2::Route')) {
       const isOperators = routes.find(({ route }) => route === RouteKey)?.auth === 'admin';
-      const scopes = RouteKey.startsWith('GET ') ? ['berth:read', 'berth:write'] : ['berth:write'];
+      const scopes = RouteKey.startsWith('GET ') ? ['berth/read', 'berth/write'] : ['berth/write'];
       expect([AuthorizationType, AuthorizationScopes], RouteKey).toEqual(
         byGateway && isOperators ? ['JWT', scopes] : [undefined, undefined],
       );
@@ -208,12 +221,13 @@ describe.each(modes)('%s', (mode) => {
   it('gives every function the behaviour that the parameters set', () => {
     const behaviour =
       mode === 'existing'
-        ? ['mqtts://fallback.example.com:8883', 'bcrypt', 'true', 'keep']
-        : ['', 'pbkdf2', 'false', 'upgrade'];
+        ? ['mqtts://fallback.example.com:8883', 'bcrypt', 'true', 'keep', 'x-address-0123456789abcdef']
+        : ['', 'pbkdf2', 'false', 'upgrade', ''];
     for (const { name, properties } of deployed(mode)) {
-      const { MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES } =
+      const { MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES, CLIENT_ADDRESS_HEADER } =
         properties.Environment.Variables;
-      expect([MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES], name).toEqual(behaviour);
+      const set = [MQTT_BROKER_URL, MQTT_PASSWORD_HASH, AUTO_ASSIGN_BROKER, LEGACY_HASHES, CLIENT_ADDRESS_HEADER];
+      expect(set, name).toEqual(behaviour);
     }
   });
 
@@ -253,7 +267,7 @@ describe.each(modes)('%s', (mode) => {
 
   it('creates secrets that Berth accepts, and keeps those that nobody can create again', () => {
     const secrets = Object.fromEntries(ofType(mode, 'AWS::SecretsManager::Secret'));
-    const ofTokens = mode === 'created' ? ['AdminTokenHash', 'AdminReadTokenHash'] : [];
+    const ofTokens = ['created', 'small', 'restored'].includes(mode) ? ['AdminTokenHash', 'AdminReadTokenHash'] : [];
     expect(sorted(Object.keys(secrets))).toEqual(sorted(['Pepper', 'SealKey', 'BrokerAuthSecretHash', ...ofTokens]));
     for (const [id, { Description, ...properties }] of Object.entries(secrets)) {
       // 64 hex digits. A change here would replace the secrets of every stack.
@@ -268,7 +282,7 @@ describe.each(modes)('%s', (mode) => {
     }
     for (const id of ['Pepper', 'SealKey']) {
       expect(templates[mode].raw.Resources[id]).toMatchObject({
-        DeletionPolicy: 'Retain',
+        DeletionPolicy: 'RetainExceptOnCreate',
         UpdateReplacePolicy: 'Retain',
       });
     }
@@ -300,11 +314,11 @@ describe.each(modes)('%s', (mode) => {
 
   it('has a database connection for each simultaneous execution, and some more for migrations and people', () => {
     const executions = concurrencyOf(deployed(mode).filter(({ name }) => name !== 'migrate'));
+    // The small size reserves nothing: the account's limit is what it can need.
+    if (mode === 'small') return expect(maxConnections(0.5, 1)).toBeGreaterThan(10 + 20);
     expect(executions).toBeGreaterThan(0);
-    if (mode !== 'created') {
-      const { params } = serverless;
-      const connections = params[stage]?.databaseConnections ?? params.default.databaseConnections;
-      expect(executions + 1).toBeLessThanOrEqual(connections);
+    if (!createsDatabase(mode)) {
+      expect(executions + 1).toBeLessThanOrEqual(Number(parametersOf(mode).databaseConnections));
       return;
     }
     const { MinCapacity, MaxCapacity } = only(mode, 'AWS::RDS::DBCluster').ServerlessV2ScalingConfiguration;
@@ -316,18 +330,25 @@ describe.each(modes)('%s', (mode) => {
   });
 
   it('has these alarms, and sends each and its end to the topic', () => {
-    const expected = ['server-errors', 'throttles', 'slow', 'refusals', 'secrets', 'job-stuck', 'certificate-expiry']
-      .concat(['schedule-errors', 'worker-schedule-dead', 'certificates-schedule-dead', 'purge-schedule-dead'])
-      .concat({ created: ['connection-pinning'], existing: ['unassigned-schedule-dead'], dev: [] }[mode]);
+    const expected = ['server-errors', 'throttles', 'gateway-throttles', 'slow', 'refusals', 'secrets', 'job-stuck']
+      .concat(['schedule-errors', 'worker-schedule-dead', 'purge-schedule-dead'])
+      // Without a way out, certificates are not watched.
+      .concat(mode === 'existing' ? [] : ['certificate-expiry', 'certificates-schedule-dead'])
+      .concat(createsDatabase(mode) ? ['database-capacity'] : [])
+      .concat(mode === 'created' ? ['connection-pinning', 'proxy-borrow-latency'] : [])
+      .concat(mode === 'existing' ? ['unassigned-schedule-dead'] : []);
     expect(sorted(alarms(mode).map(({ name }) => name))).toEqual(sorted(expected));
     expect(ids(mode, 'AWS::SNS::Topic')).toEqual(['AlarmTopic']);
     for (const { name, alarm } of alarms(mode)) {
-      const { AlarmActions, OKActions, ActionsEnabled, TreatMissingData } = alarm;
+      const { AlarmActions, OKActions, InsufficientDataActions, ActionsEnabled, TreatMissingData } = alarm;
       expect({ AlarmActions, OKActions, ActionsEnabled }, name).toEqual({
         AlarmActions: ['<AlarmTopic>'],
         OKActions: ['<AlarmTopic>'],
       });
-      expect(TreatMissingData, name).toBe(name.endsWith('-schedule-dead') ? 'breaching' : 'notBreaching');
+      // The loss of data is the alarm, and not its absence in a new stack: an alarm begins without data.
+      expect([TreatMissingData, InsufficientDataActions], name).toEqual(
+        name.endsWith('-schedule-dead') ? ['missing', ['<AlarmTopic>']] : ['notBreaching', undefined],
+      );
     }
     const mails = ofType(mode, 'AWS::SNS::Subscription').map(([, { Endpoint }]) => Endpoint);
     expect(mails).toEqual(mode === 'existing' ? ['operators@example.com'] : []);
@@ -338,6 +359,13 @@ describe.each(modes)('%s', (mode) => {
       const metrics = metricsOf(alarm);
       expect(metrics.length, `${name}: the limit of CloudWatch`).toBeLessThanOrEqual(10);
       for (const { Namespace, MetricName, Dimensions } of metrics) {
+        if (Namespace === `berth-${stage}`) {
+          const [, filter] = ofType(mode, 'AWS::Logs::MetricFilter')[0] ?? [];
+          expect(filter.MetricTransformations).toMatchObject([
+            { MetricNamespace: Namespace, MetricName, MetricValue: '1' },
+          ]);
+          continue;
+        }
         const dimensions = Dimensions.map((one) => one.Name);
         expect(isWritten(Namespace, MetricName, dimensions), `${name}: ${MetricName} by ${dimensions}`).toBe(true);
         for (const { Name, Value } of Dimensions) {
@@ -389,7 +417,7 @@ it('CORS is for the given origins, and off by default', () => {
 });
 
 it('an existing database: the stack creates none', () => {
-  for (const mode of ['existing', 'dev'] as const) {
+  for (const mode of modes.filter((one) => !createsDatabase(one))) {
     expect(Object.values(templates[mode].resources).filter(({ Type }) => Type.startsWith('AWS::RDS::'))).toEqual([]);
   }
 });
@@ -406,6 +434,24 @@ it('endpoints=create: Secrets Manager by its usual name, S3 by the route tables'
     { ServiceName: 'com.amazonaws.eu-central-1.s3', VpcEndpointType: 'Gateway' },
   ]);
   expect(ofType('created', 'AWS::EC2::VPCEndpoint')).toEqual([]);
+});
+
+it('a restored stack has the sizes of prod', () => {
+  const { prod, restored } = serverless.params;
+  expect(restored).toEqual(prod);
+  for (const { name, properties } of deployed('restored')) {
+    const { ReservedConcurrentExecutions, MemorySize } = functionNamed('created', name).properties;
+    expect(properties, name).toMatchObject({ ReservedConcurrentExecutions, MemorySize });
+  }
+});
+
+it('the small size serves an account with 10 simultaneous executions: 100 requests a second for devices and brokers', () => {
+  const { RouteSettings } = only('small', 'AWS::ApiGatewayV2::Stage');
+  const calledByDevices = Object.keys(DATABASE_MS).map(
+    (name) => routes.find((one) => one.functionName === name)?.route,
+  );
+  const limits = calledByDevices.map((route) => RouteSettings[route as string].ThrottlingRateLimit);
+  expect(limits).toEqual([20, 20, 20, 40]);
 });
 
 describe('a database of the stack', () => {
@@ -445,15 +491,30 @@ describe('a database of the stack', () => {
     ]);
   });
 
-  it('has a writer before the proxy gets the cluster as its target', () => {
+  it('has all its instances before the proxy gets the cluster as its target', () => {
     expect(only('created', 'AWS::RDS::DBProxyTargetGroup').DBClusterIdentifiers).toEqual(['<DatabaseCluster>']);
-    expect(templates.created.raw.Resources.DatabaseProxyTargets?.DependsOn).toEqual(['DatabaseWriter']);
+    expect(templates.created.raw.Resources.DatabaseProxyTargets?.DependsOn).toEqual(
+      ids('created', 'AWS::RDS::DBInstance'),
+    );
+  });
+
+  it('has no proxy with databaseProxy=false', () => {
+    const types = Object.values(templates.small.resources).map(({ Type }) => Type);
+    expect(types).toContain('AWS::RDS::DBCluster');
+    expect(types.filter((type) => type.startsWith('AWS::RDS::DBProxy'))).toEqual([]);
   });
 
   it('exists before migrations run, and so does the network path to it', () => {
     expect(only('created', 'Custom::Migrations').ready).toEqual(['<DatabaseWriter>', '<DatabaseFromFunctions>']);
     expect(only('existing', 'Custom::Migrations').ready).toEqual(['<DatabaseFromFunctions>']);
     expect(templates.existing.raw.Resources.Migrations?.DependsOn).toEqual(['SecretsEndpoint', 'S3Endpoint']);
+  });
+
+  it('is named among the properties of the migrations, so that another database is migrated, too', () => {
+    expect(only('created', 'Custom::Migrations').database).toBe('<DatabaseCluster.DBClusterResourceId>');
+    expect(only('restored', 'Custom::Migrations').database).toMatch(
+      /:secret:berth-app-000000 restored.example.com:\/berth$/,
+    );
   });
 
   it('allows as many pinned connections as bulk-assign has executions', () => {
@@ -496,27 +557,85 @@ describe('alarms', () => {
     expect(sorted(watchedBy('created', 'throttles'))).toEqual(sorted(routed));
   });
 
+  it.each([
+    ['the gateway rejects', '429', '-', true],
+    ['Berth rejects', '429', '12', false],
+    ['the gateway refuses an operator', '401', '-', false],
+  ])('gateway-throttles: counts a request that %s: %s', (_who, status, functionMs, counts) => {
+    const filter = only('created', 'AWS::Logs::MetricFilter');
+    expect(filter.LogGroupName).toBe('<HttpApiLogGroup>');
+    const [, ...conditions] =
+      /^\{ (?:\$\.(\w+) = "(.*?)") && (?:\$\.(\w+) = "(.*?)") \}$/.exec(filter.FilterPattern) ?? [];
+    // The fields as the gateway logs them: all are strings, and what does not exist is "-".
+    const { AccessLogSettings } = only('created', 'AWS::ApiGatewayV2::Stage');
+    expect(JSON.parse(AccessLogSettings.Format)).toMatchObject({
+      status: '$context.status',
+      functionMs: '$context.integrationLatency',
+    });
+    const logged: Record<string, string> = { status, functionMs };
+    const [first = '', is, second = '', isToo] = conditions;
+    expect(logged[first] === is && logged[second] === isToo).toBe(counts);
+  });
+
+  it('docs/deploy.md states how many there are, and how many metrics are billed', () => {
+    const all = alarms('created');
+    const metrics = all.flatMap(({ alarm }) => metricsOf(alarm));
+    expect(text('docs/deploy.md')).toContain(`${all.length} alarms, billed as ${metrics.length} × 0.10`);
+  });
+
+  it.each([
+    ['server-errors', 2, 3],
+    ['throttles', 3, 5],
+    ['gateway-throttles', 3, 5],
+    ['slow', 3, 4],
+    ['refusals', 1, 3],
+    ['secrets', 3, 4],
+    ['job-stuck', 2, 3],
+    ['schedule-errors', 1, 2],
+    ['database-capacity', 3, 4],
+    ['proxy-borrow-latency', 3, 5],
+    ['connection-pinning', 12, 15],
+  ])('%s: %i of %i periods, because some data arrive late', (name, datapoints, periods) => {
+    const { DatapointsToAlarm, EvaluationPeriods } = alarmNamed('created', name);
+    expect([DatapointsToAlarm, EvaluationPeriods]).toEqual([datapoints, periods]);
+  });
+
+  it('database-capacity and proxy-borrow-latency: above 95 % of the ACUs, above 100 ms in microseconds', () => {
+    expect(alarmNamed('created', 'database-capacity')).toMatchObject({
+      ...{ MetricName: 'ACUUtilization', Statistic: 'Maximum', Threshold: 95 },
+      Dimensions: [{ Name: 'DBClusterIdentifier', Value: '<DatabaseCluster>' }],
+    });
+    expect(alarmNamed('created', 'proxy-borrow-latency')).toMatchObject({
+      ...{ MetricName: 'DatabaseConnectionsBorrowLatency', Statistic: 'Average', Threshold: 100_000 },
+      Dimensions: [{ Name: 'ProxyName', Value: '<DatabaseProxy>' }],
+    });
+  });
+
   it('slow: every function that devices or brokers call, and no other', () => {
     const called = routes.filter(({ auth }) => auth !== 'admin').map(({ functionName }) => functionName);
     const functions = [...new Set(called)].map((name) => functionNamed('created', name).id);
     expect(sorted(watchedBy('created', 'slow'))).toEqual(sorted(functions));
   });
 
-  it('schedules: an alarm if one no longer starts, and one for failures of all', () => {
-    const rules = ofType('existing', 'AWS::Events::Rule');
-    const dead = alarms('existing').filter(({ name }) => name.endsWith('-schedule-dead'));
-    const functions = rules.map(
-      ([, { Targets }]) => functionNamed('existing', Targets[0].Arn.split('berth-prod-')[1]).id,
-    );
-    const ruleIds = rules.map(([id]) => id);
-    expect(sorted(dead.flatMap(({ name }) => watchedBy('existing', name)))).toEqual(sorted(ruleIds));
-    expect(sorted(watchedBy('existing', 'schedule-errors'))).toEqual(sorted([...ruleIds, ...functions]));
-  });
+  it.each(['created', 'existing'] as const)(
+    '%s, schedules: an alarm if one that is on no longer starts, and one for failures of all',
+    (mode) => {
+      const rules = ofType(mode, 'AWS::Events::Rule');
+      const dead = alarms(mode).filter(({ name }) => name.endsWith('-schedule-dead'));
+      const functions = rules.map(([, { Targets }]) => functionNamed(mode, Targets[0].Arn.split('berth-prod-')[1]).id);
+      const on = rules.filter(([, { State }]) => State === 'ENABLED').map(([id]) => id);
+      expect(sorted(dead.flatMap(({ name }) => watchedBy(mode, name)))).toEqual(sorted(on));
+      const ruleIds = rules.map(([id]) => id);
+      expect(sorted(watchedBy(mode, 'schedule-errors'))).toEqual(sorted([...ruleIds, ...functions]));
+    },
+  );
 
-  it('the schedule of the standing job is off by default', () => {
-    const state = (mode: Mode) =>
-      templates[mode].resources.BulkDashassignDashunassignedEventsRuleSchedule1?.Properties.State;
-    expect([state('created'), state('existing')]).toEqual(['DISABLED', 'ENABLED']);
+  it.each([
+    ['the standing job, only with bulkAssignSchedule', 'BulkDashassignDashunassigned', ['DISABLED', 'ENABLED']],
+    ['the check of certificates, only with outbound', 'CheckDashcertificates', ['ENABLED', 'DISABLED']],
+  ])('the schedule of %s', (_what, id, states) => {
+    const state = (mode: Mode) => templates[mode].resources[`${id}EventsRuleSchedule1`]?.Properties.State;
+    expect([state('created'), state('existing')]).toEqual(states);
   });
 
   it('certificate-expiry: the certificate that expires first has less than 30 days', () => {
@@ -605,9 +724,21 @@ function functionOfIntegration(mode: Mode, id: string): Deployed {
   return functionNamed(mode, uri.replace(/^.*:function:berth-[a-z]+-/, ''));
 }
 
-/** How many executions of the functions can run simultaneously. */
+/** How many executions are reserved for the functions. */
 function concurrencyOf(functions: Deployed[]): number {
-  return functions.reduce((sum, { properties }) => sum + properties.ReservedConcurrentExecutions, 0);
+  return functions.reduce((sum, { properties }) => sum + (properties.ReservedConcurrentExecutions ?? 0), 0);
+}
+
+/** What serverless.yml plans for a function, also where it reserves nothing. */
+function concurrencyIn(mode: Mode, name: string): number {
+  const planned = String(serverless.functions[name].reservedConcurrency);
+  return Number(planned.replace(/^\$\{param:(\w+)\}$/, (_all, parameter) => parametersOf(mode)[parameter] as string));
+}
+
+/** The parameters of a deployment: those of its stage, and those given. */
+function parametersOf(mode: Mode): Record<string, unknown> {
+  const { stage, parameters } = deployments[mode];
+  return { ...serverless.params.default, ...serverless.params[stage], ...parameters };
 }
 
 /** `functions/FILE.EXPORT` of everything that the files of functions/ export. */

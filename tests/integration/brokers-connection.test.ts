@@ -71,10 +71,13 @@ describe('a broker is reached', () => {
     const { port, clients, open } = await broker({ protocol, tls: server });
     const overTls = protocol === 'mqtts' || protocol === 'wss';
     const id = await add({ ...login, protocol, port, ...(overTls ? { ca_cert: authority.cert } : {}) });
+    const other = await addBroker(berth);
     const { status, body } = await test(id);
     expect(status).toBe(200);
     expect(body).toEqual({
       success: true,
+      message: 'Connection succeeded',
+      broker: { protocol, host: 'localhost', port, username: USERNAME, has_password: true, use_tls: overTls },
       data: {
         reachable: true,
         ...(overTls
@@ -100,10 +103,14 @@ describe('a broker is reached', () => {
     });
     expect(clients).toEqual([expect.stringMatching(/^berth-test-[0-9a-f]{12}$/)]);
     await expect.poll(open, { message: 'it closes the connection' }).toBe(0);
-    const [row] = await berth.sql(
-      `select last_connected_at > now() at time zone 'utc' - interval '10 s' as now from mqtt_broker_config`,
-    );
-    expect(row).toEqual({ now: true });
+    expect(
+      await berth.sql(
+        `select id, last_connected_at > now() at time zone 'utc' - interval '10 s' as now from mqtt_broker_config order by id`,
+      ),
+    ).toEqual([
+      { id, now: true },
+      { id: other, now: null },
+    ]);
   });
 
   it('with a client certificate, if the broker requires one', async () => {
@@ -164,9 +171,9 @@ describe('a broker refuses', () => {
 
   it.each([4, 5] as const)('CONNACK %i without a stored username is no-credentials', async (refuseWith) => {
     const { port } = await broker({ protocol: 'mqtt', refuseWith });
-    expect(await tested({ port, username: null, password: null })).toMatchObject(
-      unreachable('connack', 'no-credentials'),
-    );
+    const reply = await tested({ port, username: null, password: null });
+    expect(reply).toMatchObject(unreachable('connack', 'no-credentials'));
+    expect(reply.body.broker).toMatchObject({ username: null, has_password: false });
   });
 
   it('CONNACK 1 is protocol-version', async () => {
@@ -177,7 +184,12 @@ describe('a broker refuses', () => {
   it('with only a legacy bcrypt hash no CONNECT is sent: password-unknown', async () => {
     const { port, clients } = await broker({ protocol: 'mqtt' });
     const id = await addBroker(berth, { host: 'localhost', port, username: USERNAME, password_hash: '$2b$10$x' });
-    expect(await test(id)).toMatchObject(unreachable('connack', 'password-unknown'));
+    const reply = await test(id);
+    expect(reply).toMatchObject(unreachable('connack', 'password-unknown'));
+    expect(reply.body).toMatchObject({
+      message: 'Connection failed: password-unknown',
+      broker: { has_password: true },
+    });
     expect(clients).toEqual([]);
   });
 });

@@ -116,7 +116,7 @@ describe('reading', () => {
     },
   );
 
-  it('the summary counts assigned devices, as strings, and devices that follow the default', async () => {
+  it('the summary counts assigned devices, as numbers and as strings, and devices that follow the default', async () => {
     const first = await created({ name: 'first', is_default: true });
     const second = await created({ name: 'second' });
     const resting = await created({ name: 'third', is_active: false });
@@ -130,8 +130,11 @@ describe('reading', () => {
       success: true,
       count: 3,
       data: [
-        { id: first, device_count: '0', active_device_count: '0', following_default_count: 2 },
-        { id: second, device_count: '2', active_device_count: '1', following_default_count: 0 },
+        { id: first, device_count: '0', active_device_count: '0', assigned_count: 0, following_default_count: 2 },
+        {
+          ...{ id: second, device_count: '2', active_device_count: '1', assigned_count: 2, active_assigned_count: 1 },
+          following_default_count: 0,
+        },
         { id: resting, device_count: '1', active_device_count: '1', following_default_count: 0 },
       ],
     });
@@ -744,7 +747,8 @@ describe('the default', () => {
       const { id: nextKey } = await issueKey({ default_broker_id: again });
       await berth.sql('insert into devices (uuid, provisioned_by_key_id) values ($1, $2)', [newDevice().uuid, nextKey]);
       await created({ is_default: true });
-      expect(await withdraw(again), 'there is a default').toMatchObject({ status: 200 });
+      const noticed = how === 'made inactive' ? { status: 409, body: { code: 'broker-has-devices' } } : { status: 200 };
+      expect(await withdraw(again), 'there is a default').toMatchObject(noticed);
     },
   );
 
@@ -812,17 +816,18 @@ describe('the default', () => {
     }
   });
 
-  it('a change of the default that needs no count does not read the devices', async () => {
+  it('a change that does not depend on the number of devices does not wait for their count', async () => {
     const id = await created({ is_default: true });
     const other = await created({});
     const gate = new pg.Client({ connectionString: berth.databaseUrl });
     await gate.connect();
     await gate.query('begin; lock table devices in access exclusive mode');
     try {
-      expect(await update(id, { description: 'new', is_active: true })).toMatchObject({ status: 200 });
-      expect(await update(id, { is_active: false }, { force: 'true' })).toMatchObject({ status: 200 });
-      expect(await update(id, { is_active: false, port: 4 })).toMatchObject({ status: 200 });
-      expect(await update(other, { is_default: true })).toMatchObject({ status: 200 });
+      const [known, unknown] = [{ devices_affected: 0 }, { devices_affected: null }];
+      expect(await update(id, { description: 'new', is_active: true })).toMatchObject({ status: 200, body: known });
+      expect(await update(id, { is_active: false }, { force: 'true' })).toMatchObject({ status: 200, body: unknown });
+      expect(await update(id, { is_active: false, port: 4 })).toMatchObject({ status: 200, body: known });
+      expect(await update(other, { is_default: true })).toMatchObject({ status: 200, body: unknown });
     } finally {
       await gate.end();
     }
@@ -845,7 +850,7 @@ describe('the default', () => {
     expect(await row(id)).toMatchObject({ is_default: true });
   });
 
-  it.each(withdrawals)('can be %s while the devices have another broker or MQTT_BROKER_URL', async (_, withdraw) => {
+  it.each(withdrawals)('can be %s while the devices have another broker or MQTT_BROKER_URL', async (how, withdraw) => {
     const id = await created({ is_default: true });
     const other = await created({});
     await deviceOn(other);
@@ -853,7 +858,8 @@ describe('the default', () => {
     const again = await created({ is_default: true });
     await deviceOn(null);
     setEnv({ BERTH_SEAL_KEY: SEAL_KEY, MQTT_BROKER_URL: 'mqtt://fallback:1883' });
-    expect(await withdraw(again)).toMatchObject({ status: 200 });
+    const noticed = how === 'made inactive' ? { status: 409, body: { code: 'broker-has-devices' } } : { status: 200 };
+    expect(await withdraw(again)).toMatchObject(noticed);
   });
 });
 
@@ -874,6 +880,75 @@ describe('deleting', () => {
       });
     }
     expect(await row(id)).toBeDefined();
+  });
+
+  describe('while devices that were moved away may still use it', () => {
+    /** A device that was handed the first broker and belongs to the second. */
+    const leftBehind = async (columns = 'handed_broker_id = $1, handed_at = now()') => {
+      const [id, other] = [await created({}), await created({})];
+      const uuid = await deviceOn(other);
+      await berth.sql(`update devices set ${columns} where uuid = $2 and $1::integer is not null`, [id, uuid]);
+      return { id, other, uuid };
+    };
+
+    it('is 409 with their number, with and without reassign_to; force deletes it', async () => {
+      const { id, other, uuid } = await leftBehind();
+      for (const query of [undefined, { reassign_to: String(other) }]) {
+        expect(await remove(id, query)).toMatchObject({
+          status: 409,
+          body: { code: 'broker-has-devices', devices_count: '1', devices_former: 1, error: 'Broker has devices' },
+        });
+      }
+      expect(await row(id)).toBeDefined();
+      expect(await remove(id, { force: 'true' })).toMatchObject({ status: 200 });
+      expect(await berth.sql('select uuid from mqtt_device_brokers where broker_id = $1', [id])).toEqual([]);
+      expect(await berth.sql('select mqtt_broker_id from devices where uuid = $1', [uuid])).toEqual([
+        { mqtt_broker_id: other },
+      ]);
+    });
+
+    it('counts former brokers, devices whose row does not say what they were handed, and keys with a broker', async () => {
+      const { id, other } = await leftBehind();
+      const uuid = await deviceOn(other);
+      await berth.sql(
+        `update devices set handed_broker_id = mqtt_broker_id, handed_at = now(), former_broker_ids = $1,
+           former_until = now() + interval '1 hour' where uuid = $2`,
+        [[id], uuid],
+      );
+      // Nobody knows what these were handed: the default of the time when they registered is one possibility.
+      await deviceOn(other);
+      await berth.sql(`update mqtt_broker_config set default_until = now() + interval '1 s' where id = $1`, [id]);
+      expect((await remove(id)).body.devices_former).toBe(3);
+    });
+
+    it.each([
+      ['that was handed another broker', 'handed_broker_id = mqtt_broker_id, handed_at = now()'],
+      ['whose row does not say it, if the broker never was the default', 'handed_broker_id = null'],
+      ['that was closed out', `handed_broker_id = $1, handed_at = now(), former_closed_at = now() + interval '1 s'`],
+    ])('a device %s does not prevent it', async (_, columns) => {
+      const { id } = await leftBehind(columns);
+      expect(await remove(id)).toMatchObject({ status: 200 });
+    });
+
+    it('an inactive broker accepts nobody, so it can be deleted', async () => {
+      const { id } = await leftBehind();
+      await berth.sql('update mqtt_broker_config set is_active = false where id = $1', [id]);
+      expect(await remove(id)).toMatchObject({ status: 200 });
+    });
+
+    it('followers of the default that is deleted do not count, those that a key sends elsewhere do', async () => {
+      const { id, other } = await leftBehind();
+      await update(id, { is_default: true });
+      setEnv({ BERTH_SEAL_KEY: SEAL_KEY, MQTT_BROKER_URL: 'mqtt://fallback:1883' });
+      const [follower, keyed] = [await deviceOn(null), await deviceOn(null)];
+      const { id: key } = await issueKey({ default_broker_id: other });
+      await berth.sql(`update devices set handed_broker_id = $1, handed_at = now() where uuid = any($2)`, [
+        id,
+        [follower, keyed],
+      ]);
+      await berth.sql('update devices set provisioned_by_key_id = $1 where uuid = $2', [key, keyed]);
+      expect((await remove(id)).body.devices_former).toBe(2);
+    });
   });
 
   it('reassign_to=ID moves its devices and records each move', async () => {

@@ -271,6 +271,22 @@ it('ADMIN_AUTH=none: the actor is the subject that the gateway’s JWT authorize
   expect([await createdBy({ lambda: {} }), await createdBy()]).toEqual(['admin', 'admin']);
 });
 
+it('ADMIN_AUTH=jwt: the scopes have the names that the issuer gives them', async () => {
+  const names = { ADMIN_JWT_READ_SCOPE: 'openid', ADMIN_JWT_WRITE_SCOPE: 'berth:read' };
+  const jwt = { ADMIN_JWT_ISSUER: issuer, ADMIN_JWT_AUDIENCE: AUDIENCE, ADMIN_JWT_JWKS_URL: `${issuer}/keys` };
+  setEnv({ ADMIN_AUTH: 'jwt', ...jwt, ...names });
+  const statusesOf = async (name: string) => {
+    const headers = authorization(tokens[name]);
+    const read = await call('GET /api/v1/devices', { headers });
+    const written = await call('POST /api/v1/provisioning-keys', { headers, body: { fleetId: 'fleet-a' } });
+    return [read.status, written.status];
+  };
+  // Its scopes: openid; openid and berth:read; berth:write.
+  expect(await statusesOf('no scope')).toEqual([200, 403]);
+  expect(await statusesOf('berth:read')).toEqual([200, 201]);
+  expect(await statusesOf('berth:write')).toEqual([403, 403]);
+});
+
 it('an issuer whose keys cannot be fetched is 503, not 401', async () => {
   setEnv({
     ADMIN_AUTH: 'jwt',

@@ -50,6 +50,47 @@ async function addOther(): Promise<void> {
   expect((await register(other.key, newDevice())).status).toBe(200);
 }
 
+describe('the columns that only the legacy service writes', () => {
+  const OWN = [
+    ...[
+      'id',
+      'uuid',
+      'device_name',
+      'device_type',
+      'fleet_id',
+      'is_active',
+      'mqtt_broker_id',
+      'mqtt_broker_assigned_at',
+    ],
+    ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
+    ...['mac_address', 'os_version', 'supervisor_version', 'is_online'],
+  ];
+  const replies = async () => {
+    const listed = await call(`GET ${path}`, { headers: admin });
+    return [(await get()).body.device, listed.body.devices[0], (await put({ device_name: 'Pump 9' })).body.device];
+  };
+
+  it('are left out of a device of which it has written none', async () => {
+    for (const reply of await replies()) expect(Object.keys(reply)).toEqual(OWN);
+  });
+
+  it.each([
+    ['is_online', 'true', true],
+    ['status', `'updating'`, 'updating'],
+    ['memory_usage', '5000000000', '5000000000'],
+    ['is_undervolted', 'true', true],
+    ['api_key_rotation_days', '30', 30],
+    ['last_connectivity_event', `'2026-01-02 03:04:05'`, '2026-01-02T03:04:05.000Z'],
+    ['top_processes', `'[{"pid": 1}]'`, [{ pid: 1 }]],
+  ])('are all there as before once it has written one: %s', async (name, value, shown) => {
+    await berth.sql(`update devices set ${name} = ${value}`);
+    for (const reply of await replies()) {
+      expect(reply).toMatchObject({ [name]: shown, cpu_id: null });
+      expect(Object.keys(reply)).toHaveLength(OWN.length + 22);
+    }
+  });
+});
+
 describe('PUT /devices/{uuid}', () => {
   it('200 with the device and its resolved broker: a broker is assigned', async () => {
     const reply = await put({ mqtt_broker_id: second, reason: 'nearer' });
@@ -106,6 +147,37 @@ describe('PUT /devices/{uuid}', () => {
     await put(change);
     await put(change);
     expect((await eventsOf()).map(({ type }) => type)).toEqual(['registered', 'updated']);
+  });
+
+  it('200: the fleet changes, with an event; everything else stays', async () => {
+    await addOther();
+    const { device: before } = (await get()).body;
+    const { body, headers } = await put({ fleet_id: 'fleet-b', reason: 'sold' });
+    const modified_at = body.device.modified_at;
+    expect(body.device).toEqual({ ...before, fleet_id: 'fleet-b', modified_at });
+    expect(Date.parse(modified_at)).toBeGreaterThan(Date.parse(before.modified_at));
+    expect(headers.etag).toBe((await get()).headers.etag);
+    const { events } = (await call(`GET ${path}/${device.uuid}/events`, { headers: admin })).body;
+    expect(events).toMatchObject([
+      { type: 'fleet-changed', fleet_id: 'fleet-b', actor: 'admin', reason: 'sold', from_broker_id: null },
+      { type: 'registered', fleet_id: 'fleet-a' },
+    ]);
+    // The same fleet again is no change.
+    expect((await put({ fleet_id: 'fleet-b' })).headers.etag).toBe(headers.etag);
+    expect(await eventsOf()).toHaveLength(2);
+    const fleets = await berth.sql('select fleet_id from devices order by id');
+    expect(fleets).toEqual([{ fleet_id: 'fleet-b' }, { fleet_id: 'fleet-a' }]);
+  });
+
+  it('in another fleet, a device registers again with its own key and with keys of that fleet, not with others', async () => {
+    const [sameFleet, newFleet] = [await issueKey(), await issueKey({ fleetId: 'fleet-b' })];
+    await put({ fleet_id: 'fleet-b' });
+    expect(await register(key.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(newFleet.key, device)).toMatchObject({ status: 200, body: { fleetId: 'fleet-b' } });
+    expect(await register(sameFleet.key, device)).toMatchObject({
+      status: 409,
+      body: { code: 'device-in-other-fleet' },
+    });
   });
 
   it('is_active false deactivates its MQTT user in the same statement, true activates it', async () => {
@@ -177,6 +249,10 @@ describe('PUT /devices/{uuid}', () => {
     ['an empty name', { device_name: '' }, 400, 'missing-fields'],
     ['a name with NUL', { device_name: '\0' }, 400, 'invalid-request'],
     ['an over-long type', { device_type: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['an empty fleet', { fleet_id: '' }, 400, 'missing-fields'],
+    ['a fleet null', { fleet_id: null }, 400, 'missing-fields'],
+    ['an over-long fleet', { fleet_id: 'x'.repeat(101) }, 400, 'invalid-request'],
+    ['a fleet with NUL', { fleet_id: 'a\0' }, 400, 'invalid-request'],
     ['malformed JSON', '{', 400, 'malformed-json'],
   ])('%s is refused and changes nothing', async (_, body, status, code) => {
     const before = await berth.sql('select * from devices');
@@ -205,6 +281,84 @@ describe('PUT /devices/{uuid}', () => {
       status: 404,
       body: { code: 'device-not-found', error: 'Device not found' },
     });
+  });
+});
+
+describe('PATCH /devices/{uuid}/active', () => {
+  const patch = (body: unknown, headers: Record<string, string> = {}, uuid = device.uuid) =>
+    call(`PATCH ${path}/${uuid}/active`, { headers: { ...admin, ...headers }, body });
+  it('200 with the legacy service’s reply', async () => {
+    await berth.sql('update devices set is_online = true');
+    const reply = { uuid: device.uuid, device_name: device.deviceName, is_online: true };
+    expect(await patch({ is_active: false })).toMatchObject({
+      status: 200,
+      body: { status: 'ok', message: 'Device disabled', device: { ...reply, is_active: false } },
+    });
+    expect((await patch({ is_active: true })).body).toEqual({
+      status: 'ok',
+      message: 'Device enabled',
+      device: { ...reply, is_active: true },
+    });
+  });
+
+  it.each([false, true])('is_active %s does what PUT does: device, MQTT user, event', async (is_active) => {
+    const body = { is_active, reason: 'stolen' };
+    const outcomeOf = async (request: () => Promise<{ status: number }>) => {
+      for (const table of ['devices', 'mqtt_users'])
+        await berth.sql(`update ${table} set is_active = $1`, [!is_active]);
+      await berth.sql('truncate device_events');
+      expect((await request()).status).toBe(200);
+      return {
+        device: await berth.sql('select is_active from devices'),
+        mqttUser: await berth.sql('select is_active from mqtt_users'),
+        events: await eventsOf(),
+      };
+    };
+    const byPut = await outcomeOf(() => put(body));
+    expect(await outcomeOf(() => patch(body))).toEqual(byPut);
+    expect(byPut).toMatchObject({ device: [{ is_active }], mqttUser: [{ is_active }], events: [{ reason: 'stolen' }] });
+  });
+
+  it('200 for unknown fields, which the legacy service ignored', async () => {
+    expect(await patch({ is_active: false, device_name: 'Pump 8' })).toMatchObject({
+      status: 200,
+      body: { device: { device_name: device.deviceName } },
+    });
+  });
+
+  it('412 unless If-Match is the tag of the current row, which the reply has', async () => {
+    const { etag } = (await get()).headers as { etag: string };
+    const first = await patch({ is_active: false }, { 'if-match': etag });
+    expect(first.status).toBe(200);
+    expect(first.headers.etag).toBe((await get()).headers.etag);
+    expect(await patch({ is_active: true }, { 'if-match': etag })).toMatchObject({
+      status: 412,
+      body: { code: 'precondition-failed' },
+    });
+  });
+
+  it.each([
+    ['a string', { is_active: 'false' }],
+    ['a number', { is_active: 0 }],
+    ['null', { is_active: null }],
+    ['missing', {}],
+    ['no body', undefined],
+  ])('400 Invalid request, and nothing changes: is_active is %s', async (_, body) => {
+    const before = await berth.sql('select * from devices');
+    expect(await patch(body)).toMatchObject({
+      status: 400,
+      body: { code: 'invalid-request', error: 'Invalid request', errors: [{ path: 'is_active' }] },
+    });
+    expect(await berth.sql('select * from devices')).toEqual(before);
+  });
+
+  it('404 for an unknown device, 401 and 403 without a credential that may write', async () => {
+    expect(await patch({ is_active: false }, {}, 'nobody')).toMatchObject({
+      status: 404,
+      body: { error: 'Device not found' },
+    });
+    expect(await patch({ is_active: false }, { authorization: '' })).toMatchObject({ status: 401 });
+    expect((await get()).body.device.is_active).toBe(true);
   });
 });
 
@@ -256,6 +410,7 @@ describe('If-Match', () => {
 
 describe('GET /devices/{uuid}', () => {
   it('200 with the legacy columns, without hash and salt', async () => {
+    await berth.sql('update devices set memory_total = 1');
     const { status, body, text } = await get();
     expect(status).toBe(200);
     expect(body.device).toMatchObject({
@@ -346,6 +501,11 @@ describe('GET /devices', () => {
   it('filters, and repeats the filter in the link to the next page', async () => {
     await many();
     expect(uuids(await list({ device_type: 'odd' }))).toEqual(['d-1', 'd-3', 'd-5']);
+    await berth.sql(
+      `update devices set is_online = case uuid when 'd-2' then true when 'd-3' then null else false end`,
+    );
+    expect(uuids(await list({ online: 'true' }))).toEqual(['d-2']);
+    expect(uuids(await list({ online: 'false', device_type: 'odd' }))).toEqual(['d-1', 'd-3', 'd-5']);
     expect(uuids(await list({ broker_id: String(second) }))).toEqual(['d-1']);
     expect(uuids(await list({ unassigned: 'false' }))).toEqual(['d-1']);
     expect(uuids(await list({ unassigned: 'true' }))).toHaveLength(6);

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { log } from '../../lib/log.ts';
 import { call } from '../support/api.ts';
 import {
+  addBroker,
   admin,
   counts,
   issueKey,
@@ -182,6 +184,27 @@ describe('a change by an operator is repeated after its reply was lost', () => {
     });
   });
 
+  it('200 with the new tag: PUT of a provisioning key with If-Match, applied once', async () => {
+    const { id } = await issueKey();
+    const path = `/api/v1/provisioning-keys/${id}`;
+    const get = () => call(`GET ${path}`, { headers: admin });
+    const put = (etag: string, days: number) =>
+      call(`PUT ${path}`, { headers: { ...admin, 'if-match': etag }, body: { expires_in_days: days } });
+    const { etag } = (await get()).headers as { etag: string };
+    const version = () => berth.sql('select xmin from provisioning_keys where id = $1', [id]);
+    let committed: unknown;
+    proxy.loseReply(async () => {
+      committed = await version();
+    });
+    const reply = await put(etag, 5);
+    expect(committed).toEqual(await version());
+    expect(reply).toMatchObject({ status: 200, body: { id, devices_affected: null } });
+    const now = await get();
+    expect(reply.headers.etag).toBe(now.headers.etag);
+    expect(reply.body.expires_at).toBe(now.body.expires_at);
+    expect((await put(etag, 6)).status).toBe(412);
+  });
+
   it('rotate-credentials: the next password, which the device got in the meantime, stays valid', async () => {
     const device = newDevice();
     const first = await register(key, device);
@@ -208,6 +231,22 @@ describe('a change by an operator is repeated after its reply was lost', () => {
     expect(await berth.sql('select from devices where uuid = $1', [device.uuid])).toHaveLength(1);
   });
 
+  it('PUT: an attempt that was rolled back is not taken for one whose reply was lost', async () => {
+    const device = newDevice();
+    await register(key, device);
+    const holder = new pg.Client({ connectionString: berth.databaseUrl });
+    await holder.connect();
+    onTestFinished(() => holder.end());
+    await holder.query('begin');
+    await holder.query('select from devices where uuid = $1 for update', [device.uuid]);
+    const pending = call(`PUT ${path}/${device.uuid}`, { headers: admin, body: { device_name: 'Mine' } });
+    // Longer than lock_timeout.
+    await sleep(2_500);
+    await holder.query('commit');
+    expect(await pending).toMatchObject({ status: 200, body: { device: { device_name: 'Mine' } } });
+    expect(await eventsOf(device.uuid)).toEqual(['registered', 'updated']);
+  });
+
   it('PUT: the change of another operator in the meantime stays', async () => {
     const device = newDevice();
     await register(key, device);
@@ -216,4 +255,79 @@ describe('a change by an operator is repeated after its reply was lost', () => {
     expect(reply).toMatchObject({ status: 200, body: { device: { device_name: 'Theirs' } } });
     expect(await eventsOf(device.uuid)).toEqual(['registered', 'updated']);
   });
+});
+
+describe('a change of a broker is repeated after its reply was lost', () => {
+  const path = '/api/v1/mqtt/brokers';
+  const rowOf = async (id: number) => (await berth.sql('select * from mqtt_broker_config where id = $1', [id]))[0];
+  const setDefault = async (id: number) => {
+    await berth.sql('update mqtt_broker_config set is_default = false where is_default');
+    await berth.sql('update mqtt_broker_config set is_default = true where id = $1', [id]);
+  };
+  type Options = { query?: Record<string, string>; body?: unknown };
+  /** Sends a request whose last statement loses its reply. `before`: how many statements it runs before. */
+  async function send(method: string, id: number | undefined, before: number, options: Options = {}) {
+    await call(`GET ${path}`, { headers: admin });
+    const connections = proxy.accepted();
+    proxy.loseReply(undefined, before);
+    const reply = await call(`${method} ${path}${id ? `/${id}` : ''}`, { headers: admin, ...options });
+    expect(proxy.accepted(), 'lost').toBe(connections + 1);
+    return reply;
+  }
+
+  it('201: POST, added once', async () => {
+    const [former] = await berth.sql('select id from mqtt_broker_config where is_default');
+    const body = { name: 'added-once', host: 'mqtt.example.com', port: 1883, is_default: true };
+    const { status, body: reply } = await send('POST', undefined, 1, { body });
+    expect(status).toBe(201);
+    expect(await rowOf(reply.data.id)).toMatchObject(body);
+    await setDefault(former?.id);
+  });
+
+  it.each([
+    ['a change', 1, { port: 8884 }],
+    ['a withdrawal', 2, { is_active: false }],
+    ['a new default', 1, { is_default: true }],
+  ])('200: PUT with %s', async (_, before, body) => {
+    const [former] = await berth.sql('select id from mqtt_broker_config where is_default');
+    const id = await addBroker(berth);
+    expect(await send('PUT', id, before, { body })).toMatchObject({ status: 200, body: { data: { id, ...body } } });
+    expect(await rowOf(id)).toMatchObject(body);
+    await setDefault(former?.id);
+  });
+
+  it.each([
+    ['with force', 1, { force: 'true' }],
+    ['without force', 2, {}],
+  ])('200: DELETE %s; then 404', async (_, before, query) => {
+    const id = await addBroker(berth);
+    expect(await send('DELETE', id, before, { query })).toMatchObject({ status: 200, body: { success: true } });
+    expect(await rowOf(id)).toBeUndefined();
+    expect((await call(`DELETE ${path}/${id}`, { headers: admin, query })).status).toBe(404);
+  });
+
+  it('200: DELETE with reassign_to, without the number of devices that it has moved', async () => {
+    const id = await addBroker(berth);
+    for (const uuid of ['moved-1', 'moved-2']) {
+      await berth.sql('insert into devices (uuid, mqtt_broker_id) values ($1, $2)', [uuid, id]);
+    }
+    const { status, body } = await send('DELETE', id, 2, { query: { reassign_to: 'default' } });
+    expect({ status, ...body }).toEqual({ status: 200, success: true, message: 'Broker configuration deleted' });
+    const moves = await berth.sql(`select device_uuid from device_events where reason = 'broker deleted'`);
+    expect(moves).toEqual([{ device_uuid: 'moved-1' }, { device_uuid: 'moved-2' }]);
+  });
+
+  it('404: DELETE of a broker that never existed, whichever reply is lost', async () => {
+    expect((await send('DELETE', 999_999, 0)).status).toBe(404);
+    proxy.loseReply(undefined, 1);
+    expect((await call(`DELETE ${path}/999999`, { headers: admin, query: { force: 'true' } })).status).toBe(404);
+    // Loses the reply that the deletion did not need.
+    await call(`GET ${path}`, { headers: admin });
+  });
+});
+
+it('201: POST of a provisioning key is repeated after its reply was lost; the key works', async () => {
+  await register(key, newDevice());
+  proxy.loseReply();
+  expect((await register((await issueKey()).key, newDevice())).status).toBe(200);
 });

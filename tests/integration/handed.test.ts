@@ -192,11 +192,11 @@ it('a broker that is inactive or deleted accepts nobody as handed or former', as
 
 it('a device whose row does not say what it was handed keeps every default since it registered', async () => {
   const { device, accepting } = await registered(await another());
-  await berth.sql(
-    `update devices set mqtt_broker_id = null, provisioned_by_key_id = null, handed_broker_id = null, handed_at = null
-     where uuid = $1`,
-    [device.uuid],
-  );
+  const forget = async (uuid: string) => {
+    await berth.sql('update devices set mqtt_broker_id = null, provisioned_by_key_id = null where uuid = $1', [uuid]);
+    await berth.sql('update devices set handed_broker_id = null, handed_at = null where uuid = $1', [uuid]);
+  };
+  await forget(device.uuid);
   const [first] = await berth.sql('select id from mqtt_broker_config where is_default');
   const second = await another();
   for (const [id, is] of [
@@ -206,10 +206,6 @@ it('a device whose row does not say what it was handed keeps every default since
     await berth.sql('update mqtt_broker_config set is_default = $2 where id = $1', [id, is]);
   expect(await accepting()).toEqual([`${first?.id} handed`, `${second} resolved`]);
   const later = await registered(second);
-  await berth.sql(
-    `update devices set mqtt_broker_id = null, provisioned_by_key_id = null, handed_broker_id = null, handed_at = null
-     where uuid = $1`,
-    [later.device.uuid],
-  );
+  await forget(later.device.uuid);
   expect(await later.accepting()).toEqual([`${second} resolved`]);
 });

@@ -44,6 +44,18 @@ it('a comparison that finds its key sets the count to zero', async () => {
   expect((await register(legacyKey(), newDevice(), NO_TIME)).status).toBe(503);
 });
 
+it('it sets no other count to zero: neither that of another address, nor that of wrong keys', async () => {
+  const key = legacyKey();
+  await addHashes(1, key);
+  const elsewhere = { ...NO_TIME, ip: '203.0.113.9' };
+  for (let i = 0; i < 20; i++) await register(legacyKey(), newDevice(), elsewhere);
+  for (let i = 0; i < 19; i++) await register(unknownKey(), newDevice());
+  expect((await register(key, newDevice())).status).toBe(200);
+  expect((await register(legacyKey(), newDevice(), elsewhere)).status).toBe(429);
+  const wrong = [await register(unknownKey(), newDevice()), await register(unknownKey(), newDevice())];
+  expect(wrong.map(({ status }) => status)).toEqual([401, 429]);
+});
+
 it('simultaneous comparisons: one of an address, two of all; the others get 503 within 2 s', async () => {
   await addHashes(400);
   const instances = await startInstances(6);

@@ -32,6 +32,15 @@ it('keep: legacy bcrypt hashes of a provisioning key and a device stay, and a ne
   expect((await register(LEGACY_PROVISIONING_KEY, { ...device, deviceApiKey: 'another-key' })).status).toBe(409);
 });
 
+it('keep: a device of the legacy service updates what it says of itself', async () => {
+  const body = { ...LEGACY_DEVICE, deviceName: 'New pump', osVersion: 'Linux 6.2', tags: { site: 'bonn' } };
+  const reply = await register(LEGACY_PROVISIONING_KEY, body);
+  expect(reply).toMatchObject({ status: 200, body: { deviceName: 'New pump' } });
+  const stored = await berth.sql('select device_name, os_version, tags from devices where uuid = $1', [body.uuid]);
+  expect(stored).toEqual([{ device_name: 'New pump', os_version: 'Linux 6.2', tags: { site: 'bonn' } }]);
+  expect((await register(LEGACY_PROVISIONING_KEY, LEGACY_DEVICE)).body.deviceName).toBe(LEGACY_DEVICE.deviceName);
+});
+
 it('keep: a device key over 72 bytes is stored as HMAC; 409 for another key with the same first 72 bytes', async () => {
   const device = newDevice({ deviceApiKey: `${'k'.repeat(72)}AAA` });
   expect((await register(LEGACY_PROVISIONING_KEY, device)).status).toBe(200);

@@ -24,7 +24,11 @@ beforeAll(async () => {
     device_type: `case when n > ${DEVICES - 20} then 'rare' when n % 4 = 0 then 'raspberry-pi' else 'sensor' end`,
     mqtt_broker_id: `case when n % 2 = 0 and n <= ${DEVICES - 20} then ${busy} end`,
     is_active: `n <= ${DEVICES - 10}`,
+    is_online: `n > ${DEVICES - 10}`,
     handed_broker_id: String(busy),
+    device_name: `'Press ' || n`,
+    region: `case when n % 2 = 0 then 'eu' end`,
+    tags: `case when n > ${DEVICES - 20} then '{"site": "rare"}' when n % 2 = 0 then '{"site": "common"}' end::jsonb`,
   });
   await addDevices(berth, 20, {
     uuid: `'last-' || n`,
@@ -77,6 +81,13 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
     ['behind, and a type that has no such device', { behind: 'true', device_type: 'rare' }, 0],
     ['inactive', { is_active: 'false' }, 10],
     ['active', { is_active: 'true' }, PAGE],
+    ['online', { online: 'true' }, 10],
+    ['online, and a common type', { online: 'true', device_type: 'sensor' }, 0],
+    ['not online', { online: 'false' }, PAGE],
+    ['a region', { region: 'eu' }, PAGE],
+    ['an unknown region', { region: 'us' }, 0],
+    ['a rare tag', { tags: 'site:rare' }, 20],
+    ['an unknown tag', { tags: 'site:none' }, 0],
     ['a fleet, and a rare type', { fleet_id: 'fleet-1', device_type: 'rare' }, 7],
   ])('%s', async (_what, filter: Record<string, string>, found) => {
     const ids: Record<string, number> = { busy, idle };
@@ -85,6 +96,61 @@ describe(`GET /devices with ${DEVICES} devices reads few rows more than it retur
     expect(answer.status).toBe(200);
     expect(answer.body.devices).toHaveLength(Math.min(found, PAGE - 1));
     // Each row counts twice: in the table and in an index.
+    expect(rows).toBeLessThanOrEqual(10 * PAGE);
+  });
+});
+
+describe(`GET /devices?search= and ?tags= with ${DEVICES} devices`, () => {
+  /** Each row counts twice: in the table and in an index. */
+  const MATCHES = 2 * 5_001;
+  it.each([
+    ['one uuid', 'dev-199999', {}, 1, 10 * PAGE],
+    ['one name', 'press 199999', {}, 1, 10 * PAGE],
+    ['a name in one fleet', 'press 1999', { fleet_id: 'fleet-0' }, 36, 10 * PAGE],
+    ['nothing', 'zzzz', {}, 0, 10 * PAGE],
+    ['all devices', 'press', {}, PAGE, MATCHES + 10 * PAGE],
+    ['a common tag', undefined, { tags: 'site:common' }, PAGE, MATCHES + 10 * PAGE],
+  ])(
+    '%s reads few rows more than it finds',
+    async (_what, search: string | undefined, filter: Record<string, string>, found, limit) => {
+      const query = { ...(search ? { search } : {}), ...filter };
+      const { rows, answer } = await rowsRead('devices', () => call('GET /api/v1/devices', { headers: admin, query }));
+      expect(answer.body.devices).toHaveLength(Math.min(found, PAGE - 1));
+      expect(rows).toBeLessThanOrEqual(limit);
+    },
+  );
+});
+
+it(`GET /fleets with ${DEVICES} devices reads 1,001 devices of each fleet`, async () => {
+  const { rows, answer } = await rowsRead('devices', () => call('GET /api/v1/fleets', { headers: admin }));
+  expect(answer.body.fleets).toMatchObject([
+    { fleet_id: 'fleet-0', device_count_is_exact: false },
+    { fleet_id: 'fleet-1', device_count_is_exact: false },
+    { fleet_id: 'fleet-2', device_count_is_exact: false },
+    { fleet_id: 'fleet-a', device_count: 20, device_count_is_exact: true },
+  ]);
+  expect(rows).toBeLessThanOrEqual(3 * 2 * 1_001 + 10 * PAGE);
+});
+
+describe('GET /provisioning-keys reads few rows more than it returns', () => {
+  const KEY = '00000000-0000-4000-8000-';
+  beforeAll(async () => {
+    await berth.sql(`
+      insert into provisioning_keys (id, key_hash, fleet_id, max_devices, expires_at, created_at)
+      select ('${KEY}' || lpad(n::text, 12, '0'))::uuid, 'hash-' || n, 'fleet-' || n % 3, 1, now(),
+             timestamp '2026-01-01' + interval '1 minute' * n
+      from generate_series(1, 20000) n`);
+    await berth.sql('analyze provisioning_keys');
+  });
+
+  it.each([
+    ['of the first page', {}],
+    ['of a page far behind', { after: `${KEY}000000001000` }],
+  ])('of all fleets, %s', async (_what, page) => {
+    const query = { limit: String(PAGE - 1), ...page };
+    const request = () => call('GET /api/v1/provisioning-keys', { headers: admin, query });
+    const { rows, answer } = await rowsRead('provisioning_keys', request);
+    expect(answer.body.keys).toHaveLength(PAGE - 1);
     expect(rows).toBeLessThanOrEqual(10 * PAGE);
   });
 });

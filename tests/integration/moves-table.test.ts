@@ -112,8 +112,20 @@ describe('without close_former no client is offline, unless its broker is delete
   });
 });
 
+const CLOSING = ['PUT', 'bulk-assign', 'default'];
+
+it('docs/operations.md has this table', () => {
+  const document = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const [, table = ''] = /\| a device that polls \|\n.*?\n(.*?)\n\n/s.exec(document) ?? [];
+  const rows = [...table.matchAll(/^\| (.*) \| (\w+) \| (\w+) \|$/gm)].map(([, change = '', ...places]) => [
+    change.includes('close_former') ? change : change.split(/\W? /)[0],
+    ...places,
+  ]);
+  expect(rows).toEqual([...PLACES, [`${CLOSING.join(', ')} with \`close_former\``, 'offline', 'there']]);
+});
+
 describe('with close_former a device that never polls is offline', () => {
-  it.each(['PUT', 'bulk-assign', 'default'])('%s', async (change) => {
+  it.each(CLOSING)('%s', async (change) => {
     expect(await placeAfter(change, false, { close_former: true })).toEqual(everywhere('offline'));
     expect(await placeAfter(change, true, { close_former: true })).toEqual(everywhere('there'));
   });

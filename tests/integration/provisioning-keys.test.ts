@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { call } from '../support/api.ts';
+import { type Answer, call } from '../support/api.ts';
 import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 
 let berth: Berth;
@@ -34,9 +34,20 @@ describe('issuing', () => {
     expect(await register(body.key, newDevice())).toMatchObject({ status: 200, body: { fleetId: 'fz' } });
   });
 
-  it('assigns its devices to default_broker_id', async () => {
+  it('accepts the spelling of the columns', async () => {
     const second = await addBroker(berth);
-    const { key } = await issueKey({ default_broker_id: second });
+    const columns = { fleet_id: 'fz', max_devices: 7, expires_in_days: 10, default_broker_id: second };
+    const { status, body } = await call(`POST ${path}`, { headers: admin, body: columns });
+    expect({ status, body }).toMatchObject({
+      status: 201,
+      body: { fleetId: 'fz', maxDevices: 7, default_broker_id: second },
+    });
+    expect(Date.parse(body.expiresAt) - Date.now()).toBeLessThanOrEqual(10 * 86_400_000);
+  });
+
+  it.each(['default_broker_id', 'defaultBrokerId'])('assigns its devices to %s', async (member) => {
+    const second = await addBroker(berth);
+    const { key } = await issueKey({ [member]: second });
     const device = newDevice();
     const { body } = await register(key, device);
     expect(body.mqtt.assignment).toMatchObject({ source: 'provisioning_key', brokerId: second });
@@ -58,6 +69,11 @@ describe('issuing', () => {
     ['fleetId a number', { fleetId: 1 }, 'invalid-request', 'fleetId'],
     ['fleetId over-long', { fleetId: 'x'.repeat(101) }, 'invalid-request', 'fleetId'],
     ['a broker id of 2^31', { fleetId: 'f', default_broker_id: 2 ** 31 }, 'invalid-request', 'default_broker_id'],
+    ['both spellings of the fleet', { fleetId: 'f', fleet_id: 'f' }, 'invalid-request', 'fleet_id'],
+    ['both spellings of the quota', { fleetId: 'f', maxDevices: 1, max_devices: 2 }, 'invalid-request', 'max_devices'],
+    ['fleet_id empty', { fleet_id: '' }, 'missing-fields', 'fleet_id'],
+    ['max_devices 0', { fleetId: 'f', max_devices: 0 }, 'invalid-request', 'max_devices'],
+    ['expires_in_days 0', { fleetId: 'f', expires_in_days: 0 }, 'invalid-request', 'expires_in_days'],
     ['an unknown field', { fleetId: 'f', maxDevice: 5 }, 'invalid-request', 'maxDevice'],
   ])('%s is 400 and names the field', async (_, body, code, field) => {
     const reply = await call(`POST ${path}`, { headers: admin, body });
@@ -92,6 +108,8 @@ describe('listing', () => {
         'is_active',
         'last_used_at',
         'max_devices',
+        'updated_at',
+        'updated_by',
       ].sort(),
     );
     for (const secret of [older.key, newer.key, 'hash']) expect(reply.text).not.toContain(secret);
@@ -131,10 +149,36 @@ describe('listing', () => {
     expect(reply).toMatchObject({ status: 400, body: { code: 'invalid-request' } });
   });
 
-  it('without fleetId is 400 with the legacy error', async () => {
-    expect(await call(`GET ${path}`, { headers: admin })).toMatchObject({
+  it('without fleetId returns the keys of all fleets, in pages', async () => {
+    const ids: string[] = [];
+    let query: Record<string, string> | undefined = { limit: '999' };
+    while (query) {
+      const { status, body }: Answer = await call(`GET ${path}`, { headers: admin, query });
+      expect({ status, fleet: body.fleet_id }).toEqual({ status: 200, fleet: null });
+      ids.push(...body.keys.map(({ id }: { id: string }) => id));
+      query = body.next && Object.fromEntries(new URLSearchParams(body.next.split('?')[1]));
+    }
+    const all = await berth.sql(
+      `select id::text from provisioning_keys order by coalesce(created_at, 'infinity') desc, id desc`,
+    );
+    expect(ids.length).toBeGreaterThan(2900);
+    expect(ids).toEqual(all.map(({ id }) => id));
+  });
+
+  it('accepts fleet_id, too', async () => {
+    const { body } = await call(`GET ${path}`, { headers: admin, query: { fleet_id: 'fl' } });
+    expect(body).toMatchObject({ fleet_id: 'fl', count: 2 });
+  });
+
+  it.each([
+    ['an empty fleet', { fleetId: '' }, 'fleetId'],
+    ['an over-long fleet', { fleet_id: 'x'.repeat(101) }, 'fleet_id'],
+    ['both spellings', { fleetId: 'fl', fleet_id: 'fl' }, 'fleet_id'],
+    ['a typo, which would list all fleets', { fleetid: 'fl' }, 'fleetid'],
+  ])('%s is 400 with the legacy error, and names the parameter', async (_, query, field) => {
+    expect(await call(`GET ${path}`, { headers: admin, query })).toMatchObject({
       status: 400,
-      body: { error: 'Invalid request' },
+      body: { error: 'Invalid request', errors: [{ path: field }] },
     });
   });
 });

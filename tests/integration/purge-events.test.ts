@@ -1,7 +1,8 @@
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { handler } from '../../functions/purge-events.ts';
 import { query } from '../../lib/database/db.ts';
 import { purgeEvents } from '../../lib/events/purge.ts';
+import { log } from '../../lib/log.ts';
 import { addBroker, setEnv, useBerth } from '../support/berth.ts';
 import { addDevices, assign, contextFor, onJob, perBroker } from '../support/bulk.ts';
 
@@ -26,7 +27,10 @@ const left = async (where = 'true') =>
 it('removes events that are older than 400 days, in batches, and keeps younger ones', async () => {
   await addEvents(25, 401);
   await addEvents(3, 399);
+  const info = vi.spyOn(log, 'info');
+  onTestFinished(() => info.mockRestore());
   await purgeEvents(contextFor(10_000), 10);
+  expect(info).toHaveBeenCalledWith('events purged', { purged: 25, days: 400 });
   expect(await left()).toBe(3);
   expect(await left(`at < now() - interval '400 days'`)).toBe(0);
 });

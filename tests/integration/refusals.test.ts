@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { hash } from 'bcryptjs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import pg from 'pg';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { call } from '../support/api.ts';
-import { bearer, issueKey, newDevice, register, unknownKey, useBerth } from '../support/berth.ts';
+import { bearer, issueKey, newDevice, register, setEnv, unknownKey, useBerth } from '../support/berth.ts';
 
 const berth = useBerth();
 beforeEach(() => berth.sql('truncate device_events, refusal_counts'));
@@ -15,6 +16,42 @@ const times = async <T>(n: number, run: () => Promise<T>) => {
   for (let i = 0; i < n; i++) all.push(await run());
   return all;
 };
+
+describe('behind a proxy that names the address in CLIENT_ADDRESS_HEADER', () => {
+  const header = 'x-address-0123456789abcdef';
+  const set = (name: string) =>
+    setEnv({ DATABASE_URL: process.env.DATABASE_URL as string, CLIENT_ADDRESS_HEADER: name });
+  const wrongKeyFrom = (address: string, name = header) =>
+    register(unknownKey(), newDevice(), { headers: { ...bearer(unknownKey()), [name]: address } });
+  const addresses = async () =>
+    (await berth.sql('select distinct source_ip from device_events order by 1')).map(({ source_ip }) => source_ip);
+
+  it('429 for that address only; 401 for others that come through the same proxy', async () => {
+    set(header);
+    const replies = await times(21, () => wrongKeyFrom('203.0.113.9'));
+    expect(replies.map(({ status }) => status)).toEqual([...Array(20).fill(401), 429]);
+    expect((await wrongKeyFrom('2001:db8::7')).status).toBe(401);
+    expect(await addresses()).toEqual(['2001:db8::7', '203.0.113.9']);
+  });
+
+  it.each(['', 'unknown', '203.0.113.9, 203.0.113.10', '203.0.113.9:443'])(
+    '"%s" is no address: the gateway’s counts',
+    async (text) => {
+      set(header);
+      await wrongKeyFrom(text);
+      expect(await addresses()).toEqual(['198.51.100.7']);
+    },
+  );
+
+  it.each([header, 'x-forwarded-for', 'cloudfront-viewer-address'])(
+    'without the setting, %s is ignored',
+    async (name) => {
+      set('');
+      await wrongKeyFrom('203.0.113.9', name);
+      expect(await addresses()).toEqual(['198.51.100.7']);
+    },
+  );
+});
 
 describe('wrong provisioning keys from one address', () => {
   it('20 × 401, each recorded; then 429 with Retry-After, not recorded', async () => {
@@ -96,6 +133,20 @@ describe('wrong device keys of one device', () => {
     expect((await ask(bad, bad.deviceApiKey)).status).toBe(200);
     expect((await ask(good, 'wrong')).status).toBe(401);
     expect((await ask(bad, 'wrong', '203.0.113.9')).status).toBe(401);
+  });
+});
+
+describe('refusals of one device for several reasons', () => {
+  it('each reason has its own limit: after 25 × 403 device-inactive a wrong key gets 401, and each is recorded', async () => {
+    const { key } = await issueKey();
+    const device = newDevice();
+    await register(key, device);
+    await berth.sql('update devices set is_active = false where uuid = $1', [device.uuid]);
+    const ask = (deviceKey: string) => call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: bearer(deviceKey) });
+    const inactive = await times(25, () => ask(device.deviceApiKey));
+    expect(inactive.map(({ status }) => status)).toEqual(Array(25).fill(403));
+    expect((await ask('wrong')).status).toBe(401);
+    expect(await refusalsRecorded()).toBe(21);
   });
 });
 
@@ -208,6 +259,18 @@ describe('refusals of a correct provisioning key', () => {
     await times(20, () => register(key, newDevice()));
     expect((performance.now() - started) / 20, 'ms for a refusal').toBeLessThan(50);
     expect(await count()).toEqual(before);
+  });
+
+  it('a refusal does not wait for a counter that another request removes', async () => {
+    await register(unknownKey(), newDevice());
+    await berth.sql(`update refusal_counts set until = until - interval '16 minutes'`);
+    const other = new pg.Client({ connectionString: berth.databaseUrl });
+    await other.connect();
+    onTestFinished(() => other.end());
+    await other.query('begin; delete from refusal_counts');
+    const started = Date.now();
+    expect((await register(unknownKey(), newDevice(), { ip: '203.0.113.9' })).status).toBe(401);
+    expect(Date.now() - started).toBeLessThan(1_500);
   });
 
   it('counters whose window is over are removed', async () => {

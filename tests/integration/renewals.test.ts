@@ -37,6 +37,8 @@ it('a renewal removes leftover ACLs of the old and of the new name, and leaves t
   expect(left.map(({ username }) => username)).toEqual([device.username, 'other-name'].sort());
   expect(left.some(({ topic }) => topic === '#')).toBe(false);
   expect(left).toContainEqual(othersAcl);
+  const users = await berth.sql('select username from mqtt_users order by username');
+  expect(users.map(({ username }) => username)).toEqual([device.username, 'other-name'].sort());
   const salts = await berth.sql('select uuid::text, mqtt_password_salt is null as is_legacy from devices');
   expect(Object.fromEntries(salts.map(({ uuid, is_legacy }) => [uuid, is_legacy]))).toEqual({
     [device.uuid]: false,

@@ -17,7 +17,11 @@ export const deployments = {
       databaseSecretKeyArn: SECRETS_KEY,
       databaseSecurityGroupId: 'sg-of-the-database',
       endpoints: 'create',
+      outbound: 'false',
+      readScope: 'berth/read',
+      writeScope: 'berth/write',
       adminAuth: 'gateway',
+      clientAddressHeader: 'x-address-0123456789abcdef',
       corsOrigins: 'https://panel.example.com,https://other.example.com',
       bulkAssignSchedule: 'true',
       mqttBrokerUrl: 'mqtts://fallback.example.com:8883',
@@ -27,9 +31,21 @@ export const deployments = {
       alarmEmail: 'operators@example.com',
     },
   },
-  dev: { stage: 'dev', parameters: { database: 'existing', adminAuth: 'jwt' } },
+  // More registrations than its database can do.
+  dev: {
+    stage: 'dev',
+    parameters: { database: 'existing', adminAuth: 'jwt', registerConcurrency: '40', databaseConnections: '200' },
+  },
+  small: { stage: 'small', parameters: {} },
+  restored: {
+    stage: 'restored',
+    parameters: { database: 'existing', databaseHost: 'restored.example.com', databaseName: 'berth' },
+  },
 };
 export type Mode = keyof typeof deployments;
+
+/** Whether the stack creates its database. */
+export const createsDatabase = (mode: Mode) => mode === 'created' || mode === 'small';
 
 /**
  * Every right of infra/rights.yml: the IAM statements that it stands for, and the settings `NAME=value` that it adds. This is
@@ -37,43 +53,59 @@ export type Mode = keyof typeof deployments;
  */
 export function rightsIn(mode: Mode): Record<string, string[]> {
   const secret = (name: string, arn: string) => [`Allow secretsmanager:GetSecretValue ${arn}`, `${name}_ARN=${arn}`];
-  const existingDatabase = ['DATABASE_HOST=', 'DATABASE_PORT=', 'DATABASE_NAME=', 'DATABASE_PREPARE=true'];
+  const [host, name] = mode === 'restored' ? ['restored.example.com', 'berth'] : ['', ''];
+  const existingDatabase = [
+    `DATABASE_HOST=${host}`,
+    'DATABASE_PORT=',
+    `DATABASE_NAME=${name}`,
+    'DATABASE_PREPARE=true',
+  ];
   if (mode === 'existing') existingDatabase.push(`Allow kms:Decrypt ${SECRETS_KEY}`);
+  // The small size has no proxy.
+  const [endpoint, id] =
+    mode === 'small'
+      ? ['<DatabaseCluster.Endpoint.Address>', '<DatabaseCluster.DBClusterResourceId>']
+      : ['<DatabaseProxy.Endpoint>', '<DatabaseProxy.Id>'];
+  const byToken = [
+    'ADMIN_AUTH=token',
+    ...secret('ADMIN_TOKEN_HASH', '<AdminTokenHash>'),
+    ...secret('ADMIN_READ_TOKEN_HASH', '<AdminReadTokenHash>'),
+  ];
   return {
     pepper: secret('BERTH_PEPPER', '<Pepper>'),
     sealKey: secret('BERTH_SEAL_KEY', '<SealKey>'),
     brokerSecret: secret('BROKER_AUTH_SECRET_HASH', '<BrokerAuthSecretHash>'),
     admin: {
-      created: [
-        'ADMIN_AUTH=token',
-        ...secret('ADMIN_TOKEN_HASH', '<AdminTokenHash>'),
-        ...secret('ADMIN_READ_TOKEN_HASH', '<AdminReadTokenHash>'),
-      ],
+      created: byToken,
+      small: byToken,
+      restored: byToken,
       existing: ['ADMIN_AUTH=none'],
       dev: [
         'ADMIN_AUTH=jwt',
         'ADMIN_JWT_ISSUER=https://login.example.com/',
         'ADMIN_JWT_AUDIENCE=berth',
         'ADMIN_JWT_JWKS_URL=',
+        'ADMIN_JWT_READ_SCOPE=berth:read',
+        'ADMIN_JWT_WRITE_SCOPE=berth:write',
       ],
     }[mode],
-    ...(mode === 'created'
+    ...(createsDatabase(mode)
       ? {
           database: [
-            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseProxy.Id>/berth_app`,
+            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:${id}/berth_app`,
             'DATABASE_AUTH=iam',
             'DATABASE_USER=berth_app',
-            'DATABASE_HOST=<DatabaseProxy.Endpoint>',
+            `DATABASE_HOST=${endpoint}`,
             'DATABASE_NAME=berth',
-            'DATABASE_PREPARE=false',
+            'DATABASE_PREPARE=true',
           ],
           mqttAuthDatabase: [
-            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:<DatabaseProxy.Id>/berth_mqtt_auth`,
+            `Allow rds-db:connect arn:aws:rds-db:${HERE}:dbuser:${id}/berth_mqtt_auth`,
             'DATABASE_AUTH=iam',
             'DATABASE_USER=berth_mqtt_auth',
-            'DATABASE_HOST=<DatabaseProxy.Endpoint>',
+            `DATABASE_HOST=${endpoint}`,
             'DATABASE_NAME=berth',
-            'DATABASE_PREPARE=false',
+            'DATABASE_PREPARE=true',
           ],
           owner: [
             ...secret('DATABASE_SECRET', '<DatabaseCluster.MasterUserSecret.SecretArn>'),
@@ -83,7 +115,7 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
             'DATABASE_MQTT_AUTH_USER=berth_mqtt_auth',
             'DATABASE_HOST=<DatabaseCluster.Endpoint.Address>',
             'DATABASE_NAME=berth',
-            'DATABASE_PREPARE=false',
+            'DATABASE_PREPARE=true',
           ],
         }
       : {

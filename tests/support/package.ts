@@ -44,13 +44,30 @@ export type BareFunction = {
  * @param options of the command
  */
 export async function serverlessPackage(dir: string, env: Record<string, string>, options: string[] = []) {
+  const { status, output } = await serverlessCommand('package', dir, env, options);
+  if (status !== 0) throw new Error(output);
+}
+
+/**
+ * Runs a command of serverless in `dir` without credentials but those of `env`, and without a network but 127.0.0.1.
+ * @throws Error when it tries to reach another machine
+ */
+export async function serverlessCommand(
+  command: 'package' | 'deploy',
+  dir: string,
+  env: Record<string, string>,
+  options: string[],
+): Promise<{ status: number | null; output: string }> {
   const offline = fileURLToPath(new URL('offline.mjs', import.meta.url));
-  const program = run(process.execPath, ['node_modules/serverless/bin/serverless.js', 'package', ...options], {
+  const program = run(process.execPath, ['node_modules/serverless/bin/serverless.js', command, ...options], {
     cwd: dir,
     // An empty home: the credentials file of whoever runs the tests is not found, either.
     env: { ...withoutCredentials(), ...env, HOME: dir, NODE_OPTIONS: `--import ${offline}` },
   });
-  if ((await program.ended) !== 0 || /network: /.test(program.output())) throw new Error(program.output());
+  const status = await program.ended;
+  const output = program.output();
+  if (/network: /.test(output)) throw new Error(output);
+  return { status, output };
 }
 
 /** Packages the project in `dir`; see {@link serverlessPackage}. */

@@ -15,8 +15,11 @@ export type TcpProxy = {
   accepted(): number;
   /** @param delayMs the delay of each packet in mode `delay` */
   set(mode: Mode, delayMs?: number): Promise<void>;
-  /** Closes the connection instead of forwarding the next reply, once. `meanwhile` runs after the server's commit, before the close. */
-  loseReply(meanwhile?: () => Promise<unknown>): void;
+  /**
+   * Closes the connection instead of forwarding the next reply, once. `meanwhile` runs after the server's commit, before the
+   * close. `skip`: how many replies are forwarded first.
+   */
+  loseReply(meanwhile?: () => Promise<unknown>, skip?: number): void;
   /** Forwards new connections to another port. */
   retarget(target: number): void;
   close(): Promise<void>;
@@ -33,6 +36,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
   let mode: Mode = 'pass';
   let latencyMs = 0;
   let loseReply: (() => Promise<unknown>) | undefined;
+  let toSkip = 0;
   let accepted = 0;
   const links = new Set<Link>();
   const resetAll = () => {
@@ -59,7 +63,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     from.on('data', (data) => {
       if (mode === 'reset') return void from.resetAndDestroy();
       queue = queue.then(async () => {
-        if (loseReply && from === link.upstream && data.subarray(-READY.length).equals(READY)) {
+        if (loseReply && from === link.upstream && data.subarray(-READY.length).equals(READY) && toSkip-- === 0) {
           const meanwhile = loseReply;
           loseReply = undefined;
           await meanwhile();
@@ -105,8 +109,9 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       if (next === 'half-open') halve();
       if (next === 'reset' || next === 'hang-up') resetAll();
     },
-    loseReply: (meanwhile = async () => {}) => {
+    loseReply: (meanwhile = async () => {}, skip = 0) => {
       loseReply = meanwhile;
+      toSkip = skip;
     },
     retarget: (next) => {
       target = next;

@@ -21,7 +21,9 @@ export function isWritten(namespace: string, name: string, dimensions: string[])
 /** Not in AWS' CDK: "Monitoring RDS Proxy metrics with CloudWatch" in the user guides, dimension set 1, and Aurora's. */
 const OTHER_METRICS = new Set([
   'AWS/RDS DatabaseConnectionsCurrentlySessionPinned',
+  'AWS/RDS DatabaseConnectionsBorrowLatency',
   'AWS/RDS ServerlessDatabaseCapacity',
+  'AWS/RDS ACUUtilization',
   'AWS/RDS DatabaseConnections',
 ]);
 

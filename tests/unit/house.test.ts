@@ -103,3 +103,24 @@ it('files are kebab-case, without barrels or catch-alls', () => {
     expect(name).not.toMatch(/^(index|utils?|helpers?|common|misc)\.ts$/);
   }
 });
+
+/**
+ * What makes RDS Proxy pin a connection in PostgreSQL (Aurora User Guide, "Avoiding pinning an RDS Proxy"). Named prepared
+ * statements of the extended protocol are not in that list.
+ */
+const PINS = new RegExp(
+  [
+    ...['nextval', 'setval', 'pg_(try_)?advisory_', 'set_config'].map((name) => `\\b${name}`),
+    ...['create temp', 'declare \\w+ (cursor|no scroll)', 'listen \\w', 'load '].map(
+      (command) => `sql\`\\s*${command}`,
+    ),
+    ...['set', 'reset', 'prepare', 'execute', 'deallocate', 'discard'].map((command) => `sql\`\\s*${command} `),
+  ].join('|'),
+  'i',
+);
+
+it('only these statements of functions make RDS Proxy pin a connection', () => {
+  const pinning = house.filter((file) => PINS.test(readFileSync(path.join(ROOT, file), 'utf8')));
+  // Migrations do not use the proxy. A new broker is rare; its function keeps the connection for 10 minutes at most.
+  expect(pinning.sort()).toEqual(['lib/brokers/create.ts', 'lib/bulk-assign/run-batch.ts', 'lib/database/migrate.ts']);
+});

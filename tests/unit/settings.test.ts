@@ -71,6 +71,8 @@ describe('a missing or wrong setting is an error that names the variable', () =>
     ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '89' }],
     ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '-400' }],
     ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: 'forever' }],
+    ['CLIENT_ADDRESS_HEADER', { CLIENT_ADDRESS_HEADER: 'x-forwarded-for' }],
+    ['CLIENT_ADDRESS_HEADER', { CLIENT_ADDRESS_HEADER: 'X-Address-0123456789abcdef' }],
     ['ADMIN_AUTH', { ADMIN_AUTH: 'open' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: 'token' }],
