@@ -378,14 +378,13 @@ CREATE OR REPLACE FUNCTION public.berth_end_other_spellings()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
+declare
+  spelt text;
 begin
-  with ended as (
-    delete from mqtt_users
-    where username in (select name from berth_mqtt_usernames(new.uuid::text, null) name)
-      and username is distinct from new.mqtt_username
-    returning username
-  )
-  delete from mqtt_acls where username in (select username from ended);
+  for spelt in select name from berth_spelt_usernames(new.uuid::text) name loop
+    delete from mqtt_users where username = spelt;
+    delete from mqtt_acls where username = spelt;
+  end loop;
   return null;
 end $function$
 CREATE OR REPLACE FUNCTION public.berth_fill_handed(after_id integer, size integer)
@@ -491,10 +490,7 @@ AS $function$
   union
   select named where named is not null
   union
-  -- The conditions of the index.
-  select username from mqtt_users
-  where berth_ties_spellings() and berth_canonical_uuid(substr(username, 8)) = device_uuid
-    and starts_with(username, 'device_') and username !~ '^device_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+  select name from berth_spelt_usernames(device_uuid) name
 $function$
 CREATE OR REPLACE FUNCTION public.berth_now()
  RETURNS timestamp without time zone
@@ -608,6 +604,18 @@ AS $function$
   order by step.number
   limit 1
 $function$
+CREATE OR REPLACE FUNCTION public.berth_spelt_usernames(device_uuid text)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE ROWS 1
+AS $function$
+begin
+  -- The conditions of the index.
+  return query select username::text from mqtt_users
+  where berth_ties_spellings() and berth_canonical_uuid(substr(username, 8)) = device_uuid
+    and starts_with(username, 'device_')
+    and (username not like 'device\_________-____-____-____-____________' or username <> lower(username));
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_tagged(wanted jsonb, most integer)
  RETURNS SETOF integer
  LANGUAGE plpgsql
