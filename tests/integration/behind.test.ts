@@ -61,9 +61,19 @@ it('GET /devices/{uuid} says what the device was handed and whether it follows',
     why_follows: `It was handed earlier settings of broker ${other}, and has not asked since they changed.`,
   });
   await berth.sql('update devices set handed_settings = null where uuid = $1', [device.uuid]);
-  expect(await get(device.uuid)).toMatchObject({ follows: 'unknown', handed: { broker_id: other, version: null } });
-  await berth.sql('update devices set handed_broker_id = null, handed_at = null where uuid = $1', [device.uuid]);
-  expect(await get(device.uuid)).toMatchObject({ follows: 'unknown', handed: null });
+  expect(await get(device.uuid)).toMatchObject({
+    handed: { broker_id: other, version: null },
+    follows: 'unknown',
+    why_follows: `Before this version, it was handed broker ${other}; which settings of it is not known.`,
+  });
+  const unknown = {
+    follows: 'unknown',
+    why_follows: 'It is not known which settings the device was handed.',
+  };
+  await berth.sql('update devices set handed_broker_id = null where uuid = $1', [device.uuid]);
+  expect(await get(device.uuid)).toMatchObject({ ...unknown, handed: { broker_id: null, at: expect.any(String) } });
+  await berth.sql('update devices set handed_at = null where uuid = $1', [device.uuid]);
+  expect(await get(device.uuid)).toMatchObject({ ...unknown, handed: null });
   await berth.sql('delete from devices where uuid = $1', [device.uuid]);
 });
 
@@ -89,4 +99,19 @@ it('GET /devices?behind=true and the summary: a move, another default, edited se
   await berth.sql(`update devices set handed_broker_id = null, handed_at = null`);
   expect(await behind(), 'not known').toEqual([]);
   expect((await list({ behind: 'false' })).code).toBe('invalid-request');
+});
+
+it('a device of which only the broker is known is behind at another one; a changed key can make a device behind', async () => {
+  await berth.sql('truncate devices');
+  const [known, keyed] = [await registered(), await registered()];
+  await berth.sql('update devices set handed_settings = null where uuid = $1', [known.uuid]);
+  expect(await behind()).toEqual([]);
+  await put(known.uuid, { mqtt_broker_id: other });
+  expect(await get(known.uuid)).toMatchObject({ follows: false });
+  expect(await behind()).toEqual([known.uuid]);
+  await berth.sql(
+    `update provisioning_keys k set default_broker_id = $1 from devices d where d.provisioned_by_key_id = k.id and d.uuid = $2`,
+    [other, keyed.uuid],
+  );
+  expect(await behind()).toEqual([known.uuid, keyed.uuid]);
 });

@@ -154,6 +154,22 @@ it('a broker that was closed accepts a device again that it was handed since', a
   expect(await accepting(device.uuid)).toContain(`${main} handed`);
 });
 
+it('closed stays closed for a follower that is moved away from the next default', async () => {
+  const first = await defaultId();
+  const [second, b] = [await another(), await another()];
+  const [follower, elsewhere] = [await handed(), await handed(second)];
+  await put(elsewhere, { mqtt_broker_id: b });
+  await edit(second, { is_default: true, close_former: true });
+  expect(await accepting(follower)).toEqual([`${second} resolved`]);
+  await put(follower, { mqtt_broker_id: b });
+  expect(await accepting(follower)).toEqual([`${b} resolved`]);
+  expect(await accepting(elsewhere), 'only the former default is closed').toEqual([
+    `${second} handed`,
+    `${b} resolved`,
+  ]);
+  await edit(first, { is_default: true });
+});
+
 it('close_former holds for devices whose rows do not say what they were handed', async () => {
   const first = await defaultId();
   const second = await another();
@@ -163,6 +179,10 @@ it('close_former holds for devices whose rows do not say what they were handed',
   await berth.sql('update devices set handed_broker_id = null where uuid = $1', [byNobody]);
   await edit(second, { is_default: true });
   expect(await accepting(byNobody)).toEqual([`${second} resolved`]);
+  await put(byNobody, { mqtt_broker_id: await another() });
+  expect(await berth.sql('select handed_broker_id from devices where uuid = $1', [byNobody])).toEqual([
+    { handed_broker_id: null },
+  ]);
   await put(byDevice, { close_former: true });
   expect(await accepting(byDevice)).toEqual([`${second} resolved`]);
   expect(await accepting(byBroker)).toEqual([`${first} handed`, `${second} resolved`]);

@@ -90,9 +90,33 @@ it('the grace period begins again while the device says that it holds other sett
   await berth.sql(`update devices set former_until = now() + interval '1 hour' where uuid = $1`, [device.uuid]);
   await poll();
   await poll(etags.current);
-  expect((await row()).former_until?.getTime()).toBeLessThan(Date.now() + 2 * HOUR);
+  const before = await row();
+  expect(before.former_until?.getTime()).toBeLessThan(Date.now() + 2 * HOUR);
   await poll(old);
-  expect((await row()).former_until?.getTime()).toBeGreaterThan(Date.now() + 23 * HOUR);
+  const after = await row();
+  expect(after.former_until?.getTime()).toBeGreaterThan(Date.now() + 23 * HOUR);
+  expect(after.handed_at, 'it was handed nothing new').toEqual(before.handed_at);
+});
+
+it('without a former broker there is no grace period, and a device that holds other settings causes no write', async () => {
+  const [a, b] = [await another(), await another()];
+  const { device, poll, move, row } = await registered(a);
+  const before = await version(device.uuid);
+  expect(await poll('"other"')).toBe(200);
+  expect(await version(device.uuid)).toEqual(before);
+  await move(b);
+  await berth.sql(`update devices set former_closed_at = now() + interval '1 minute' where uuid = $1`, [device.uuid]);
+  await poll('"other"');
+  expect(await row()).toMatchObject({ handed_broker_id: b, former_broker_ids: null, former_until: null });
+});
+
+it('a move between brokers with the same settings is recorded', async () => {
+  const [a, b] = [await addBroker(berth, { port: 1 }), await addBroker(berth, { port: 1 })];
+  expect(await settingsOf(a)).toBe(await settingsOf(b));
+  const { poll, move, row } = await registered(a);
+  await move(b);
+  await poll();
+  expect(await row()).toMatchObject({ handed_broker_id: b, former_broker_ids: [a] });
 });
 
 it('FORMER_BROKER_HOURS sets the grace period; after it the former broker refuses', async () => {
@@ -119,7 +143,10 @@ it('a login at the new broker ends the permission at the former one, a login els
   await login(b);
   expect(await accepting()).toEqual([`${a} handed`, `${b} resolved`]);
   expect(await endings()).toEqual([]);
+  const silent = await registered(a);
+  const unchanged = await silent.row();
   await poll();
+  expect(await silent.row(), 'a poll of another device').toEqual(unchanged);
   const other = await registered(a);
   await other.move(b);
   await other.poll();
@@ -152,13 +179,17 @@ it('a login does not wait while somebody else changes the device', async () => {
 
 it('a draining broker keeps its devices; a device that resolves to no row, and a user that is no device, have broker_id NULL', async () => {
   const a = await another();
-  const { device, accepting } = await registered(a);
+  const { device, accepting, poll, row } = await registered(a);
   await berth.sql('update mqtt_broker_config set accepts_new_devices = false where id = $1', [a]);
   expect(await accepting()).toEqual([`${a} resolved`]);
   const isActive = (value: boolean) =>
     berth.sql('update mqtt_broker_config set is_active = $2 where id = $1 or is_default', [a, value]);
   await isActive(false);
   expect(await accepting()).toEqual(['null resolved']);
+  setEnv({ MQTT_BROKER_URL: 'mqtt://fallback:1883' });
+  expect(await poll()).toBe(200);
+  expect(await row(), 'MQTT_BROKER_URL has no row').toMatchObject({ handed_broker_id: a });
+  setEnv({});
   await berth.sql(`insert into mqtt_users (username, password_hash) values ('robot', 'x')`);
   const users = await berth.sql(
     'select username, broker_id, reason, ends_former from mqtt_broker_users where username = any($1) order by username',

@@ -166,10 +166,35 @@ describe('what else a statement by hand does', () => {
     expect(await accepting('other')).toEqual(['2 handed', '1 resolved']);
   });
 
+  it('it changes nothing else that is known of the device, and no other device', async () => {
+    const rowOf = async (uuid: string) => (await berth.sql('select * from devices where uuid = $1', [uuid]))[0];
+    const before = await rowOf('uuid');
+    // Presumed, and MQTT_BROKER_URL.
+    await berth.sql(`update devices set handed_broker_id = 2, handed_at = null where uuid = 'device-uuid'`);
+    await berth.sql(`update devices set handed_broker_id = null, handed_at = now() where uuid = 'other'`);
+    await run(`update devices set mqtt_broker_id = 2 where uuid in ('device-uuid', 'other')`);
+    expect(await rowOf('device-uuid')).toMatchObject({ handed_broker_id: 2, handed_left_at: null });
+    expect(await rowOf('other')).toMatchObject({ handed_broker_id: null });
+    expect(await rowOf('uuid')).toEqual(before);
+  });
+
+  it('closed stays closed for a follower that is moved away from the next default', async () => {
+    const setDefault = (id: number, more = {}) =>
+      call(`PUT /api/v1/mqtt/brokers/${id}`, { headers: admin, body: { is_default: true, ...more } });
+    await setDefault(2, { close_former: true });
+    await addBroker(berth, { id: 6 });
+    await run(`update devices set mqtt_broker_id = 6 where uuid = 'other'`);
+    expect(await accepting('other')).toEqual(['6 resolved']);
+    await setDefault(1);
+  });
+
   it('a device that was closed out of its former broker may stay at the one that it leaves now', async () => {
     await run(`update devices set mqtt_broker_id = 2 where uuid = 'other'`);
     await berth.sql('update devices set former_closed_at = now()');
     expect(await accepting('other')).toEqual(['2 resolved']);
+    await addBroker(berth, { id: 5 });
+    await run(`update devices set mqtt_broker_id = 5 where uuid = 'other'`);
+    expect(await accepting('other'), 'closed stays closed').toEqual(['5 resolved']);
     await run(`update devices set mqtt_broker_id = null where uuid = 'other'`);
     await run(`update devices set mqtt_broker_id = 2 where uuid = 'other'`);
     expect(await accepting('other')).toEqual(['1 handed', '2 resolved']);
