@@ -1,4 +1,4 @@
-import * as z from 'zod/mini';
+import type * as z from 'zod/mini';
 import * as errors from '../lib/errors.ts';
 import {
   bodyTooLarge,
@@ -12,6 +12,7 @@ import {
 } from '../lib/errors.ts';
 import type { Spec } from '../lib/http/endpoint.ts';
 import pkg from '../package.json' with { type: 'json' };
+import { Components, giveName } from './schemas.ts';
 
 const SECURITY = {
   'provisioning-key': [{ provisioningKey: [] }, { provisioningKeyHeader: [] }],
@@ -37,10 +38,11 @@ export function allProblems(): ProblemType[] {
 /** OpenAPI 3.1 of all specs. */
 export function openapi(specs: Spec[]): object {
   const paths: Record<string, Record<string, object>> = {};
+  const components = new Components();
   for (const spec of specs) {
     const item = paths[spec.path] ?? {};
     paths[spec.path] = item;
-    item[spec.method.toLowerCase()] = operation(spec);
+    item[spec.method.toLowerCase()] = operation(spec, components);
   }
   return {
     openapi: '3.1.0',
@@ -63,12 +65,14 @@ export function openapi(specs: Spec[]): object {
         brokerSecret: { type: 'http', scheme: 'bearer', description: 'The secret of the brokers' },
         brokerSecretQuery: { type: 'apiKey', in: 'query', name: 'secret' },
       },
-      schemas: { Problem: problemSchema() },
+      schemas: { ...sorted(components.schemas), Problem: problemSchema() },
     },
   };
 }
 
-function operation(spec: Spec): object {
+function operation(spec: Spec, components: Components): object {
+  if (spec.body) giveName(spec.body, `${typeName(spec)}Body`);
+  for (const { body } of Object.values(spec.replies)) if (body) giveName(body, `${typeName(spec)}Reply`);
   return {
     operationId: operationId(spec),
     tags: [tagOf(spec)],
@@ -76,10 +80,10 @@ function operation(spec: Spec): object {
     ...(spec.description ? { description: spec.description } : {}),
     security: SECURITY[spec.auth.name],
     ...(spec.params || spec.query
-      ? { parameters: [...parameters(spec.params, 'path'), ...parameters(spec.query, 'query')] }
+      ? { parameters: [...parameters(spec.params, 'path', components), ...parameters(spec.query, 'query', components)] }
       : {}),
-    ...(spec.body ? { requestBody: requestBody(spec.body) } : {}),
-    responses: { ...replies(spec), ...problemReplies(problemsOf(spec)) },
+    ...(spec.body ? { requestBody: requestBody(spec.body, components) } : {}),
+    responses: { ...replies(spec, components), ...problemReplies(problemsOf(spec)) },
   };
 }
 
@@ -97,16 +101,21 @@ function operationId({ method, path }: Spec): string {
     .join('');
 }
 
-type JsonSchema = { properties?: Record<string, object>; required?: string[] };
-
-function jsonSchema(schema: z.ZodMiniType, io: 'input' | 'output'): JsonSchema {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Record<string, unknown>;
-  return rest as JsonSchema;
+/** `PostDeviceRegister`: what the names of a route's own schemas begin with. */
+function typeName(spec: Spec): string {
+  const id = operationId(spec);
+  return id[0]?.toUpperCase() + id.slice(1);
 }
 
-function parameters(schema: z.ZodMiniType | undefined, place: 'path' | 'query'): object[] {
+function sorted<T>(object: Record<string, T>): Record<string, T> {
+  return Object.fromEntries(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+type JsonSchema = { properties?: Record<string, object>; required?: string[] };
+
+function parameters(schema: z.ZodMiniType | undefined, place: 'path' | 'query', components: Components): object[] {
   if (!schema) return [];
-  const { properties = {}, required = [] } = jsonSchema(schema, 'input');
+  const { properties = {}, required = [] } = components.add(schema, 'input') as JsonSchema;
   return Object.entries(properties).map(([name, { description, ...property }]: [string, { description?: string }]) => ({
     name,
     in: place,
@@ -116,12 +125,12 @@ function parameters(schema: z.ZodMiniType | undefined, place: 'path' | 'query'):
   }));
 }
 
-function requestBody(schema: z.ZodMiniType): object {
-  const json = jsonSchema(schema, 'input');
-  return { required: (json.required ?? []).length > 0, content: { 'application/json': { schema: json } } };
+function requestBody(schema: z.ZodMiniType, components: Components): object {
+  const json = components.add(schema, 'input');
+  return { required: !schema.safeParse({}).success, content: { 'application/json': { schema: json } } };
 }
 
-function replies({ replies: all }: Spec): object {
+function replies({ replies: all }: Spec, components: Components): object {
   return Object.fromEntries(
     Object.entries(all).map(([status, { description, body, text, headers = {} }]) => [
       status,
@@ -131,7 +140,7 @@ function replies({ replies: all }: Spec): object {
         ...(body || text
           ? {
               content: {
-                ...(body ? { 'application/json': { schema: jsonSchema(body, 'output') } } : {}),
+                ...(body ? { 'application/json': { schema: components.add(body, 'output') } } : {}),
                 ...(text ? { [text]: { schema: { type: 'string' } } } : {}),
               },
             }

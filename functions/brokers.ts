@@ -40,7 +40,9 @@ import { scheduled } from '../lib/http/scheduled.ts';
 const path = '/api/v1/mqtt/brokers';
 const envelope = { success: false };
 const changeProblems = [brokerNameTaken, brokerChanging, defaultBrokerInactive, sealingNotConfigured] as const;
-const force = z.optional(booleanText('Even if devices are left without a broker, or still use one that is deleted'));
+const force = z.optional(
+  booleanText('Even if devices are left without a broker, or lose one that becomes inactive or is deleted'),
+);
 const success = z.literal(true);
 const listOf = (broker: z.ZodMiniType, page = {}) => ({
   200: {
@@ -48,7 +50,17 @@ const listOf = (broker: z.ZodMiniType, page = {}) => ({
     body: z.object({ success, data: z.array(broker), count: z.int(), ...page }),
   },
 });
-const changed = z.object({ success, message: z.string(), data: oneBroker });
+const changed = z.object({
+  success,
+  message: z.string(),
+  data: oneBroker,
+  devices_affected: z.nullable(z.int()).check(
+    z.meta({
+      description:
+        'Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time',
+    }),
+  ),
+});
 
 const list = endpoint({
   method: 'GET',
@@ -121,7 +133,7 @@ const update = endpoint({
   body: updateBrokerBody,
   maxBodyBytes: MAX_BROKER_BODY_BYTES,
   replies: { 200: { description: 'Changed', body: changed } },
-  problems: [...changeProblems, nothingToUpdate, brokerConfigNotFound, brokerNeeded, unsealingFailed],
+  problems: [...changeProblems, nothingToUpdate, brokerConfigNotFound, brokerNeeded, brokerHasDevices, unsealingFailed],
   missing: missingBrokerFields,
   run: async (ctx, { params, query, body }) => ({
     body: await updateBroker(ctx, params.id, body, query.force === true),

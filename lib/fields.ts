@@ -11,7 +11,7 @@ const codePoints = (text: string): number => {
 
 /**
  * A string that Postgres can store: at most `max` characters (code points, as varchar counts them), no NUL, and no lone
- * surrogate: different ones would be stored as the same character.
+ * surrogate: different ones would be stored as the same character. The meta says the same for docs/openapi.json.
  */
 export function text(max: number, description: string) {
   return z.string().check(
@@ -19,7 +19,7 @@ export function text(max: number, description: string) {
     z.refine((value) => !value.includes('\0') && value.isWellFormed(), {
       message: 'must not contain NUL (\\u0000) or an unpaired surrogate',
     }),
-    z.meta({ description, maxLength: max }),
+    z.meta({ description, maxLength: max, pattern: '^[^\\u0000]*$' }),
   );
 }
 
@@ -64,7 +64,7 @@ export function tags(description: string) {
         }
       }
     }),
-    z.meta({ description }),
+    z.meta({ description, maxProperties: MAX_TAGS, propertyNames: { type: 'string', pattern: TAG_NAME.source } }),
   );
 }
 export type Tags = Record<string, string>;
@@ -88,7 +88,7 @@ export function parseTags(value: string): Tags {
   return Object.fromEntries(pairs);
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const UUID = /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/;
 
 /**
  * A device's identifier. It becomes part of an MQTT username and topic, so it must not contain a wildcard or a level
@@ -100,7 +100,12 @@ export const deviceUuid = z.pipe(
     z.regex(/^(?!(\.{1,2}|bulk-assign)$)[A-Za-z0-9._:-]{1,255}$/, {
       message: 'must be 1 to 255 characters of A-Z a-z 0-9 . _ : - (an RFC 4122 uuid is best)',
     }),
-    z.meta({ description: 'Device identifier', examples: ['44faab1a-6b5e-4a53-8f0c-0d8c8b1e4f11', 'test-123'] }),
+    z.meta({
+      description: 'Device identifier',
+      minLength: 1,
+      maxLength: 255,
+      examples: ['44faab1a-6b5e-4a53-8f0c-0d8c8b1e4f11', 'test-123'],
+    }),
   ),
   z.transform((value) => (UUID.test(value) ? value.toLowerCase() : value)),
 );
@@ -128,7 +133,7 @@ export function integerText(min: number, max: number, description: string) {
     z.string().check(
       z.regex(/^\d{1,16}$/, { message, abort: true }),
       z.refine((value) => Number(value) >= min && Number(value) <= max, { message }),
-      z.meta({ description }),
+      z.meta({ description, type: 'integer', minimum: min, maximum: max, pattern: undefined }),
     ),
     z.transform(Number),
   );
@@ -137,7 +142,12 @@ export function integerText(min: number, max: number, description: string) {
 /** `true` or `false` in a query. */
 export function booleanText(description: string) {
   return z.pipe(
-    z.string().check(z.regex(/^(true|false)$/, { message: 'must be true or false' }), z.meta({ description })),
+    z
+      .string()
+      .check(
+        z.regex(/^(true|false)$/, { message: 'must be true or false' }),
+        z.meta({ description, type: 'boolean', pattern: undefined }),
+      ),
     z.transform((value) => value === 'true'),
   );
 }

@@ -7,7 +7,9 @@ type Job = {
   state: string;
   failure: string | null;
   moved: number;
+  already_there: number;
   skipped: number;
+  notice: string | null;
   progress: number;
   devices_per_second: number | null;
   seconds_left: number | null;
@@ -47,11 +49,22 @@ function barOf(progress: number): string {
   return `[${'#'.repeat(full)}${'-'.repeat(BAR - full)}] ${String(Math.floor(progress * 100)).padStart(3)} %`;
 }
 
-function lineOf({ state, failure, moved, skipped, devices_per_second, seconds_left }: Job): string {
+function lineOf({
+  state,
+  failure,
+  moved,
+  already_there,
+  skipped,
+  notice,
+  devices_per_second,
+  seconds_left,
+}: Job): string {
   const parts = [failure ? `${state} (${failure})` : state, `${moved} moved`];
+  if (already_there > 0) parts.push(`${already_there} already there`);
   if (skipped > 0) parts.push(`${skipped} skipped`);
   if (devices_per_second !== null) parts.push(`${Math.round(devices_per_second)}/s`);
   if (seconds_left !== null) parts.push(`${seconds_left} s left`);
+  if (notice) parts.push(notice);
   return parts.join(', ');
 }
 

@@ -30,6 +30,13 @@ bulk_assign_jobs.worker text
 bulk_assign_jobs.next_batch_at timestamp with time zone not null default now()
 bulk_assign_jobs.leased_until timestamp with time zone not null default now()
 bulk_assign_jobs.close_former boolean not null default false
+bulk_assign_jobs.reason text
+bulk_assign_jobs.unknown jsonb
+bulk_assign_jobs.already_there integer not null default 0
+bulk_assign_jobs.idle_ms bigint not null default 0
+deleted_brokers.id integer not null
+deleted_brokers.name text not null
+deleted_brokers.deleted_at timestamp with time zone not null default now()
 device_events.id bigint not null
 device_events.at timestamp with time zone not null default now()
 device_events.type text not null
@@ -183,6 +190,7 @@ bulk_assign_jobs: bulk_assign_jobs_once_key UNIQUE (once)
 bulk_assign_jobs: bulk_assign_jobs_pkey PRIMARY KEY (id)
 bulk_assign_jobs: bulk_assign_jobs_reverts_job_id_fkey FOREIGN KEY (reverts_job_id) REFERENCES bulk_assign_jobs(id)
 bulk_assign_jobs: bulk_assign_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'finished'::text, 'failed'::text, 'cancelled'::text])))
+deleted_brokers: deleted_brokers_pkey PRIMARY KEY (id)
 device_events: device_events_pkey PRIMARY KEY (id)
 device_events: device_events_type_check CHECK (berth_is_event_type(type)) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
@@ -205,6 +213,7 @@ CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING b
 CREATE INDEX bulk_assign_jobs_open_idx ON public.bulk_assign_jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
 CREATE UNIQUE INDEX bulk_assign_jobs_pkey ON public.bulk_assign_jobs USING btree (id)
 CREATE INDEX bulk_assign_jobs_reverts_idx ON public.bulk_assign_jobs USING btree (reverts_job_id)
+CREATE UNIQUE INDEX deleted_brokers_pkey ON public.deleted_brokers USING btree (id)
 CREATE INDEX device_events_device_id_idx ON public.device_events USING btree (device_id, id) WHERE (job_id IS NOT NULL)
 CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
@@ -289,21 +298,7 @@ mqtt_device_brokers as
             NULL::text,
             why.reason
            FROM (mqtt_broker_config b
-             CROSS JOIN LATERAL ( SELECT
-                        CASE
-                            WHEN (b.id = d.handed_broker_id) THEN
-                            CASE
-                                WHEN (GREATEST(b.closed_to_former_at, d.former_closed_at) >= COALESCE(GREATEST(d.handed_at, d.handed_left_at,
-                                CASE
-                                    WHEN ((d.mqtt_broker_id IS NULL) AND (COALESCE(d.mqtt_broker_assigned_at, '-infinity'::timestamp with time zone) < b.default_until)) THEN b.default_until
-                                    ELSE NULL::timestamp with time zone
-                                END), '-infinity'::timestamp with time zone)) THEN NULL::text
-                                ELSE 'handed'::text
-                            END
-                            WHEN ((b.id = ANY (d.former_broker_ids)) AND (d.former_until > now()) AND COALESCE((b.closed_to_former_at < d.handed_at), true)) THEN 'former'::text
-                            WHEN ((d.handed_broker_id IS NULL) AND (d.handed_at IS NULL) AND (b.default_until > (COALESCE(d.provisioned_at, d.created_at, '-infinity'::timestamp without time zone) AT TIME ZONE 'utc'::text)) AND COALESCE((GREATEST(b.closed_to_former_at, d.former_closed_at) < b.default_until), true)) THEN 'handed'::text
-                            ELSE NULL::text
-                        END AS "case") why(reason))
+             CROSS JOIN LATERAL ( SELECT berth_former_reason(b.id, b.closed_to_former_at, b.default_until, d.mqtt_broker_id, d.mqtt_broker_assigned_at, COALESCE(d.provisioned_at, d.created_at), d.handed_broker_id, d.handed_at, d.handed_left_at, d.former_broker_ids, d.former_until, d.former_closed_at) AS berth_former_reason) why(reason))
           WHERE (((d.handed_broker_id IS DISTINCT FROM resolved.broker_id) OR (d.former_broker_ids IS NOT NULL)) AND (b.id IS DISTINCT FROM resolved.broker_id) AND (b.refusal IS DISTINCT FROM 'inactive'::text) AND (why.reason IS NOT NULL))) accepting);
 mqtt_device_users as
  SELECT u.username,
@@ -431,6 +426,25 @@ AS $function$
   select array_agg(prefix || '_' || spelling)
   from unnest(prefixes) prefix, unnest(array[device_uuid, substr(username, 8)]) spelling
 $function$
+CREATE OR REPLACE FUNCTION public.berth_former_reason(broker integer, closed_to_former_at timestamp with time zone, default_until timestamp with time zone, assigned integer, assigned_at timestamp with time zone, registered timestamp without time zone, handed integer, handed_at timestamp with time zone, handed_left_at timestamp with time zone, former integer[], former_until timestamp with time zone, former_closed_at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select case
+    when broker = handed then
+      case when greatest(closed_to_former_at, former_closed_at) >= coalesce(greatest(
+             handed_at, handed_left_at,
+             -- Followers of the default leave it without a write to their rows.
+             case when assigned is null and coalesce(assigned_at, '-infinity') < default_until
+                  then default_until end), '-infinity') then null
+           else 'handed' end
+    when broker = any(former) and former_until > now() and coalesce(closed_to_former_at < handed_at, true) then 'former'
+    -- Not known yet: every default of the time since it registered.
+    when handed is null and handed_at is null and default_until > coalesce(registered, '-infinity') at time zone 'utc'
+      and coalesce(greatest(closed_to_former_at, former_closed_at) < default_until, true) then 'handed'
+  end
+$function$
 CREATE OR REPLACE FUNCTION public.berth_has_recorded(device text, request text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -448,6 +462,17 @@ begin
   return type in (
     'registered', 'refused', 'moved', 'skipped', 'updated', 'fleet-changed', 'activated', 'deactivated',
     'credentials-renewed', 'credentials-revoked', 'deleted');
+end $function$
+CREATE OR REPLACE FUNCTION public.berth_keep_broker_name()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+begin
+  insert into deleted_brokers (id, name) values (old.id, old.name)
+  on conflict (id) do update set name = excluded.name, deleted_at = excluded.deleted_at;
+  return null;
 end $function$
 CREATE OR REPLACE FUNCTION public.berth_mqtt_username(device_uuid text)
  RETURNS text

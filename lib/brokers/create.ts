@@ -1,12 +1,14 @@
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
 import { type Columns, columnsOf, NEW_BROKER } from './columns.ts';
+import { type BrokerChange, countAffected, totalOf } from './count-affected.ts';
 import type { BrokerInput } from './input.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { formatBroker, type OneRow, oneColumns } from './row.ts';
 
 /**
  * Adds a broker. If it becomes the default, the same statement unsets the former default.
+ * @returns the broker, and how many devices resolve to it instead of another one; null: they could not be counted in time
  * @throws Problem `broker-name-taken`, `broker-changing` and those of {@link columnsOf}
  */
 export async function createBroker(ctx: Context, input: BrokerInput) {
@@ -17,11 +19,24 @@ export async function createBroker(ctx: Context, input: BrokerInput) {
   );
   const { id } = drawn as { id: number };
   const columns = columnsOf({ ...input, protocol: input.protocol ?? 'mqtt' }, id, NEW_BROKER);
+  const becomesDefault: BrokerChange = {
+    id,
+    isActive: true,
+    default: 'begins',
+    concernsItsDevices: false,
+    endsFormer: false,
+  };
+  const affected = columns.is_default ? totalOf(await countAffected(ctx, becomesDefault)) : 0;
   const row = await retryOnConflict(ctx, async () => {
     const [inserted] = await query<OneRow>(ctx, (sql) => insertStatement(sql, id, columns));
     return inserted;
   });
-  return { success: true, message: 'Broker configuration created', data: formatBroker(row) };
+  return {
+    success: true,
+    message: 'Broker configuration created',
+    data: formatBroker(row),
+    devices_affected: affected,
+  };
 }
 
 function insertStatement(sql: Sql, id: number, { extra_config, is_default, ...columns }: Columns) {

@@ -34,7 +34,7 @@ export function leftWithout(sql: Sql, id: number, broker: Fragment, moved = fals
 }
 
 /** SQL: devices `d`, counted by what decides their resolution, so that few resolutions stand for a million devices. */
-function devicesAlike(sql: Sql, condition: Fragment): Fragment {
+export function devicesAlike(sql: Sql, condition: Fragment): Fragment {
   return sql`
     (select d.mqtt_broker_id, d.provisioned_by_key_id, count(*) as devices
      from devices d where ${condition}

@@ -11,12 +11,15 @@ import {
 } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
-import { leftWithout } from './default-dependents.ts';
+import { affectedMembers } from './count-affected.ts';
+import { devicesAlike, leftWithout } from './default-dependents.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { lockOf, withdrawAlone } from './withdrawal.ts';
 
 /** More devices than this must be moved by a bulk-assign job first: one statement would outlast the request. */
 const MAX_MOVED = 10_000;
+/** More former devices than this are not counted: the view takes 20 µs or more for each. */
+const MAX_COUNTED = 10_000;
 
 type Options = {
   /** Where the broker's devices go first; undefined: the broker must have none. */
@@ -66,7 +69,7 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
   }
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);
-  if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: { devices_count: String(left_without) } });
+  if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: affectedMembers(left_without) });
   throw hasFormer(former);
 }
 
@@ -128,27 +131,32 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
     from lock, facts`;
 }
 
-/** SQL: the number of devices that belong to another broker and may still use broker `id`. */
+/** SQL: the number of devices that belong to another broker and may still use broker `id`, at most MAX_COUNTED. */
 function formerDevices(sql: Sql, id: number) {
+  const pair = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id::text, '')`;
   return sql`
-    (select count(*)
-     from devices d
-     left join provisioning_keys k on k.id = d.provisioned_by_key_id
-     join mqtt_device_brokers accepting on accepting.device_id = d.id
-     where accepting.broker_id = ${id} and accepting.reason <> 'resolved'
-       -- Only for speed: other devices have no former broker, or no other broker than this default.
-       and (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
-       and (d.mqtt_broker_id is not null or k.default_broker_id is not null or not (select is_default from broker)))::integer`;
+    (select count(*) from (
+     select from devices d
+     where (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
+       -- Only for speed: the devices that resolve to it need no look at each of them.
+       and (${pair}) not in (
+         select ${pair} from ${devicesAlike(sql, sql`true`)} d
+         cross join lateral berth_resolved(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved
+         where resolved.broker_id = ${id})
+       and exists (
+         select from mqtt_device_brokers accepting
+         where accepting.device_id = d.id and accepting.broker_id = ${id} and accepting.reason <> 'resolved')
+     limit ${MAX_COUNTED}) former)::integer`;
 }
 
 function hasFormer(former: number): Problem {
-  const detail = `${former} devices may still use it because they have not followed a move. Let them follow, or repeat with ?force=true.`;
-  return new Problem(brokerHasDevices, detail, { extra: { devices_count: String(former), devices_former: former } });
+  const detail = `${former}${former === MAX_COUNTED ? ' or more' : ''} devices may still use it because they have not followed a move. Let them follow, or repeat with ?force=true.`;
+  return new Problem(brokerHasDevices, detail, { extra: { ...affectedMembers(former), devices_former: former } });
 }
 
 function inUse(assigned: number): Problem {
   const tooMany = `${assigned} devices are assigned to it; at most ${MAX_MOVED} are moved here. Move them with POST /api/v1/devices/bulk-assign first.`;
   return new Problem(brokerInUse, assigned > MAX_MOVED ? tooMany : undefined, {
-    extra: { devices_count: String(assigned) },
+    extra: affectedMembers(assigned),
   });
 }

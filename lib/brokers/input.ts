@@ -28,14 +28,16 @@ const secret = (max: number, description: string) =>
     z.nullable(
       text(max, description).check(
         z.refine((value) => value !== '', { message: 'must not be empty; send null to remove it' }),
+        z.meta({ minLength: 1 }),
       ),
     ),
   );
 
 const name = requiredText(255, 'Its unique name').check(
   z.refine((value) => value.trim() !== '', { message: 'must not be blank' }),
+  z.meta({ pattern: '^[^\\u0000]*\\S[^\\u0000]*$' }),
 );
-const host = requiredText(255, 'Host name, IPv4 or IPv6 address').check(
+const host = requiredText(253, 'Host name, IPv4 or IPv6 address').check(
   z.superRefine((value, ctx) => {
     const message = hostProblem(value, settings().isLocalStack);
     if (message) ctx.addIssue({ code: 'custom', message });
@@ -78,7 +80,7 @@ const optionalFields = {
       z.refine((value) => JSON.stringify(value).length <= MAX_EXTRA_CONFIG, {
         message: `must have at most ${MAX_EXTRA_CONFIG} characters as JSON`,
       }),
-      z.meta({ description: 'Anything else, for the tools of the operator' }),
+      z.meta({ description: 'Anything else, for the tools of the operator: at most 16,384 characters of JSON' }),
     ),
   ),
   accepts_new_devices: z.optional(flag('false drains it: it keeps its devices and accepts no new ones')),

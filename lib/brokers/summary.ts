@@ -7,10 +7,14 @@ import type { listBrokersQuery } from './input.ts';
 import { brokerPage, type Page, pageOf } from './list.ts';
 import { listedBroker, listedColumns } from './row.ts';
 
-/** A broker with its counts; the legacy service's two are strings. */
+const asText = (name: string) => z.string().check(z.meta({ description: `${name} as the legacy service has it` }));
+
+/** A broker with its counts; the legacy service's two are strings, and there again as numbers. */
 export const summarisedBroker = z.extend(listedBroker, {
-  device_count: z.string().check(z.meta({ description: 'Devices assigned to it' })),
-  active_device_count: z.string().check(z.meta({ description: 'Those of them that are active' })),
+  device_count: asText('assigned_count'),
+  active_device_count: asText('active_assigned_count'),
+  assigned_count: z.int().check(z.meta({ description: 'Devices assigned to it' })),
+  active_assigned_count: z.int().check(z.meta({ description: 'Those of them that are active' })),
   following_default_count: z
     .int()
     .check(z.meta({ description: 'Devices that are here because it is the default; 0 for others' })),
@@ -25,6 +29,8 @@ export async function summariseBrokers(ctx: Context, page: z.output<typeof listB
       select ${listedColumns(sql)},
              coalesce(assigned.total, 0)::text as device_count,
              coalesce(assigned.active, 0)::text as active_device_count,
+             coalesce(assigned.total, 0)::integer as assigned_count,
+             coalesce(assigned.active, 0)::integer as active_assigned_count,
              case when b.is_default then ${followingDefault(sql)} else 0 end as following_default_count,
              coalesce(behind.total, 0)::integer as behind_count
       from ${brokerPage(sql, page)} b

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { deviceUuid, integerText, MAX_INTEGER, requiredText, rowId, tags } from '../fields.ts';
+import { deviceUuid, integerText, MAX_INTEGER, optionalText, requiredText, rowId, tags } from '../fields.ts';
 
 const MAX_UUIDS = 1_000;
 const onlyTrue = z.literal(true, { message: 'must be true or absent' });
@@ -36,6 +36,11 @@ export type Filter = z.output<typeof filter>;
 
 const perMinute = 'must be a whole number from 1 to 100000000, or absent';
 
+const jobReason = optionalText(1000, 'Why, for the record');
+
+/** The body of a request that undoes a job; it may be absent. */
+export const revertBody = z.strictObject({ reason: jobReason });
+
 export const newJobBody = z
   .strictObject({
     filter: z._default(filter, {}),
@@ -53,6 +58,7 @@ export const newJobBody = z
       ),
     ),
     dry_run: z._default(z.boolean(), false),
+    reason: jobReason,
     max_per_minute: z.optional(
       z
         .int({ message: perMinute })

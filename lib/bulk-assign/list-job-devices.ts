@@ -1,14 +1,16 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { query } from '../database/db.ts';
+import { type Fragment, query, type Sql } from '../database/db.ts';
 import { bulkAssignJobNotFound, Problem } from '../errors.ts';
+import { brokerName } from '../events/broker-name.ts';
 import { integerText } from '../fields.ts';
 
+const OUTCOMES = ['moved', 'already-there', 'skipped'] as const;
 const MAX_LIMIT = 10_000;
 const eventId = 'must be the `after` of the previous page’s `next`';
 
 export const jobDevicesQuery = z.strictObject({
-  outcome: z.optional(z.enum(['moved', 'skipped'], { message: 'must be moved or skipped' })),
+  outcome: z.optional(z.enum(OUTCOMES, { message: 'must be moved, already-there or skipped' })),
   limit: z.optional(integerText(1, MAX_LIMIT, 'Rows per page, default 100')),
   after: z.optional(z.pipe(z.string().check(z.regex(/^\d{1,15}$/, { message: eventId })), z.transform(Number))),
 });
@@ -23,6 +25,8 @@ export const JOB_DEVICE_COLUMNS = [
   'reason',
   'from_broker_id',
   'to_broker_id',
+  'from_broker_name',
+  'to_broker_name',
 ] as const;
 
 export const jobDevice = z.object({
@@ -30,21 +34,24 @@ export const jobDevice = z.object({
   at: z.string(),
   device_uuid: z.string(),
   fleet_id: z.nullable(z.string()),
-  outcome: z.enum(['moved', 'skipped']),
+  outcome: z.enum(OUTCOMES),
   reason: z.string().check(
     z.meta({
       description:
-        'Moved: `bulk-assign` or `revert`. Skipped: `changed-since` (somebody else moved it after the job was created), or by a revert `device-deleted`, `broker-deleted`, `broker-inactive` (the previous broker)',
+        'Moved: `bulk-assign` or `revert`. Already there: `already-there` (it resolved to this broker before, without this assignment). Skipped: `changed-since` (somebody else moved it after the job was created), or by a revert `device-deleted`, `broker-deleted`, `broker-inactive` (the previous broker)',
     }),
   ),
   from_broker_id: z.nullable(z.int()),
   to_broker_id: z.nullable(z.int()),
+  from_broker_name: z.nullable(z.string()),
+  to_broker_name: z.nullable(z.string()),
 });
 
 type Row = { id: string; at: Date } & Record<Exclude<(typeof JOB_DEVICE_COLUMNS)[number], 'id' | 'at'>, string | null>;
 
 /**
- * What a job did with each device, in the order of the job: moved, or skipped and why.
+ * What a job did with each device that was not assigned to its target, in the order of the job: moved, already there, or
+ * skipped and why.
  * @throws Problem `bulk-assign-job-not-found`
  */
 export async function listJobDevices(
@@ -57,10 +64,12 @@ export async function listJobDevices(
     (sql) => sql`
       select (
         select coalesce(json_agg(page), '[]') from (
-          select id, at, device_uuid, fleet_id, type as outcome, reason, from_broker_id, to_broker_id
-          from device_events
-          where job_id = ${jobId} and id > ${after} and ${outcome ? sql`type = ${outcome}` : sql`true`}
-          order by id
+          select e.id, e.at, e.device_uuid, e.fleet_id, ${outcomeOf(sql)} as outcome, e.reason, e.from_broker_id, e.to_broker_id,
+                 ${brokerName(sql, sql`e.from_broker_id`)} as from_broker_name,
+                 ${brokerName(sql, sql`e.to_broker_id`)} as to_broker_name
+          from device_events e
+          where e.job_id = ${jobId} and e.id > ${after} and ${outcome ? sql`${outcomeOf(sql)} = ${outcome}` : sql`true`}
+          order by e.id
           limit ${limit + 1}) page) as devices
       from bulk_assign_jobs j where j.id = ${jobId}`,
   );
@@ -68,4 +77,9 @@ export async function listJobDevices(
   const devices = found.devices.slice(0, limit).map((row) => ({ ...row, at: new Date(row.at).toISOString() }));
   const more = found.devices.length > limit;
   return { count: devices.length, devices, nextAfter: more ? Number(devices.at(-1)?.id) : undefined };
+}
+
+/** SQL: the outcome that the event `e` of a job records. */
+function outcomeOf(sql: Sql): Fragment {
+  return sql`case when e.reason = 'already-there' then e.reason else e.type end`;
 }

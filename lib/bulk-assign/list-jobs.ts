@@ -1,7 +1,7 @@
 import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
-import type { jobsQuery } from './input.ts';
+import type { Filter, jobsQuery } from './input.ts';
 import { formatJob, type Job, jobColumns } from './row.ts';
 
 /**
@@ -18,9 +18,13 @@ export async function listJobs(ctx: Context, { limit = 20, after }: z.output<typ
       order by j.id desc
       limit ${limit + 1}`,
   );
-  const page = jobs.slice(0, limit).map(({ filter: { uuids, ...filter }, ...job }) => ({
-    ...formatJob({ ...job, filter }),
-    filter: { ...filter, ...(uuids ? { uuid_count: uuids.length } : {}) },
-  }));
+  const page = jobs.slice(0, limit).map((job) => {
+    const shown = formatJob(job);
+    return { ...shown, filter: countUuids(shown.filter), unknown: shown.unknown && countUuids(shown.unknown) };
+  });
   return { count: page.length, jobs: page, nextAfter: jobs.length > limit ? page.at(-1)?.id : undefined };
+}
+
+function countUuids({ uuids, ...others }: Pick<Filter, 'uuids'>) {
+  return { ...others, ...(uuids ? { uuid_count: uuids.length } : {}) };
 }

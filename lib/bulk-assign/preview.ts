@@ -4,6 +4,8 @@ import { query } from '../database/db.ts';
 import { matchesFilter } from './filter-sql.ts';
 import type { NewJob } from './input.ts';
 import { type Target, targetBroker, targetProblem } from './target.ts';
+import { noticeOf, type UnknownValues, unknownValues, unknownValuesReply } from './unknown-values.ts';
+import { NO_KEY } from './window.ts';
 
 const SAMPLE = 10;
 
@@ -11,20 +13,21 @@ const brokerId = z.nullable(z.int());
 
 export const previewReply = z.object({
   dry_run: z.literal(true),
-  target: z.object({ mqtt_broker_id: brokerId }),
-  would_move: z.int(),
+  target: z.object({ mqtt_broker_id: brokerId, name: z.nullable(z.string()) }),
+  would_move: z.int().check(z.meta({ description: 'Devices that match and would have another broker' })),
+  already_there: z.int().check(z.meta({ description: 'Devices that match and resolve to the target already' })),
   by_broker: z.array(z.object({ mqtt_broker_id: brokerId, name: z.nullable(z.string()), devices: z.int() })),
   sample: z.array(z.object({ uuid: z.string(), fleet_id: z.nullable(z.string()), mqtt_broker_id: brokerId })),
-  unknown_uuids: z.optional(
-    z.array(z.string()).check(z.meta({ description: 'The uuids of the filter that no device has' })),
-  ),
+  unknown: unknownValuesReply,
+  notice: z.nullable(z.string()),
 });
 
 type Row = {
   target: Target | null;
   by_broker: { mqtt_broker_id: number | null; name: string | null; devices: number }[];
   sample: { uuid: string; fleet_id: string | null; mqtt_broker_id: number | null }[];
-  unknown_uuids: string[];
+  already_there: number;
+  unknown: UnknownValues | null;
 };
 
 /**
@@ -33,32 +36,46 @@ type Row = {
  */
 export async function preview(ctx: Context, { filter, target: { mqtt_broker_id: requested } }: NewJob) {
   const [row] = await query<Row>(ctx, (sql) => {
-    const matched = sql`
-      from devices d where d.mqtt_broker_id is distinct from (select id from target) and ${matchesFilter(sql, filter)}`;
+    const kindOf = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id, ${NO_KEY}::uuid)`;
     return sql`
-      with target as (${targetBroker(sql, requested)}), by_broker as (
-        select d.mqtt_broker_id, count(*)::integer as devices ${matched} group by d.mqtt_broker_id
+      with target as (${targetBroker(sql, requested)}), kinds as materialized (
+        -- Resolved once for the devices that are alike.
+        select alike.*, before.broker_id is distinct from after.broker_id as moves
+        from (
+          select d.mqtt_broker_id, d.provisioned_by_key_id, count(*)::integer as devices
+          from devices d where ${matchesFilter(sql, filter)}
+          group by d.mqtt_broker_id, d.provisioned_by_key_id
+        ) alike
+        left join target on true
+        left join lateral berth_resolved(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) before on true
+        left join lateral berth_resolved(null, target.id, alike.provisioned_by_key_id, false) after on true
+      ), by_broker as (
+        select mqtt_broker_id, sum(devices)::integer as devices from kinds where moves group by mqtt_broker_id
       ), sample as (
-        select d.uuid::text as uuid, d.fleet_id, d.mqtt_broker_id ${matched} order by d.id limit ${SAMPLE}
-      ), unknown as (
-        select named from unnest(${filter.uuids ?? null}::text[]) as named
-        where not exists (select from devices d where d.uuid = berth_uuid(named))
+        select d.uuid::text as uuid, d.fleet_id, d.mqtt_broker_id
+        from devices d
+        where ${matchesFilter(sql, filter)} and (${kindOf}) in (select ${kindOf} from kinds d where d.moves)
+        order by d.id limit ${SAMPLE}
       )
       select (select row_to_json(target) from target) as target,
              (select coalesce(json_agg(json_build_object(
                 'mqtt_broker_id', m.mqtt_broker_id, 'name', b.name, 'devices', m.devices) order by m.devices desc), '[]')
               from by_broker m left join mqtt_broker_config b on b.id = m.mqtt_broker_id) as by_broker,
+             (select coalesce(sum(devices), 0)::integer from kinds where not moves) as already_there,
              (select coalesce(json_agg(sample), '[]') from sample) as sample,
-             (select coalesce(json_agg(named), '[]') from unknown) as unknown_uuids`;
+             ${unknownValues(sql, filter)} as unknown`;
   });
-  const { target, by_broker, sample, unknown_uuids } = row as Row;
+  const { target, by_broker, already_there, sample, unknown } = row as Row;
   if (requested !== null && (!target || target.refusal)) throw targetProblem(target, requested);
+  const wouldMove = by_broker.reduce((sum, { devices }) => sum + devices, 0);
   return {
     dry_run: true as const,
-    target: { mqtt_broker_id: target?.id ?? null },
-    would_move: by_broker.reduce((sum, { devices }) => sum + devices, 0),
+    target: { mqtt_broker_id: target?.id ?? null, name: target?.name ?? null },
+    would_move: wouldMove,
+    already_there,
     by_broker,
     sample,
-    ...(filter.uuids ? { unknown_uuids } : {}),
+    unknown,
+    notice: noticeOf(filter, unknown, wouldMove + already_there > 0),
   };
 }

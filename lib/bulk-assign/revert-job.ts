@@ -8,16 +8,17 @@ import { isOpen } from './row.ts';
  * Creates the job that undoes job `id`, in the same order: each device that is still where job `id` put it returns to the
  * broker that it came from.
  *
+ * @param reason why, in the operator's words
  * @returns the new job's id
  * @throws Problem `bulk-assign-job-not-found`, `bulk-assign-job-open`, `bulk-assign-job-reverted`
  */
-export async function revertJob(ctx: Context, id: number): Promise<number> {
+export async function revertJob(ctx: Context, id: number, reason?: string): Promise<number> {
   const [revert] = await query<{ id: number; mine: boolean }>(
     ctx,
     (sql) => sql`
       insert into bulk_assign_jobs as j
-        (once, request_id, created_by, filter, reverts_job_id, max_per_minute, start_id, cursor_id, end_id)
-      select ${`revert:${id}`}, ${ctx.requestId}, ${ctx.actor}, '{}', reverted.id, reverted.max_per_minute,
+        (once, request_id, created_by, reason, filter, reverts_job_id, max_per_minute, start_id, cursor_id, end_id)
+      select ${`revert:${id}`}, ${ctx.requestId}, ${ctx.actor}, ${reason ?? null}, '{}', reverted.id, reverted.max_per_minute,
              events.first - 1, events.first - 1, events.last
       from bulk_assign_jobs reverted,
            (select coalesce(min(id), 1) as first, coalesce(max(id), 0) as last from device_events where job_id = ${id}) events

@@ -3,12 +3,12 @@ import { brokerDraining, brokerInactive, brokerNotFound, noDefaultBroker, Proble
 import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
 
 /** The broker that a job moves devices to. `refusal`: why it takes none; null: it takes them. */
-export type Target = { id: number; refusal: 'inactive' | 'draining' | null };
+export type Target = { id: number; name: string; refusal: 'inactive' | 'draining' | null };
 
 /** SQL for the {@link Target} that a request names: no row for null or for a broker that does not exist. */
 export function targetBroker(sql: Sql, target: number | null | 'default'): Fragment {
   return sql`
-    select id, refusal from mqtt_broker_config
+    select id, name, refusal from mqtt_broker_config
     where id = ${target === 'default' ? getDefaultBrokerConfig(sql) : sql`${target}::integer`}`;
 }
 

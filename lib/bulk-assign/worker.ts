@@ -18,7 +18,7 @@ const JOB_LEASE = 'bulk-assign-job:';
 /** A batch usually takes a fifth of a second. After this time it is repeated. */
 const BATCH_DEADLINE_MS = 5_000;
 /** Kept free for the batch that runs when the deadline comes. */
-const RESERVE_MS = 1_000;
+const RESERVE_MS = 500;
 const MAX_REPLICA_LAG_MS = 1_500;
 /** How often a worker reads the database's load, and how long it rests while a replica lags or the database is away. */
 const LOAD_CHECK_MS = 1_000;
@@ -62,16 +62,25 @@ export async function workOn(ctx: Context, id: number, patienceMs = Number.POSIT
     waitingSince: Date.now(),
   };
   while (isOpen(worker.job) && Date.now() - worker.waitingSince < GIVE_UP_AFTER_MS) {
-    if (worker.job.wait_ms > patienceMs) {
-      if (worker.lease) await releaseLease(ctx, worker.lease);
-      break;
-    }
+    if (worker.job.wait_ms > patienceMs) break;
     const waitMs = Math.max(worker.pace.restMs, worker.job.wait_ms);
     if (Date.now() + waitMs >= ctx.deadline - RESERVE_MS) break;
     await sleep(waitMs);
     await step(ctx, worker);
   }
+  if (worker.lease && isOpen(worker.job)) await leave(ctx, worker.lease);
   return worker.job;
+}
+
+/** Lets another worker take the job at once. If that fails, the lease ends by itself. */
+async function leave(ctx: Context, lease: Lease): Promise<void> {
+  await releaseLease(ctx, lease).catch((error) =>
+    log.warn('lease not released', {
+      requestId: ctx.requestId,
+      name: lease.name,
+      code: (error as { code?: unknown }).code,
+    }),
+  );
 }
 
 /**
@@ -155,10 +164,19 @@ async function waitForTurn(ctx: Context, worker: Worker): Promise<void> {
 }
 
 function advance(worker: Worker, batch: Batch, ms: number): void {
-  const { job, moved, skipped, size } = batch;
-  log.info('bulk-assign batch', { job: job.id, state: job.state, moved, skipped, size, ms, progress: job.progress });
+  const { job, moved, stayed, skipped, size } = batch;
+  log.info('bulk-assign batch', {
+    job: job.id,
+    state: job.state,
+    moved,
+    stayed,
+    skipped,
+    size,
+    ms,
+    progress: job.progress,
+  });
   measure({ BulkAssignMoved: moved, BulkAssignSkipped: skipped, BulkAssignBatchMs: ms, BulkAssignBatchSize: size });
-  worker.pace = afterBatch(worker.pace, { size, devices: moved + skipped, ms, busy: worker.load.busy });
+  worker.pace = afterBatch(worker.pace, { size, devices: moved + stayed + skipped, ms, busy: worker.load.busy });
   worker.job = job;
   worker.waitingSince = Date.now();
 }

@@ -25,7 +25,8 @@ const newDeviceKey = z.string().check(
   }),
   z.meta({
     description:
-      'The device’s own secret; made on the device, kept there. Printable ASCII. At least 8 characters, or as DEVICE_KEY_MIN_LENGTH says',
+      'The device’s own secret; made on the device, kept there. Printable ASCII. DEVICE_KEY_MIN_LENGTH can set another minLength',
+    minLength: 8,
   }),
 );
 

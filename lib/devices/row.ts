@@ -3,7 +3,7 @@ import type { Fragment, Sql } from '../database/db.ts';
 import { BROKER_SOURCES, type ResolvedBroker } from '../resolution/broker-row.ts';
 import { buildBrokerUrl } from '../resolution/client-config.ts';
 
-/** A device as operators see it: every column of the legacy service except the key's hash. */
+/** A device as operators see it: {@link COLUMNS}, and those of the legacy service if it has written them. */
 export const deviceReply = z.looseObject({
   id: z.int(),
   uuid: z.string(),
@@ -33,12 +33,16 @@ export const resolvedBrokerReply = z.nullable(
 const COLUMNS = [
   ...['id', 'uuid', 'device_name', 'device_type', 'fleet_id', 'is_active', 'mqtt_broker_id', 'mqtt_broker_assigned_at'],
   ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
-  ...['is_online', 'last_connectivity_event', 'last_vpn_event', 'ip_address', 'mac_address', 'os_version'],
-  ...['supervisor_version', 'api_heartbeat_state', 'memory_usage', 'memory_total', 'storage_usage', 'storage_total'],
-  ...['cpu_usage', 'cpu_temp', 'cpu_id', 'is_undervolted', 'provisioning_progress', 'provisioning_state', 'status'],
-  ...['download_progress', 'logs_channel', 'api_key_expires_at', 'api_key_last_rotated_at', 'api_key_rotation_enabled'],
-  ...['api_key_rotation_days', 'top_processes', 'region', 'tags'],
+  ...['mac_address', 'os_version', 'supervisor_version', 'is_online', 'region', 'tags'],
 ];
+/** The columns that only the legacy service and its agents write, with what they hold until then. */
+const LEGACY_COLUMNS: Record<string, unknown> = {
+  ...{ last_connectivity_event: null, last_vpn_event: null, ip_address: null, api_heartbeat_state: 'online' },
+  ...{ memory_usage: null, memory_total: null, storage_usage: null, storage_total: null, cpu_usage: null },
+  ...{ cpu_temp: null, cpu_id: null, is_undervolted: false, provisioning_progress: null, provisioning_state: null },
+  ...{ status: 'idle', download_progress: null, logs_channel: null, api_key_expires_at: null },
+  ...{ api_key_last_rotated_at: null, api_key_rotation_enabled: true, api_key_rotation_days: 90, top_processes: [] },
+};
 /** UTC without a time zone, as the legacy service made them. */
 const UTC_COLUMNS = [
   ...['provisioned_at', 'created_at', 'modified_at', 'last_connectivity_event', 'last_vpn_event'],
@@ -51,17 +55,27 @@ export type DeviceRow = Record<string, unknown> & { id: number; uuid: string };
 
 /** SQL: the row `alias` of devices as JSON, for {@link formatDevice}. */
 export function deviceJson(sql: Sql, alias: string): Fragment {
-  const columns = COLUMNS.map((column) => `${alias}.${column}`);
+  const columns = [...COLUMNS, ...Object.keys(LEGACY_COLUMNS)].map((column) => `${alias}.${column}`);
   return sql`(select row_to_json(shown) from (select ${sql(columns)}) shown)`;
 }
 
-/** A row from {@link deviceJson} for a reply: times in ISO 8601 with `Z`, big numbers as strings. */
+/**
+ * A row from {@link deviceJson} for a reply: times in ISO 8601 with `Z`, big numbers as strings. The columns of the legacy
+ * service are all there, or none if nobody has written one of them.
+ */
 export function formatDevice(row: DeviceRow): DeviceRow {
   const device = { ...row };
   for (const column of UTC_COLUMNS) device[column] = iso(row[column], 'Z');
   device.mqtt_broker_assigned_at = iso(row.mqtt_broker_assigned_at, '');
   for (const column of STRING_COLUMNS) device[column] = row[column] === null ? null : String(row[column]);
-  return device;
+  if (isWrittenByLegacy(row)) return device;
+  return Object.fromEntries(Object.entries(device).filter(([name]) => !(name in LEGACY_COLUMNS))) as DeviceRow;
+}
+
+function isWrittenByLegacy(row: DeviceRow): boolean {
+  const isWritten = ([name, empty]: [string, unknown]) =>
+    row[name] !== null && JSON.stringify(row[name]) !== JSON.stringify(empty);
+  return row.is_online === true || Object.entries(LEGACY_COLUMNS).some(isWritten);
 }
 
 function iso(time: unknown, zone: string): string | null {

@@ -3,6 +3,7 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { integerText, pageQuery } from '../fields.ts';
+import { brokerName } from './broker-name.ts';
 import type { EventType } from './record.ts';
 
 export const listEventsQuery = z.strictObject({
@@ -12,6 +13,10 @@ export const listEventsQuery = z.strictObject({
   ),
 });
 
+const brokerNameReply = z
+  .nullable(z.string())
+  .check(z.meta({ description: 'Its name now, or the name that it had when it was deleted' }));
+
 export const deviceEvent = z.object({
   id: z.int(),
   at: z.string(),
@@ -20,7 +25,11 @@ export const deviceEvent = z.object({
   reason: z.nullable(z.string()),
   fleet_id: z.nullable(z.string()).check(z.meta({ description: 'The fleet of the device after the event' })),
   from_broker_id: z.nullable(z.int()),
+  from_broker_name: brokerNameReply,
   to_broker_id: z.nullable(z.int()),
+  to_broker_name: brokerNameReply,
+  job_id: z.nullable(z.int()).check(z.meta({ description: 'The bulk-assign job that did it' })),
+  job_reason: z.nullable(z.string()).check(z.meta({ description: 'The `reason` of that job' })),
   source_ip: z.nullable(z.string()),
   request_id: z.nullable(z.string()),
 });
@@ -50,7 +59,11 @@ export async function listDeviceEvents(
         (select e.* from device_ids join device_events e on e.device_id = device_ids.id and e.job_id is not null
          where true ${page})
       )
-      select id::float8 as id, at, type, actor, reason, fleet_id, from_broker_id, to_broker_id, source_ip, request_id
+      select event.id::float8 as id, event.at, event.type, event.actor, event.reason, event.fleet_id,
+             event.from_broker_id, ${brokerName(sql, sql`event.from_broker_id`)} as from_broker_name,
+             event.to_broker_id, ${brokerName(sql, sql`event.to_broker_id`)} as to_broker_name,
+             event.job_id, (select j.reason from bulk_assign_jobs j where j.id = event.job_id) as job_reason,
+             event.source_ip, event.request_id
       from event
       order by event.id desc
       limit ${limit + 1}`;

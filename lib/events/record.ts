@@ -43,7 +43,7 @@ export function recordJobEvents(sql: Sql, ctx: Context, rows: Fragment): Fragmen
     select type, device_uuid, device_id, fleet_id, reason, from_broker_id, to_broker_id, actor, job_id, ${ctx.requestId}
     from (${rows}) event
     order by ordinal
-    returning type`;
+    returning type, reason`;
 }
 
 /**

@@ -5,12 +5,13 @@ import type { MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { writeMosquittoFiles } from '../../tools/mosquitto-files.ts';
 import { call } from '../support/api.ts';
-import { addBroker, admin, type Berth, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
+import { addBroker, admin, type Berth, issueKey, newDevice, register, setEnv, startBerth } from '../support/berth.ts';
 import { type Authority, createAuthority } from '../support/certificates.ts';
 import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
 import { describeInstalled } from '../support/installed.ts';
 import { type Mosquitto, startMosquitto } from '../support/mosquitto.ts';
 import { CHANGES, edit, PLACES } from '../support/moves.ts';
+import { createProbeUser, giveProbeUser, testOf } from '../support/probe-user.ts';
 
 /** Debian's Mosquitto, with files written from the database. */
 describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
@@ -209,6 +210,35 @@ describeInstalled('mosquitto', ['mosquitto'], ['mosquitto'], () => {
     await first.reload(berth.databaseUrl, ids.tls);
     expect(await refusalOf(device.uuid, settings)).toMatch(/not authorized/i);
     expect(await refusalOf(device.uuid, rotated)).toBe('connected');
+  });
+
+  it('the probe user: the test finds no credentials, then reaches the broker, and the user may do nothing there', async () => {
+    setEnv({ BERTH_STAGE: 'local', BERTH_SEAL_KEY: Buffer.alloc(32, 1).toString('base64') });
+    await first.reload(berth.databaseUrl, ids.tls);
+    expect(await testOf(ids.tls)).toMatchObject({ reachable: false, problem: 'no-credentials' });
+    const probe = createProbeUser(berth.databaseUrl);
+    await giveProbeUser(ids.tls, probe);
+    expect(await testOf(ids.tls)).toMatchObject({ reachable: false, problem: 'not-authorised' });
+    await first.reload(berth.databaseUrl, ids.tls);
+    expect(await testOf(ids.tls)).toMatchObject({ reachable: true, connack: { reasonCode: 0 } });
+
+    const settings = await registered();
+    await first.reload(berth.databaseUrl, ids.tls);
+    const other = await connected(device.uuid, settings);
+    const as = { clientId: probe.username, protocolVersion: 5 } as const;
+    const client = await connected('', { ...settings, ...probe }, as);
+    await client.subscribeAsync('#', { qos: 1 });
+    await expect(client.publishAsync(own('command'), 'open', { qos: 1 })).rejects.toThrow(/not authorized/i);
+    await other.publishAsync(own('state'), 'secret', { qos: 1 });
+    await expect(client.publishAsync('berth-probe', '', { qos: 1 })).rejects.toThrow(/not authorized/i);
+    expect(client.inbox.topics()).toEqual([]);
+
+    const next = createProbeUser(berth.databaseUrl);
+    await first.reload(berth.databaseUrl, ids.tls);
+    expect(await testOf(ids.tls)).toMatchObject({ reachable: false, problem: 'not-authorised' });
+    await giveProbeUser(ids.tls, next);
+    expect(await testOf(ids.tls)).toMatchObject({ reachable: true });
+    setEnv({});
   });
 
   it('writes access bits as words, leaves out and reports what the files cannot contain', async () => {

@@ -156,7 +156,7 @@ it('every function works in plain Node without node_modules: create a broker, re
     headers: admin,
     body: { all: true, target: { mqtt_broker_id: 'default' } },
   });
-  expect(moved).toMatchObject({ status: 200, body: { state: 'finished', moved: 1 } });
+  expect(moved).toMatchObject({ status: 200, body: { state: 'finished', moved: 0, already_there: 1 } });
   for (const name of ['bulk-assign-worker', 'bulk-assign-unassigned']) {
     expect(await at(name).invoke({ time: '2026-01-01T00:00:00Z' })).toBeNull();
   }

@@ -20,6 +20,7 @@ import { connectDevice, refusalOf, type Settings } from '../support/device.ts';
 import { type Gateway, startGateway } from '../support/gateway.ts';
 import { describeInstalled } from '../support/installed.ts';
 import { CHANGES, edit } from '../support/moves.ts';
+import { createProbeUser, giveProbeUser, testOf } from '../support/probe-user.ts';
 import { type RabbitMq, startRabbitMq } from '../support/rabbitmq.ts';
 
 const SECRET = 'secret-of-the-brokers';
@@ -178,6 +179,33 @@ describeInstalled('rabbitmq', ['rabbitmq-server', 'epmd'], ['rabbitmq-server'], 
     const changed = await call(`PUT /api/v1/devices/${device.uuid}`, { headers: admin, body: { is_active: false } });
     expect(changed.status).toBe(200);
     expect(await refusalOf(device.uuid, settings)).toMatch(REFUSED);
+  });
+
+  it('the probe user: the test finds no credentials, then reaches the broker, and the user may do nothing there', async () => {
+    const secret = { BROKER_AUTH_SECRET_HASH: sha256Hex(SECRET) };
+    setEnv({ ...secret, BERTH_STAGE: 'local', BERTH_SEAL_KEY: Buffer.alloc(32, 1).toString('base64') });
+    expect(await testOf(here)).toMatchObject({ reachable: false, problem: 'no-credentials' });
+    const probe = createProbeUser(berth.databaseUrl);
+    await giveProbeUser(here, probe);
+    expect(await testOf(here)).toMatchObject({ reachable: true, connack: { reasonCode: 0 } });
+
+    const settings = await registered();
+    const client = () => connected('', { ...settings, ...probe }, { clientId: probe.username });
+    const publisher = await client();
+    const cutOff = closedBy(publisher);
+    publisher.publishAsync(own('command'), 'open', { qos: 1 }).catch(() => {});
+    expect(await cutOff).toBe('closed');
+    const subscriber = await client();
+    const ended = closedBy(subscriber);
+    const granted = subscriber.subscribeAsync('#', { qos: 0 }).then(([grant]) => String(grant?.qos));
+    expect(['closed', '128']).toContain(await Promise.race([ended, granted.catch(() => 'closed')]));
+    expect(await refusalOf(device.uuid, { ...settings, ...probe })).toMatch(REFUSED);
+
+    const next = createProbeUser(berth.databaseUrl);
+    expect(await testOf(here)).toMatchObject({ reachable: false, problem: 'wrong-credentials' });
+    await giveProbeUser(here, next);
+    expect(await testOf(here)).toMatchObject({ reachable: true });
+    setEnv(secret);
   });
 
   it('refused: the broker’s secret is wrong (401) or not configured in Berth (403)', async () => {

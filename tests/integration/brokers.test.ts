@@ -116,7 +116,7 @@ describe('reading', () => {
     },
   );
 
-  it('the summary counts assigned devices, as strings, and devices that follow the default', async () => {
+  it('the summary counts assigned devices, as numbers and as strings, and devices that follow the default', async () => {
     const first = await created({ name: 'first', is_default: true });
     const second = await created({ name: 'second' });
     const resting = await created({ name: 'third', is_active: false });
@@ -130,8 +130,11 @@ describe('reading', () => {
       success: true,
       count: 3,
       data: [
-        { id: first, device_count: '0', active_device_count: '0', following_default_count: 2 },
-        { id: second, device_count: '2', active_device_count: '1', following_default_count: 0 },
+        { id: first, device_count: '0', active_device_count: '0', assigned_count: 0, following_default_count: 2 },
+        {
+          ...{ id: second, device_count: '2', active_device_count: '1', assigned_count: 2, active_assigned_count: 1 },
+          following_default_count: 0,
+        },
         { id: resting, device_count: '1', active_device_count: '1', following_default_count: 0 },
       ],
     });
@@ -744,7 +747,8 @@ describe('the default', () => {
       const { id: nextKey } = await issueKey({ default_broker_id: again });
       await berth.sql('insert into devices (uuid, provisioned_by_key_id) values ($1, $2)', [newDevice().uuid, nextKey]);
       await created({ is_default: true });
-      expect(await withdraw(again), 'there is a default').toMatchObject({ status: 200 });
+      const noticed = how === 'made inactive' ? { status: 409, body: { code: 'broker-has-devices' } } : { status: 200 };
+      expect(await withdraw(again), 'there is a default').toMatchObject(noticed);
     },
   );
 
@@ -812,17 +816,18 @@ describe('the default', () => {
     }
   });
 
-  it('a change of the default that needs no count does not read the devices', async () => {
+  it('a change that does not depend on the number of devices does not wait for their count', async () => {
     const id = await created({ is_default: true });
     const other = await created({});
     const gate = new pg.Client({ connectionString: berth.databaseUrl });
     await gate.connect();
     await gate.query('begin; lock table devices in access exclusive mode');
     try {
-      expect(await update(id, { description: 'new', is_active: true })).toMatchObject({ status: 200 });
-      expect(await update(id, { is_active: false }, { force: 'true' })).toMatchObject({ status: 200 });
-      expect(await update(id, { is_active: false, port: 4 })).toMatchObject({ status: 200 });
-      expect(await update(other, { is_default: true })).toMatchObject({ status: 200 });
+      const [known, unknown] = [{ devices_affected: 0 }, { devices_affected: null }];
+      expect(await update(id, { description: 'new', is_active: true })).toMatchObject({ status: 200, body: known });
+      expect(await update(id, { is_active: false }, { force: 'true' })).toMatchObject({ status: 200, body: unknown });
+      expect(await update(id, { is_active: false, port: 4 })).toMatchObject({ status: 200, body: known });
+      expect(await update(other, { is_default: true })).toMatchObject({ status: 200, body: unknown });
     } finally {
       await gate.end();
     }
@@ -845,7 +850,7 @@ describe('the default', () => {
     expect(await row(id)).toMatchObject({ is_default: true });
   });
 
-  it.each(withdrawals)('can be %s while the devices have another broker or MQTT_BROKER_URL', async (_, withdraw) => {
+  it.each(withdrawals)('can be %s while the devices have another broker or MQTT_BROKER_URL', async (how, withdraw) => {
     const id = await created({ is_default: true });
     const other = await created({});
     await deviceOn(other);
@@ -853,7 +858,8 @@ describe('the default', () => {
     const again = await created({ is_default: true });
     await deviceOn(null);
     setEnv({ BERTH_SEAL_KEY: SEAL_KEY, MQTT_BROKER_URL: 'mqtt://fallback:1883' });
-    expect(await withdraw(again)).toMatchObject({ status: 200 });
+    const noticed = how === 'made inactive' ? { status: 409, body: { code: 'broker-has-devices' } } : { status: 200 };
+    expect(await withdraw(again)).toMatchObject(noticed);
   });
 });
 
@@ -922,6 +928,19 @@ describe('deleting', () => {
     ])('a device %s does not prevent it', async (_, columns) => {
       const { id } = await leftBehind(columns);
       expect(await remove(id)).toMatchObject({ status: 200 });
+    });
+
+    it('counts 10,000 of them at most', async () => {
+      const { id, other } = await leftBehind();
+      await berth.sql(
+        `insert into devices (uuid, mqtt_broker_id, handed_broker_id, handed_at)
+         select 'd' || n, $1, $2, now() from generate_series(1, 10000) n`,
+        [other, id],
+      );
+      expect((await remove(id)).body).toMatchObject({
+        devices_former: 10_000,
+        detail: expect.stringMatching(/^10000 or more devices/),
+      });
     });
 
     it('an inactive broker accepts nobody, so it can be deleted', async () => {

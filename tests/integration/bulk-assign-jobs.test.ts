@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { assignUnassigned } from '../../lib/bulk-assign/assign-unassigned.ts';
 import { addBroker, type Berth, startBerth } from '../support/berth.ts';
-import { addDevices, assign, contextFor, leaveOpen, onJob } from '../support/bulk.ts';
+import { addDevices, assign, contextFor, leaveOpen, onJob, requestOnJob } from '../support/bulk.ts';
 
 /** What cancel, resume and revert do to the job that is named, and to no other one. */
 let berth: Berth;
@@ -41,7 +41,7 @@ it('resuming a failed job removes failure and end, and leaves other failed jobs 
     await leaveOpen(berth, { ...failed, ...waiting }),
   ];
   const before = await rowOf(other);
-  expect((await onJob('POST', id, '/resume', { remainingMs: 4_000 })).status).toBe(202);
+  expect((await requestOnJob('POST', id, '/resume')).status).toBe(202);
   expect(await rowOf(id)).toMatchObject({ state: 'queued', failure: null, ended_at: null });
   expect(await rowOf(other)).toEqual(before);
 });

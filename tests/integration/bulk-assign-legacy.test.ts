@@ -19,7 +19,7 @@ it('dry run, job, list of devices and revert work on a legacy database, where de
   const filter = { uuids: [LEGACY_DEVICE.uuid.toUpperCase(), 'test-123'] };
   expect((await assign(target, { filter, dry_run: true })).body).toMatchObject({
     would_move: 1,
-    unknown_uuids: ['test-123'],
+    unknown: { uuids: ['test-123'] },
   });
   const { body } = await assign(target, { filter });
   expect(body).toMatchObject({ state: 'finished', moved: 1 });

@@ -8,7 +8,7 @@ import { workOn, workOnOpenJobs } from '../../lib/bulk-assign/worker.ts';
 import { type Lease, takeLease } from '../../lib/database/leases.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
-import { addDevices, assign, contextFor, leaveOpen, onJob, outcomes, perBroker } from '../support/bulk.ts';
+import { addDevices, assign, contextFor, leaveOpen, onJob, outcomes, perBroker, requestJob } from '../support/bulk.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
 
 let berth: Berth;
@@ -225,7 +225,7 @@ describe('workers of a job', () => {
     }
     const [first, second, third] = ids as [number, number, number];
     expect(await batchOf(third, 500)).toBeUndefined();
-    expect(await assign(two)).toMatchObject({ status: 202, body: { state: 'queued', moved: 0 } });
+    expect(await requestJob(two)).toMatchObject({ status: 202, body: { state: 'queued', moved: 0 } });
     expect(await batchOf(second, 500)).toMatchObject({ job: { state: 'finished' } });
     expect(await batchOf(third, 500)).toMatchObject({ moved: 10 });
     expect((await findJob(contextFor(5_000), first)).state).toBe('queued');
@@ -283,15 +283,18 @@ describe('workers of a job', () => {
     const [a, b] = await Promise.all(jobs.map((id) => workOn(contextFor(30_000), id)));
     expect([a?.state, b?.state]).toEqual(['finished', 'finished']);
     // The first job to reach a device moves it. The other one skips it as changed since.
-    expect([(a?.moved ?? 0) + (b?.moved ?? 0), (a?.skipped ?? 0) + (b?.skipped ?? 0)]).toEqual([20_000, 20_000]);
-    expect(await perBroker(berth)).toEqual({ [one]: a?.moved, ...(b?.moved ? { [two]: b.moved } : {}) });
+    // `one` is the default: what the first job assigns to it was there already.
+    expect([a?.moved, b?.already_there]).toEqual([0, 0]);
+    const [assigned = 0, moved = 0] = [a?.already_there, b?.moved];
+    expect([assigned + moved, (a?.skipped ?? 0) + (b?.skipped ?? 0)]).toEqual([20_000, 20_000]);
+    expect(await perBroker(berth)).toEqual({ [one]: assigned, ...(moved ? { [two]: moved } : {}) });
   });
 });
 
 describe('the request', () => {
   it('returns 202 when its time is over, and the schedule finishes the job', async () => {
     await addDevices(berth, 300);
-    const { status, body } = await assign(two, { all: true, max_per_minute: 3_000 }, { remainingMs: 5_000 });
+    const { status, body } = await requestJob(two, { all: true, max_per_minute: 3_000 });
     expect({ status, state: body.state }).toEqual({ status: 202, state: 'running' });
     expect(body.moved).toBeGreaterThan(0);
     expect(body.progress).toBeCloseTo(body.moved / 300, 2);
@@ -331,8 +334,16 @@ describe('a target that no longer takes devices', () => {
     expect((await onJob('GET', id)).body).toMatchObject({ state: 'failed', failure, moved: 600, progress: 0.6 });
     const revert = await onJob('POST', id, '/revert');
     // The deletion of a broker leaves its devices unassigned, which the job did not do.
-    const back = failure === 'broker-not-found' ? 0 : 600;
-    expect(revert.body).toMatchObject({ state: 'finished', moved: back, skipped: 600 - back });
+    const skipped = failure === 'broker-not-found' ? 600 : 0;
+    // Devices of an inactive broker resolve to the default, where they return to.
+    const there = failure === 'broker-inactive' ? 600 : 0;
+    expect(revert.body).toMatchObject({
+      state: 'finished',
+      moved: 600 - skipped - there,
+      already_there: there,
+      skipped,
+    });
+    expect(await perBroker(berth)).toMatchObject(skipped > 0 ? {} : { [one]: 1_000 });
   });
 
   it('takes devices again: the job resumes where it failed', async () => {
@@ -469,7 +480,7 @@ describe('a database that becomes unavailable while a job runs', () => {
 });
 
 describe('the scheduled job', () => {
-  const jobs = () => berth.sql('select once, state, moved, created_by, target_broker_id from bulk_assign_jobs');
+  const jobs = () => berth.sql('select once, state, already_there, created_by, target_broker_id from bulk_assign_jobs');
 
   it('assigns unassigned devices to the default broker; a repeated event creates no second job', async () => {
     await addDevices(berth, 5, { mqtt_broker_id: `case when n = 1 then ${two} end` });
@@ -477,9 +488,9 @@ describe('the scheduled job', () => {
     expect(await perBroker(berth)).toEqual({ [two]: 1, [one]: 4 });
     await berth.sql('update devices set mqtt_broker_id = null');
     await assignUnassigned(...schedule('2026-11-22T10:00:00Z'));
-    expect(await jobs()).toMatchObject([{ state: 'finished', moved: 4, created_by: 'schedule' }]);
+    expect(await jobs()).toMatchObject([{ state: 'finished', already_there: 4, created_by: 'schedule' }]);
     await assignUnassigned(...schedule('2026-11-22T10:05:00Z'));
-    expect(await jobs()).toMatchObject([{ moved: 4 }, { moved: 5 }]);
+    expect(await jobs()).toMatchObject([{ already_there: 4 }, { already_there: 5 }]);
   });
 
   it('is not created without unassigned devices, without a default broker that takes devices, or while the previous one is open', async () => {
@@ -503,6 +514,6 @@ describe('the scheduled job', () => {
   it('is created once by two simultaneous events', async () => {
     await addDevices(berth, 3);
     await Promise.all([assignUnassigned(...schedule('6')), assignUnassigned(...schedule('6'))]);
-    expect(await jobs()).toMatchObject([{ state: 'finished', moved: 3 }]);
+    expect(await jobs()).toMatchObject([{ state: 'finished', already_there: 3 }]);
   });
 });

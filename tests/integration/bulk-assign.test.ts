@@ -80,7 +80,12 @@ describe('a job', () => {
     await addDevices(berth, 4, { mqtt_broker_id: String(two) });
     expect(await assign(null)).toMatchObject({ status: 200, body: { moved: 4, target: { mqtt_broker_id: null } } });
     expect(await perBroker(berth)).toEqual({ null: 4 });
-    expect((await assign('default')).body).toMatchObject({ moved: 4, target: { mqtt_broker_id: one } });
+    // They follow the default broker already.
+    expect((await assign('default')).body).toMatchObject({
+      moved: 0,
+      already_there: 4,
+      target: { mqtt_broker_id: one },
+    });
     expect(await perBroker(berth)).toEqual({ [one]: 4 });
   });
 
@@ -118,13 +123,16 @@ describe('a dry run', () => {
     expect({ status, ...body, sample: body.sample.length }).toEqual({
       status: 200,
       dry_run: true,
-      target: { mqtt_broker_id: two },
+      target: { mqtt_broker_id: two, name: 'two' },
       would_move: 30,
+      already_there: 0,
       by_broker: [
         { mqtt_broker_id: one, name: 'one', devices: 20 },
         { mqtt_broker_id: null, name: null, devices: 10 },
       ],
       sample: 10,
+      unknown: null,
+      notice: null,
     });
     expect(body.sample[0]).toEqual({ uuid: 'dev-1', fleet_id: 'fleet-a', mqtt_broker_id: one });
     expect(await perBroker(berth)).toEqual({ [one]: 20, null: 10 });
@@ -134,7 +142,7 @@ describe('a dry run', () => {
   it('names the uuids that no device has', async () => {
     await addDevices(berth, 1);
     const { body } = await assign(two, { filter: { uuids: ['dev-1', 'dev-x'] }, dry_run: true });
-    expect(body).toMatchObject({ would_move: 1, unknown_uuids: ['dev-x'] });
+    expect(body).toMatchObject({ would_move: 1, unknown: { uuids: ['dev-x'] } });
   });
 
   it('refuses the targets that the job refuses', async () => {
@@ -262,8 +270,10 @@ describe('the list of a job’s devices', () => {
     expect(csv.headers['content-type']).toBe('text/csv; charset=utf-8');
     expect(csv.headers.link).toMatch(/^<\/api\/v1\/devices\/bulk-assign\/\d+\/devices\?.*>; rel="next"$/);
     const lines = csv.text.split('\r\n');
-    expect(lines[0]).toBe('id,at,device_uuid,fleet_id,outcome,reason,from_broker_id,to_broker_id');
-    expect(lines[1]).toMatch(/^\d+,\d{4}-.*Z,dev-1,"a ""b"", c",moved,bulk-assign,,2$/);
+    expect(lines[0]).toBe(
+      'id,at,device_uuid,fleet_id,outcome,reason,from_broker_id,to_broker_id,from_broker_name,to_broker_name',
+    );
+    expect(lines[1]).toMatch(/^\d+,\d{4}-.*Z,dev-1,"a ""b"", c",moved,bulk-assign,,2,,two$/);
     expect(lines).toHaveLength(6);
   });
 
@@ -287,7 +297,8 @@ describe('the list of jobs', () => {
     for (let n = 0; n < 3; n++) await assign(two, { filter: { uuids: ['a', 'b'] } });
     const list = await call(`GET ${JOBS}`, { headers: admin, query: { limit: '2' } });
     expect(list.body).toMatchObject({ count: 2, jobs: [{ id: 3, filter: { uuid_count: 2 } }, { id: 2 }] });
-    expect(list.text).not.toContain('uuids');
+    expect(list.text).not.toContain('"uuids"');
+    expect(list.body.jobs[0].unknown).toEqual({ uuid_count: 2 });
     const after = new URL(list.body.next, 'http://x').searchParams.get('after') as string;
     const rest = await call(`GET ${JOBS}`, { headers: admin, query: { after } });
     expect(rest.body.jobs.map(({ id }: { id: number }) => id)).toEqual([1]);

@@ -50,6 +50,47 @@ async function addOther(): Promise<void> {
   expect((await register(other.key, newDevice())).status).toBe(200);
 }
 
+describe('the columns that only the legacy service writes', () => {
+  const OWN = [
+    ...[
+      'id',
+      'uuid',
+      'device_name',
+      'device_type',
+      'fleet_id',
+      'is_active',
+      'mqtt_broker_id',
+      'mqtt_broker_assigned_at',
+    ],
+    ...['mqtt_username', 'mqtt_client_id', 'provisioned_at', 'provisioned_by_key_id', 'created_at', 'modified_at'],
+    ...['mac_address', 'os_version', 'supervisor_version', 'is_online'],
+  ];
+  const replies = async () => {
+    const listed = await call(`GET ${path}`, { headers: admin });
+    return [(await get()).body.device, listed.body.devices[0], (await put({ device_name: 'Pump 9' })).body.device];
+  };
+
+  it('are left out of a device of which it has written none', async () => {
+    for (const reply of await replies()) expect(Object.keys(reply)).toEqual(OWN);
+  });
+
+  it.each([
+    ['is_online', 'true', true],
+    ['status', `'updating'`, 'updating'],
+    ['memory_usage', '5000000000', '5000000000'],
+    ['is_undervolted', 'true', true],
+    ['api_key_rotation_days', '30', 30],
+    ['last_connectivity_event', `'2026-01-02 03:04:05'`, '2026-01-02T03:04:05.000Z'],
+    ['top_processes', `'[{"pid": 1}]'`, [{ pid: 1 }]],
+  ])('are all there as before once it has written one: %s', async (name, value, shown) => {
+    await berth.sql(`update devices set ${name} = ${value}`);
+    for (const reply of await replies()) {
+      expect(reply).toMatchObject({ [name]: shown, cpu_id: null });
+      expect(Object.keys(reply)).toHaveLength(OWN.length + 22);
+    }
+  });
+});
+
 describe('PUT /devices/{uuid}', () => {
   it('200 with the device and its resolved broker: a broker is assigned', async () => {
     const reply = await put({ mqtt_broker_id: second, reason: 'nearer' });
@@ -369,6 +410,7 @@ describe('If-Match', () => {
 
 describe('GET /devices/{uuid}', () => {
   it('200 with the legacy columns, without hash and salt', async () => {
+    await berth.sql('update devices set memory_total = 1');
     const { status, body, text } = await get();
     expect(status).toBe(200);
     expect(body.device).toMatchObject({

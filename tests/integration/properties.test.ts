@@ -15,7 +15,7 @@ import {
   setEnv,
   startBerth,
 } from '../support/berth.ts';
-import { contextFor, JOBS } from '../support/bulk.ts';
+import { contextFor, finished, JOBS } from '../support/bulk.ts';
 import { type Instance, startInstances, stopInstances } from '../support/instances.ts';
 
 /**
@@ -427,18 +427,20 @@ describe('bulk-assign jobs', () => {
     return Object.fromEntries(rows.map(({ uuid, mqtt_broker_id }) => [uuid, mqtt_broker_id]));
   }
 
+  type Counts = { moved: number; already_there: number };
   type Move = { device: number; from: number | null; to: number | null };
   type Job = { moves: Move[]; isReverted: boolean };
   type Model = { devices: Map<number, number | null>; active: boolean[]; jobs: Job[] };
 
-  function step(model: Model, one: Command): { code: number | string; moved?: number } {
+  function step(model: Model, one: Command): { code: number | string; counts?: Counts } {
     switch (one.do) {
       case 'assign': {
         if (one.target !== null && !model.active[one.target]) return { code: 'broker-inactive' };
-        const moves = [...model.devices]
-          .filter(([n, from]) => from !== one.target && matches(one.filter, n, from))
+        const matching = [...model.devices].filter(([n, from]) => matches(one.filter, n, from));
+        const moves = matching
+          .filter(([, from]) => from !== one.target)
           .map(([n, from]) => ({ device: n, from, to: one.target }));
-        return apply(model, moves);
+        return apply(model, moves, matching.length - moves.length);
       }
       case 'revert': {
         const job = model.jobs[one.job - 1];
@@ -467,10 +469,18 @@ describe('bulk-assign jobs', () => {
     }
   }
 
-  function apply(model: Model, moves: Move[]): { code: number; moved: number } {
+  /** @param assigned devices that match and are assigned to the target already */
+  function apply(model: Model, moves: Move[], assigned = 0): { code: number; counts: Counts } {
     for (const { device: n, to } of moves) model.devices.set(n, to);
     model.jobs.push({ moves, isReverted: false });
-    return { code: 200, moved: moves.length };
+    const moved = moves.filter(({ from, to }) => resolved(model, from) !== resolved(model, to)).length;
+    return { code: 200, counts: { moved, already_there: moves.length - moved + assigned } };
+  }
+
+  /** Broker 0 is the default. */
+  function resolved({ active }: Model, assigned: number | null): number | null {
+    if (assigned !== null && active[assigned]) return assigned;
+    return active[0] ? 0 : null;
   }
 
   function matches(filter: Record<string, unknown>, n: number, from: number | null): boolean {
@@ -484,7 +494,17 @@ describe('bulk-assign jobs', () => {
     );
   }
 
-  it('jobs and reverts move the same devices as the model', async () => {
+  async function expectDryRun({ filter, target: to }: { filter: object; target: number | null }, counts: Counts) {
+    const all = Object.keys(filter).length === 0 ? { all: true } : { filter };
+    const body = { ...all, target: { mqtt_broker_id: idOf(to) }, dry_run: true };
+    const { would_move, already_there, sample } = (await call(`POST ${JOBS}`, { headers: admin, body })).body;
+    expect({ moved: would_move, already_there, sample: sample.length }, JSON.stringify(filter)).toEqual({
+      ...counts,
+      sample: Math.min(10, counts.moved),
+    });
+  }
+
+  it('jobs, their dry runs and reverts move the same devices as the model', { timeout: 120_000 }, async () => {
     const property = fc.asyncProperty(sequence(command), async (commands) => {
       await arrange();
       const start = Array.from({ length: DEVICES }, (_, n) => [n, n % 4 === 0 ? null : (n % 4) - 1] as const);
@@ -492,11 +512,16 @@ describe('bulk-assign jobs', () => {
       const created: number[] = [];
       for (const one of commands) {
         const expected = step(model, one);
+        if (one.do === 'assign' && expected.counts) await expectDryRun(one, expected.counts);
         const answer = await run(one, call, created);
         expect(codeOf(answer), JSON.stringify(one)).toBe(expected.code);
-        if (expected.moved !== undefined) {
+        if (expected.counts !== undefined) {
           created.push(answer.body.id);
-          expect(answer.body).toMatchObject({ state: 'finished', moved: expected.moved });
+          const { body } = await finished(answer);
+          expect(body, JSON.stringify(one)).toMatchObject({ state: 'finished', ...expected.counts });
+          const says = expect(String(body.notice), JSON.stringify(one));
+          if (one.do === 'assign' && body.moved + body.already_there === 0) says.toMatch(/^No device matches/);
+          else says.not.toMatch(/^No device matches/);
         }
         expect(await assignments(), JSON.stringify(one)).toEqual(
           Object.fromEntries([...model.devices].map(([n, at]) => [`device-${n}`, idOf(at)])),
@@ -524,13 +549,15 @@ describe('bulk-assign jobs', () => {
       expect(await assignments()).toEqual(at);
       const jobs = await berth.sql(`
         select j.id, j.state, j.moved, j.skipped,
-               (select count(*)::int from device_events e where e.job_id = j.id and e.type = 'moved') as moves,
+               (select count(*)::int from device_events e
+                where e.job_id = j.id and e.type = 'moved' and e.reason <> 'already-there') as moves,
+               (select count(*)::int from device_events e where e.job_id = j.id and e.reason = 'already-there') as stays,
                (select count(*)::int from device_events e where e.job_id = j.id and e.type = 'skipped') as skips,
                (select count(distinct e.device_uuid)::int from device_events e where e.job_id = j.id) as devices
         from bulk_assign_jobs j`);
-      for (const { id, state, moved, skipped, moves, skips, devices } of jobs) {
+      for (const { id, state, moved, skipped, moves, stays, skips, devices } of jobs) {
         expect(['finished', 'failed'], `job ${id}`).toContain(state);
-        expect({ moved, skipped, devices }).toEqual({ moved: moves, skipped: skips, devices: moves + skips });
+        expect({ moved, skipped, devices }).toEqual({ moved: moves, skipped: skips, devices: moves + stays + skips });
       }
     });
     await fc.assert(property, { numRuns: 25 });

@@ -1,3 +1,4 @@
+import { workOn } from '../../lib/bulk-assign/worker.ts';
 import { type Answer, type Call, call } from './api.ts';
 import { admin, type Berth } from './berth.ts';
 
@@ -11,8 +12,8 @@ export async function addDevices(berth: Berth, count: number, columns: Record<st
   );
 }
 
-/** Requests a job; `target` is the broker's id, null or "default". */
-export function assign(
+/** Requests a job; `target` is the broker's id, null or "default". The reply as the request gets it. */
+export function requestJob(
   target: number | null | 'default',
   body: Record<string, unknown> = { all: true },
   options: Call = {},
@@ -21,15 +22,31 @@ export function assign(
   return call(`POST ${JOBS}`, {
     headers: { ...admin, ...headers },
     body: { target: { mqtt_broker_id: target }, ...body },
-    remainingMs: 29_000,
     ...rest,
   });
 }
 
-/** An operator's request for a job: `method` of `/{id}` and `verb`. */
-export function onJob(method: 'GET' | 'POST', id: number, verb = '', options: Call = {}): Promise<Answer> {
+/** {@link requestJob}, and the job when a worker has finished what the request left: a machine can be slow. */
+export async function assign(...job: Parameters<typeof requestJob>): Promise<Answer> {
+  return finished(await requestJob(...job));
+}
+
+/** An operator's request for a job: `method` of `/{id}` and `verb`. The reply as the request gets it. */
+export function requestOnJob(method: 'GET' | 'POST', id: number, verb = '', options: Call = {}): Promise<Answer> {
   const { headers, ...rest } = options;
-  return call(`${method} ${JOBS}/${id}${verb}`, { headers: { ...admin, ...headers }, remainingMs: 29_000, ...rest });
+  return call(`${method} ${JOBS}/${id}${verb}`, { headers: { ...admin, ...headers }, ...rest });
+}
+
+/** {@link requestOnJob}, and the job when a worker has finished what the request left. */
+export async function onJob(...request: Parameters<typeof requestOnJob>): Promise<Answer> {
+  return finished(await requestOnJob(...request));
+}
+
+/** The job of a reply 202 when a worker has finished it; every other reply unchanged. */
+export async function finished(answer: Answer): Promise<Answer> {
+  if (answer.status !== 202) return answer;
+  await workOn(contextFor(29_000), answer.body.id);
+  return { ...(await requestOnJob('GET', answer.body.id)), headers: answer.headers };
 }
 
 /** Number of devices per broker; `null`: unassigned. */

@@ -18,7 +18,8 @@ export type Operation = {
   responses: Record<string, Response>;
 };
 
-const document = JSON.parse(readFileSync(new URL('../../docs/openapi.json', import.meta.url), 'utf8'));
+/** docs/openapi.json. */
+export const document = JSON.parse(readFileSync(new URL('../../docs/openapi.json', import.meta.url), 'utf8'));
 const ajv = new Ajv2020({ strict: false, allErrors: true });
 (formats as unknown as (ajv: Ajv2020) => void)(ajv);
 ajv.addSchema(document, 'openapi');
@@ -30,10 +31,21 @@ export const operations: Operation[] = Object.entries(document.paths as Record<s
       path,
       security: (operation.security ?? []).flatMap((one: object) => Object.keys(one)),
       parameters: operation.parameters ?? [],
-      body: (Object.values(operation.requestBody?.content ?? {})[0] as { schema: JsonSchema } | undefined)?.schema,
+      body: inlined(
+        (Object.values(operation.requestBody?.content ?? {})[0] as { schema: JsonSchema } | undefined)?.schema,
+      ),
       responses: operation.responses,
     })),
 );
+
+/** A schema with every reference to a named one replaced by it. */
+function inlined<T>(schema: T): T {
+  if (typeof schema !== 'object' || schema === null) return schema;
+  if (Array.isArray(schema)) return schema.map(inlined) as T;
+  const { $ref } = schema as { $ref?: string };
+  if ($ref) return inlined(document.components.schemas[$ref.replace('#/components/schemas/', '')]);
+  return Object.fromEntries(Object.entries(schema).map(([name, member]) => [name, inlined(member)])) as T;
+}
 
 /** How a reply (status, content type, body, code) deviates from the document; undefined if it does not. */
 export function replyProblem(operation: Operation, { status, headers, text, body }: Answer): string | undefined {

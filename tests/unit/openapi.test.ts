@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { createConfig, lint } from '@redocly/openapi-core';
 import { expect, it } from 'vitest';
+import { document } from '../support/openapi.ts';
+
+type Content = Record<string, { schema: object }>;
 
 it('docs/openapi.json passes the recommended rules of Redocly', async () => {
   const rules = {
@@ -12,4 +15,15 @@ it('docs/openapi.json passes the recommended rules of Redocly', async () => {
   const config = await createConfig({ extends: ['recommended'], rules });
   const problems = await lint({ ref: fileURLToPath(new URL('../../docs/openapi.json', import.meta.url)), config });
   expect(problems.map(({ ruleId, message, location }) => `${ruleId}: ${message} ${location[0]?.pointer}`)).toEqual([]);
+});
+
+it('every JSON body is a named schema, and every name is used', () => {
+  const text = JSON.stringify(document);
+  for (const { requestBody, responses } of Object.values<object>(document.paths).flatMap(Object.values)) {
+    for (const one of [requestBody, ...Object.values<{ content?: Content }>(responses)]) {
+      const schema = one?.content?.['application/json']?.schema;
+      if (schema) expect(Object.keys(schema), JSON.stringify(schema)).toEqual(['$ref']);
+    }
+  }
+  for (const name of Object.keys(document.components.schemas)) expect(text).toContain(`"#/components/schemas/${name}"`);
 });
