@@ -39,7 +39,7 @@ describe('refused before AWS is asked for anything', () => {
     [
       'the example of a secret',
       'prod',
-      { ...NETWORK, database: 'existing' },
+      { ...NETWORK, database: 'existing', databaseConnections: '900' },
       /Parameter databaseSecretArn is the example/,
     ],
     ['the example of an issuer', 'prod', { ...NETWORK, adminAuth: 'gateway' }, /Parameter jwtIssuer is the example/],
