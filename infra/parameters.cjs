@@ -51,7 +51,7 @@ async function check(serverless) {
       serverless,
       'adminAuth=jwt needs outbound=true: functions fetch the keys of the issuer. Or use adminAuth=gateway.',
     );
-  if (serverless.processedInput.commands[0] === 'deploy') checkExamples(serverless, values, params.default);
+  if (serverless.processedInput.commands.join(' ') === 'deploy') checkExamples(serverless, values, params.default);
 }
 
 /** An unknown stage would get the sizes of dev. Its name is part of names in AWS: the proxy's takes no other characters. */

@@ -47,7 +47,7 @@ export async function updateBroker(ctx: Context, id: number, input: BrokerInput,
     if (!stored) throw new Problem(brokerConfigNotFound);
     const columns = columnsOf(input, id, stored);
     const closes = input.close_former === true;
-    const loses = stored.is_active === true && columns.is_active === false && !force;
+    const loses = columns.is_active === false && !force;
     const change = changeOf(stored, columns, closes);
     const affected = change ? await countAffected(ctx, change, loses) : NOBODY;
     if (loses && affected) requireUnused(affected, mayLeaveDevicesWithout);
@@ -90,7 +90,7 @@ function requireUnused(affected: Affected, mayLeaveDevicesWithout: boolean): voi
     throw new Problem(brokerNeeded, undefined, { extra: affectedMembers(left_without) });
   }
   if (resolved + former === 0) return;
-  const detail = `${resolved} devices resolve to it, and ${former} others may still use it because they have not followed a move. Move them and let them follow, or repeat with ?force=true.`;
+  const detail = `Devices that resolve to it: ${resolved}. Others that may still use it, because they have not followed a move: ${former}. Move them and let them follow, or repeat with ?force=true.`;
   throw new Problem(brokerHasDevices, detail, {
     extra: { ...affectedMembers(resolved + former), devices_resolved: resolved, devices_former: former },
   });

@@ -69,9 +69,9 @@ describe('refused before AWS is asked for anything', () => {
   });
 
   it('more executions than an existing database has connections', async () => {
-    const existing = { ...NETWORK, database: 'existing', databaseSecretArn: 'arn:of-mine', databaseConnections: '200' };
+    const existing = { ...NETWORK, database: 'existing', databaseSecretArn: 'arn:of-mine', databaseConnections: '800' };
     const { output, requests } = await deploy('prod', existing, ENOUGH);
-    expect(output).toMatch(/may hold 811 database connections, more than databaseConnections \(200\)/);
+    expect(output).toMatch(/may hold 811 database connections, more than databaseConnections \(800\)/);
     expect(requests).toEqual([]);
   });
 });

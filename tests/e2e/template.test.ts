@@ -410,8 +410,15 @@ it('64 hex digits are a pepper, a seal key and the hash of a token', () => {
 it('CORS is for the given origins, and off by default', () => {
   expect(only('existing', 'AWS::ApiGatewayV2::Api').CorsConfiguration).toMatchObject({
     AllowOrigins: ['https://panel.example.com', 'https://other.example.com'],
-    AllowHeaders: expect.arrayContaining(['authorization', 'content-type', 'idempotency-key', 'if-match']),
-    ExposeHeaders: expect.arrayContaining(['etag', 'location', 'link', 'retry-after', 'x-request-id']),
+    AllowHeaders: expect.arrayContaining(['authorization', 'content-type', 'idempotency-key', 'if-match', 'prefer']),
+    ExposeHeaders: expect.arrayContaining([
+      'etag',
+      'location',
+      'link',
+      'preference-applied',
+      'retry-after',
+      'x-request-id',
+    ]),
   });
   expect(only('created', 'AWS::ApiGatewayV2::Api')).not.toHaveProperty('CorsConfiguration');
 });
@@ -493,9 +500,11 @@ describe('a database of the stack', () => {
 
   it('has all its instances before the proxy gets the cluster as its target', () => {
     expect(only('created', 'AWS::RDS::DBProxyTargetGroup').DBClusterIdentifiers).toEqual(['<DatabaseCluster>']);
-    expect(templates.created.raw.Resources.DatabaseProxyTargets?.DependsOn).toEqual(
-      ids('created', 'AWS::RDS::DBInstance'),
-    );
+    const { DependsOn, Metadata } = templates.created.raw.Resources.DatabaseProxyTargets as Resolved;
+    expect(DependsOn).toEqual(['DatabaseWriter']);
+    const standby = { 'Fn::If': ['HasStandby', { Ref: 'DatabaseStandby' }, { Ref: 'AWS::NoValue' }] };
+    expect(Metadata).toEqual({ waitsFor: standby });
+    expect(ids('created', 'AWS::RDS::DBInstance')).toEqual(['DatabaseWriter', 'DatabaseStandby']);
   });
 
   it('has no proxy with databaseProxy=false', () => {

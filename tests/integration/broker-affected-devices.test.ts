@@ -130,7 +130,7 @@ describe('a broker that has devices', () => {
         devices_former: 0,
       },
     });
-    expect(refused.body.message).toContain('2 devices resolve to it');
+    expect(refused.body.message).toContain('Devices that resolve to it: 2. ');
     expect(await berth.sql('select is_active from mqtt_broker_config where id = $1', [two])).toEqual([
       { is_active: true },
     ]);
@@ -164,6 +164,14 @@ describe('a broker that has devices', () => {
       status: 409,
       body: { code: 'broker-has-devices', devices_resolved: 2, devices_former: 1 },
     });
+  });
+
+  it('is told the number of its own devices, not of those that have no broker anyway', async () => {
+    await update(one, { is_default: false }, true);
+    await add(3, following());
+    await add(1, assignedTo(two));
+    const refused = { status: 409, body: { code: 'broker-needed', devices_affected: 1 } };
+    expect(await update(two, { is_active: false })).toMatchObject(refused);
   });
 
   it('becomes inactive without force when it has none, and changes otherwise as ever', async () => {

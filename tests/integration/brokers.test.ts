@@ -930,6 +930,19 @@ describe('deleting', () => {
       expect(await remove(id)).toMatchObject({ status: 200 });
     });
 
+    it('counts 10,000 of them at most', async () => {
+      const { id, other } = await leftBehind();
+      await berth.sql(
+        `insert into devices (uuid, mqtt_broker_id, handed_broker_id, handed_at)
+         select 'd' || n, $1, $2, now() from generate_series(1, 10000) n`,
+        [other, id],
+      );
+      expect((await remove(id)).body).toMatchObject({
+        devices_former: 10_000,
+        detail: expect.stringMatching(/^10000 or more devices/),
+      });
+    });
+
     it('an inactive broker accepts nobody, so it can be deleted', async () => {
       const { id } = await leftBehind();
       await berth.sql('update mqtt_broker_config set is_active = false where id = $1', [id]);

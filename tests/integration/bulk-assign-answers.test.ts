@@ -191,12 +191,16 @@ describe('devices that resolve to the target already', () => {
   });
 
   it('are counted only if they match', async () => {
+    await addDevices(berth, 2, { uuid: "'b-' || n", fleet_id: "'fleet-b'", mqtt_broker_id: String(one) });
     for (const [filter, moved, there] of [
       [{ unassigned: true }, 1, 1],
-      [{ broker_id: one }, 0, 1],
+      [{ broker_id: one }, 0, 3],
       [{ broker_id: two }, 1, 0],
       [{ uuids: ['dev-1', 'dev-4'] }, 1, 1],
+      [{ uuids: ['dev-4', 'b-2'] }, 1, 1],
       [{ fleet_id: 'fleet-a', broker_id: one }, 0, 1],
+      // Last, because its revert does not return the device of the inactive broker.
+      [{ fleet_id: 'fleet-a' }, 2, 3],
     ] as const) {
       const dry = (await assign(one, { filter, dry_run: true })).body;
       expect(dry, JSON.stringify(filter)).toMatchObject({ would_move: moved, already_there: there });

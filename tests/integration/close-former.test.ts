@@ -80,6 +80,18 @@ it('a row that does not say what was handed gets it with the move', async () => 
   expect(await accepting(follower)).toEqual([`${await defaultId()} handed`, `${b} resolved`]);
 });
 
+it('after a change of the default, such a row gets the default of its time, or the broker of its assignment', async () => {
+  const first = await defaultId();
+  const [second, a, b] = [await another(), await another(), await another()];
+  const [follower, assigned] = [await handed(), await handed(a)];
+  for (const uuid of [follower, assigned]) await forget(uuid);
+  await edit(second, { is_default: true });
+  for (const uuid of [follower, assigned]) await put(uuid, { mqtt_broker_id: b });
+  expect(await accepting(follower)).toEqual([`${first} handed`, `${b} resolved`]);
+  expect(await accepting(assigned)).toEqual([`${a} handed`, `${b} resolved`]);
+  await edit(first, { is_default: true });
+});
+
 it('bulk-assign: the handed broker stays, with close_former it does not', async () => {
   const [a, b] = [await another(), await another()];
   const [stays, closed] = [await handed(a), await handed(a)];
@@ -113,6 +125,64 @@ it('another default: followers stay at the one before, whatever their rows say; 
   await edit(first, { is_default: true });
 });
 
+it('closed stays closed when the broker ceases to be the default, for a device that had left it before', async () => {
+  const first = await defaultId();
+  const [second, b] = [await another(), await another()];
+  const uuid = await handed();
+  await put(uuid, { mqtt_broker_id: b });
+  await edit(first, { close_former: true });
+  expect(await accepting(uuid)).toEqual([`${b} resolved`]);
+  await edit(second, { is_default: true });
+  expect(await accepting(uuid)).toEqual([`${b} resolved`]);
+  await put(uuid, { mqtt_broker_id: null });
+  expect(await accepting(uuid), 'it follows the next default').toEqual([`${second} resolved`]);
+  await edit(first, { is_default: true });
+});
+
+it('a broker that was closed accepts a device again that it was handed since', async () => {
+  const main = await defaultId();
+  const a = await another();
+  const { key } = await issueKey({ default_broker_id: a });
+  const device = newDevice();
+  await register(key, device);
+  await edit(main, { close_former: true });
+  const rests = (is_active: boolean) =>
+    berth.sql('update mqtt_broker_config set is_active = $1 where id = $2', [is_active, a]);
+  await rests(false);
+  await call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: bearer(device.deviceApiKey) });
+  await rests(true);
+  expect(await accepting(device.uuid)).toContain(`${main} handed`);
+});
+
+it('close_former holds for devices whose rows do not say what they were handed', async () => {
+  const first = await defaultId();
+  const second = await another();
+  const [byDevice, byBroker, byNobody] = [await handed(), await handed(), await handed()];
+  for (const uuid of [byDevice, byBroker]) await forget(uuid);
+  // It was handed MQTT_BROKER_URL: that is known.
+  await berth.sql('update devices set handed_broker_id = null where uuid = $1', [byNobody]);
+  await edit(second, { is_default: true });
+  expect(await accepting(byNobody)).toEqual([`${second} resolved`]);
+  await put(byDevice, { close_former: true });
+  expect(await accepting(byDevice)).toEqual([`${second} resolved`]);
+  expect(await accepting(byBroker)).toEqual([`${first} handed`, `${second} resolved`]);
+  await edit(first, { close_former: true });
+  expect(await accepting(byBroker)).toEqual([`${second} resolved`]);
+  await edit(first, { is_default: true });
+});
+
+it('close_former of a broker ends the grace period of its former devices', async () => {
+  const [a, b] = [await another(), await another()];
+  const { key } = await issueKey({ default_broker_id: a });
+  const device = newDevice();
+  await register(key, device);
+  await put(device.uuid, { mqtt_broker_id: b });
+  await call(`GET /api/v1/device/${device.uuid}/mqtt`, { headers: bearer(device.deviceApiKey) });
+  expect(await accepting(device.uuid)).toEqual([`${a} former`, `${b} resolved`]);
+  await edit(a, { close_former: true });
+  expect(await accepting(device.uuid)).toEqual([`${b} resolved`]);
+});
+
 it('a poll does not open again what was closed', async () => {
   const [a, b] = [await another(), await another()];
   const { key } = await issueKey({ default_broker_id: a });
@@ -132,4 +202,27 @@ it('an edited broker is the same broker; a deleted one accepts nobody', async ()
   const gone = await call(`DELETE /api/v1/mqtt/brokers/${a}`, { headers: admin, query: { reassign_to: String(b) } });
   expect(gone.status).toBe(200);
   expect(await accepting(uuid)).toEqual([`${b} resolved`]);
+});
+
+it('of a broker, its former prefixes are remembered, and when it ceased to be the default', async () => {
+  const first = await defaultId();
+  const a = await another();
+  const remembered = async () =>
+    (
+      await berth.sql(
+        `select former_client_id_prefixes as prefixes, default_until is not null as was_default
+         from mqtt_broker_config where id = $1`,
+        [a],
+      )
+    )[0];
+  await edit(a, { is_default: false });
+  expect(await remembered()).toEqual({ prefixes: null, was_default: false });
+  await edit(a, { is_default: true });
+  await edit(a, { client_id_prefix: 'x' });
+  expect(await remembered()).toEqual({ prefixes: ['berth'], was_default: false });
+  await edit(a, { client_id_prefix: 'berth' });
+  await edit(a, { client_id_prefix: 'berth' });
+  expect(await remembered()).toEqual({ prefixes: ['x'], was_default: false });
+  await edit(first, { is_default: true });
+  expect(await remembered()).toEqual({ prefixes: ['x'], was_default: true });
 });

@@ -19,9 +19,9 @@ const page = async (query: Record<string, string> = {}, uuid = 'pump') => {
 };
 
 it('a page has `limit` events, and `next` when there are more', async () => {
-  await addEvents(3);
-  const first = await page({ limit: '2' });
-  expect(first).toEqual({ status: 200, ids: [3, 2], count: 2, next: expect.stringContaining('before=2') });
+  await addEvents(4);
+  const first = await page({ limit: '3' });
+  expect(first).toEqual({ status: 200, ids: [4, 3, 2], count: 3, next: expect.stringContaining('before=2') });
   expect(await page({ limit: '2', before: '2' })).toEqual({ status: 200, ids: [1], count: 1, next: undefined });
 });
 
@@ -35,6 +35,13 @@ it('200 with no events: a device without a history, and a page behind the last e
   await addEvents(1);
   await berth.sql('delete from devices');
   expect(await page({ before: '1' })).toEqual({ status: 200, ids: [], count: 0, next: undefined });
+});
+
+it('a deleted device has its events; 404 for a device that never was', async () => {
+  await addEvents(1);
+  await berth.sql('delete from devices');
+  expect(await page()).toEqual({ status: 200, ids: [1], count: 1, next: undefined });
+  expect((await page({}, 'nobody')).status).toBe(404);
 });
 
 it('400: a parameter that there is not, and a limit of 0', async () => {

@@ -77,3 +77,24 @@ it('after a change of the default, a device gets the default of the time when it
   expect(await accepting('before')).toEqual([main, other]);
   expect(await accepting('after')).toEqual([other]);
 });
+
+it('after two changes of the default, each device gets the one of its time, and devices with an assignment theirs', async () => {
+  const third = await addBroker(berth);
+  const change = async (from: number, to: number) => {
+    await berth.sql('update mqtt_broker_config set is_default = false where id = $1', [from]);
+    await berth.sql('update mqtt_broker_config set is_default = true where id = $1', [to]);
+  };
+  await addDevices(berth, 1, { uuid: `'time-1'` });
+  await addDevices(berth, 1, { uuid: `'assigned'`, mqtt_broker_id: String(third) });
+  await change(other, third);
+  await addDevices(berth, 1, { uuid: `'time-2'` });
+  await change(third, main);
+  await addDevices(berth, 1, { uuid: `'time-3'` });
+  await berth.sql(`update devices set handed_at = now(), handed_broker_id = null where uuid = 'before'`);
+  await fillHanded(client, Infinity, () => {});
+  expect(await handed(`uuid = 'time-1'`)).toEqual({ [other]: 1 });
+  expect(await handed(`uuid = 'time-2'`)).toEqual({ [third]: 1 });
+  expect(await handed(`uuid = 'time-3'`)).toEqual({ [main]: 1 });
+  expect(await handed(`uuid = 'assigned'`)).toEqual({ [third]: 1 });
+  expect(await handed(`uuid = 'before'`), 'it was handed MQTT_BROKER_URL').toEqual({ 0: 1 });
+});

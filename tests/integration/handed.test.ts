@@ -1,3 +1,5 @@
+import { setTimeout } from 'node:timers/promises';
+import pg from 'pg';
 import { expect, it } from 'vitest';
 import { call } from '../support/api.ts';
 import { addBroker, bearer, issueKey, newDevice, register, setEnv, useBerth, withTrigger } from '../support/berth.ts';
@@ -108,10 +110,20 @@ it('FORMER_BROKER_HOURS sets the grace period; after it the former broker refuse
 it('a login at the new broker ends the permission at the former one, a login elsewhere does not', async () => {
   const [a, b] = [await another(), await another()];
   const { device, poll, move, row, accepting, login } = await registered(a);
+  /** Brokers at which a login would end something: at others, it writes nothing. */
+  const endings = async () =>
+    (await berth.sql('select broker_id from mqtt_device_brokers where uuid = $1 and ends_former', [device.uuid])).map(
+      ({ broker_id }) => broker_id,
+    );
   await move(b);
   await login(b);
   expect(await accepting()).toEqual([`${a} handed`, `${b} resolved`]);
+  expect(await endings()).toEqual([]);
   await poll();
+  const other = await registered(a);
+  await other.move(b);
+  await other.poll();
+  expect(await endings()).toEqual([b]);
   await login(a);
   expect(await accepting()).toEqual([`${a} former`, `${b} resolved`]);
   await login(b);
@@ -120,6 +132,48 @@ it('a login at the new broker ends the permission at the former one, a login els
   const before = await version(device.uuid);
   await login(b);
   expect(await version(device.uuid)).toEqual(before);
+  expect(await other.accepting(), 'of another device').toEqual([`${a} former`, `${b} resolved`]);
+});
+
+it('a login does not wait while somebody else changes the device', async () => {
+  const [a, b] = [await another(), await another()];
+  const { device, poll, move, accepting, login } = await registered(a);
+  await move(b);
+  await poll();
+  const changer = new pg.Client({ connectionString: berth.databaseUrl });
+  await changer.connect();
+  await changer.query('begin');
+  await changer.query('select from devices where uuid = $1 for update', [device.uuid]);
+  const waited = setTimeout(1_000, 'waited');
+  expect(await Promise.race([login(b).then(() => 'returned'), waited])).toBe('returned');
+  await changer.end();
+  expect(await accepting()).toEqual([`${a} former`, `${b} resolved`]);
+});
+
+it('a draining broker keeps its devices; a device that resolves to no row, and a user that is no device, have broker_id NULL', async () => {
+  const a = await another();
+  const { device, accepting } = await registered(a);
+  await berth.sql('update mqtt_broker_config set accepts_new_devices = false where id = $1', [a]);
+  expect(await accepting()).toEqual([`${a} resolved`]);
+  const isActive = (value: boolean) =>
+    berth.sql('update mqtt_broker_config set is_active = $2 where id = $1 or is_default', [a, value]);
+  await isActive(false);
+  expect(await accepting()).toEqual(['null resolved']);
+  await berth.sql(`insert into mqtt_users (username, password_hash) values ('robot', 'x')`);
+  const users = await berth.sql(
+    'select username, broker_id, reason, ends_former from mqtt_broker_users where username = any($1) order by username',
+    [['robot', `device_${device.uuid}`]],
+  );
+  expect(users).toEqual([
+    { username: `device_${device.uuid}`, broker_id: null, reason: 'resolved', ends_former: false },
+    { username: 'robot', broker_id: null, reason: 'resolved', ends_former: false },
+  ]);
+  await isActive(true);
+});
+
+it('client ids with a former prefix have both spellings of the uuid', async () => {
+  const [row] = await berth.sql(`select berth_former_client_ids('device_ABC', 'abc', array['old', 'older']) as ids`);
+  expect(row?.ids.sort()).toEqual(['old_ABC', 'old_abc', 'older_ABC', 'older_abc']);
 });
 
 it('moved twice: without a poll the handed broker stays, with polls every broker since the last login does', async () => {

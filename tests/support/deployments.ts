@@ -12,6 +12,7 @@ export const deployments = {
     stage: 'prod',
     parameters: {
       database: 'existing',
+      databaseConnections: '900',
       databaseOwnerSecretArn: OWNER_SECRET,
       databaseMqttAuthSecretArn: MQTT_AUTH_SECRET,
       databaseSecretKeyArn: SECRETS_KEY,
@@ -39,7 +40,12 @@ export const deployments = {
   small: { stage: 'small', parameters: {} },
   restored: {
     stage: 'restored',
-    parameters: { database: 'existing', databaseHost: 'restored.example.com', databaseName: 'berth' },
+    parameters: {
+      database: 'existing',
+      databaseConnections: '3000',
+      databaseHost: 'restored.example.com',
+      databaseName: 'berth',
+    },
   },
 };
 export type Mode = keyof typeof deployments;

@@ -35,3 +35,25 @@ it.each(['127.1', '0177.0.0.1', '2130706433', '0x7f000001', '1.2.3.4.5', '256.1.
   '%s, which resolvers read as an address, is not a valid host',
   (host) => expect(hostProblem(host, true)).toBeDefined(),
 );
+
+const LABEL_63 = 'a'.repeat(63);
+it.each([
+  ...['broker', 'broker.example.com', 'BROKER.Example.COM', 'my_broker', 'a-b.c', 'x1', '1x'],
+  ...[`${LABEL_63}.com`, `${'a.'.repeat(126)}a`, '3com.example', 'example.0y', 'a.x0x1', 'local-host', 'localhost.com'],
+])('%s is a valid name', (host) => expect(hostProblem(host, false)).toBeUndefined());
+
+it.each([
+  ...['', '.', 'a.', '.a', 'a..b', '-a', 'a-', 'a.-b.c', 'a b', 'a/b', 'mqtt://a', 'a:1883', 'user@a', '[::1]', 'ä.de'],
+  ...[`${'a'.repeat(64)}.com`, `${'a.'.repeat(126)}aa`, 'a.0', 'a.1234', 'a.0x1', 'a.0X1', 'a.0x'],
+])('"%s" is not a valid host', (host) => {
+  expect(hostProblem(host, true)).toContain('must be a host name');
+});
+
+it.each(['localhost', 'LOCALHOST', 'broker.localhost'])('%s is allowed in the local stack only', (host) => {
+  expect(hostProblem(host, false)).toBe('must not be localhost');
+  expect(hostProblem(host, true)).toBeUndefined();
+});
+
+it.each(['127.0.0.1', '::1', '169.254.169.254'])('%s is refused as an address', (host) => {
+  expect(hostProblem(host, false)).toContain('must not be a loopback');
+});

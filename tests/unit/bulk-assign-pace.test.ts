@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { afterBatch, afterTimeout, minuteShare, startPace } from '../../lib/bulk-assign/pace.ts';
+import { afterBatch, afterTimeout, isTimeout, minuteShare, startPace } from '../../lib/bulk-assign/pace.ts';
 
 const batch = (ms: number, more = {}) => ({ size: 2_000, devices: 2_000, ms, busy: true, ...more });
 
@@ -28,6 +28,27 @@ it('the rest is as long as the batch, longer when it was slower than usual, and 
   expect(afterBatch(usual, batch(200)).restMs).toBe(400);
   expect(afterBatch(usual, batch(5_000)).restMs, 'within the lease').toBe(1_000);
   expect(afterBatch(usual, batch(200, { busy: false })).restMs).toBe(0);
+});
+
+it('the usual time is that of a device, and follows slowly', () => {
+  const usual = afterBatch(startPace(2_000), batch(100));
+  expect(usual.usualMsPerDevice).toBeCloseTo(0.05);
+  expect(afterBatch(startPace(2_000), batch(100, { devices: 0 })).usualMsPerDevice).toBe(100);
+  expect(afterBatch(usual, batch(200)).usualMsPerDevice).toBeCloseTo(0.055);
+  expect(afterBatch(usual, batch(50)).usualMsPerDevice).toBeCloseTo(0.0475);
+});
+
+it.each([
+  [{ code: '55P03' }, true],
+  [{ code: '57014' }, true],
+  [{ code: '40P01' }, false],
+  [undefined, false],
+])('%o is a timeout: %s', (error, expected) => {
+  expect(isTimeout(error)).toBe(expected);
+});
+
+it('without max_per_minute a batch takes its size and needs no gap', () => {
+  expect(minuteShare(2_000, null)).toEqual({ limit: 2_000, gapMs: 0 });
 });
 
 it.each([1, 7, 59, 60, 100, 119, 1_000, 12_345, 600_000, 100_000_000])(
