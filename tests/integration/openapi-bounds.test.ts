@@ -107,6 +107,7 @@ const VALID: Record<string, () => unknown> = {
   target: () => ({ mqtt_broker_id: null }),
   mqtt_broker_id: () => null,
   id: () => MISSING,
+  is_active: () => true,
 };
 const COMPANIONS: Record<string, () => object> = {
   client_cert: () => ({ client_key: certificate.key }),
@@ -149,9 +150,12 @@ function bodyOf({ method, path, body }: Operation, member: string | undefined): 
   const required = Object.fromEntries(((body.required as string[]) ?? []).map((name) => [name, VALID[name]?.()]));
   const isJob = path.endsWith('/bulk-assign') && method === 'POST';
   const job = isJob && member !== 'filter' ? { all: true, dry_run: true } : {};
-  const change = method === 'PUT' ? { is_active: true } : {};
+  const canBe = (name: string) => name in (body.properties as object);
+  const change = method === 'PUT' ? (canBe('is_active') ? { is_active: true } : { description: 'changed' }) : {};
+  // Required in one of two spellings.
+  const fleet = method === 'POST' && canBe('fleet_id') && !member?.startsWith('fleet') ? { fleetId: 'fleet-a' } : {};
   const exchange = path.endsWith('/key-exchange') ? { deviceApiKey: 'key' } : {};
-  return { ...required, ...job, ...change, ...exchange, ...(member && COMPANIONS[member]?.()) };
+  return { ...required, ...job, ...change, ...exchange, ...fleet, ...(member && COMPANIONS[member]?.()) };
 }
 
 function put(into: unknown, [name, ...rest]: string[], value: unknown): unknown {

@@ -45,3 +45,14 @@ export function expectLike(output: string, expected: string): void {
     at = found + part.length;
   }
 }
+
+/** Expects the whole output, from its beginning to its end; `…` stands for any text. */
+export function expectExactly(output: string, expected: string): void {
+  const text = output.replaceAll('\r', '').trim();
+  expectLike(text, expected);
+  const parts = expected
+    .trim()
+    .split('…')
+    .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  expect(text).toMatch(new RegExp(`^${parts.join('[^]*?')}$`));
+}
