@@ -1,4 +1,4 @@
-import { UserError } from './user-error.ts';
+import { UsageError, UserError } from './user-error.ts';
 
 const EXAMPLE = 'postgres://user:password@host:5432/berth';
 /** A login that is refused (28), no such database (3D), too many connections (53), shutting down or starting (57P). */
@@ -15,7 +15,7 @@ const MISSING = ['42P01', '42703', '42883'];
  * @throws UserError if it is not set, or cannot be the URL of a Postgres
  */
 export function databaseUrl(command: string, url = process.env.DATABASE_URL): string {
-  if (!url) throw new UserError(`DATABASE_URL is not set: DATABASE_URL=${EXAMPLE} ${command}`);
+  if (!url) throw new UsageError(`DATABASE_URL is not set: DATABASE_URL=${EXAMPLE} ${command}`);
   if (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url)) return url;
   throw new UserError(`DATABASE_URL must look like ${EXAMPLE}; percent-encode special characters of the password.`);
 }
