@@ -21,7 +21,9 @@ export async function checkAcl(
   brokerId: number | undefined,
   { username, topic, action, acc }: AclQuestion,
 ): Promise<string | undefined> {
-  const wanted = action === undefined ? Number(acc) : ACTIONS[action];
+  // JSON has the access as a number, a form as text. Number() throws for some other values, and takes [2] for 2.
+  const access = typeof acc === 'number' || typeof acc === 'string' ? Number(acc) : 0;
+  const wanted = action === undefined ? access : ACTIONS[action];
   const bits = Object.values(ACCESS).filter((bit) => ((wanted ?? 0) & bit) !== 0);
   if (!topic || bits.length === 0) return 'the topic or the action is missing';
   const found = await findMqttUser(ctx, username, brokerId);

@@ -396,6 +396,16 @@ describe('mosquitto-go-auth', () => {
     },
   );
 
+  const NO_ACCESS: { acc: unknown }[] = [
+    { acc: { toString: 2 } },
+    { acc: { valueOf: null } },
+    { acc: [2] },
+    { acc: true },
+  ];
+  it.each(NO_ACCESS)('403 for an access that is no number: $acc', async ({ acc }) => {
+    expect((await goAuth('acl', { topic: own('a'), acc })).status).toBe(403);
+  });
+
   it('the refusal contains the reason', async () => {
     expect(await goAuth('user', { password: 'wrong' })).toMatchObject({
       status: 403,
