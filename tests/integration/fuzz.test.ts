@@ -12,6 +12,7 @@ import {
   newDevice,
   register,
   startBerth,
+  unknownKey,
 } from '../support/berth.ts';
 import { type Operation, operations, replyProblem } from '../support/openapi.ts';
 import { drawRequest, type KnownValues, type Request, targetOf } from '../support/requests.ts';
@@ -64,8 +65,9 @@ it(`${REQUESTS} random requests: no 5xx, each reply conforms to docs/openapi.jso
     note(await check(request, count % HASH_EVERY === 0));
   });
   await fc.assert(one, { numRuns: REQUESTS, seed, endOnFailure: true });
-  // 413 is drawn so rarely that a run may miss it.
+  // 413 and 429 are drawn so rarely that a run may miss them.
   note(await check(tooLarge(), true));
+  for (let guess = 0; guess <= 20; guess++) note(await check(wrongKey(), guess === 20));
   console.log(`seed ${seed}: ${JSON.stringify(outcomes)}`);
   // Without success of each operation and each kind of refusal, the checks above would prove little.
   for (const { method, path } of operations)
@@ -78,6 +80,11 @@ function tooLarge(): Request {
   const operation = operations.find(({ path }) => path === '/api/v1/device/register') as Operation;
   const body = { ...newDevice(), note: 'x'.repeat(20_000) };
   return { operation, params: {}, options: { headers: { authorization: `Bearer ${openKey}` }, body } };
+}
+
+function wrongKey(): Request {
+  const operation = operations.find(({ path }) => path === '/api/v1/device/register') as Operation;
+  return { operation, params: {}, options: { headers: bearer(unknownKey()), body: newDevice(), ip: '192.0.2.1' } };
 }
 
 /** Sends the request and checks its reply and effects. @returns the outcomes: status, and code or operation */
@@ -158,7 +165,10 @@ async function populate(): Promise<KnownValues> {
     port: [1],
     // Omitted: random values of these are nearly always refused, which hides what the other members do.
     ...Object.fromEntries(
-      ['ca_cert', 'client_cert', 'client_key', 'use_tls', 'password', 'all'].map((name) => [name, [undefined]]),
+      ['ca_cert', 'client_cert', 'client_key', 'use_tls', 'password', 'all', 'region', 'tags'].map((name) => [
+        name,
+        [undefined],
+      ]),
     ),
     ...Object.fromEntries(
       ['mqtt_broker_id', 'broker_id', 'default_broker_id', 'defaultBrokerId', 'reassign_to'].map((name) => [

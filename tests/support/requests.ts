@@ -225,6 +225,8 @@ function makeArbitrary(schema: {
   minItems?: number;
   properties?: Record<string, JsonSchema>;
   required?: string[];
+  propertyNames?: { pattern?: string };
+  additionalProperties?: JsonSchema;
 }): fc.Arbitrary<unknown> {
   const { minLength = 0, maxLength = 1_000, minimum = INTEGER.min, maximum = INTEGER.max } = schema;
   if ('const' in schema) return fc.constant(schema.const);
@@ -245,11 +247,16 @@ function makeArbitrary(schema: {
     case 'array':
       return fc.array(valuesOf(schema.items ?? {}), { minLength: schema.minItems ?? 0, maxLength: 5 });
     case 'object':
-      return schema.properties
-        ? fc
-            .record(mapValues(schema.properties, valuesOf), { requiredKeys: (schema.required ?? []) as never[] })
-            .map(spelledOnce)
-        : fc.dictionary(fc.string({ maxLength: 8 }), fc.jsonValue({ maxDepth: 1 }), { maxKeys: 3 });
+      if (schema.properties) {
+        return fc
+          .record(mapValues(schema.properties, valuesOf), { requiredKeys: (schema.required ?? []) as never[] })
+          .map(spelledOnce);
+      }
+      return fc.dictionary(
+        schema.propertyNames?.pattern ? matching(schema.propertyNames.pattern) : fc.string({ maxLength: 8 }),
+        valuesOf(schema.additionalProperties ?? {}),
+        { maxKeys: 3 },
+      );
     default:
       return fc.jsonValue({ maxDepth: 1 });
   }
