@@ -57,6 +57,28 @@ create or replace function berth_presumed_broker(
   from berth_resolved(device_uuid, assigned_broker, provisioning_key, false) resolved
 $$;
 
+-- Why a broker accepts a device that does not resolve to it: handed, former. NULL: it does not. A function that is inlined, so
+-- that one broker's devices can be counted without a look at every broker.
+create or replace function berth_former_reason(
+  broker integer, closed_to_former_at timestamptz, default_until timestamptz, assigned integer, assigned_at timestamptz,
+  registered timestamp, handed integer, handed_at timestamptz, handed_left_at timestamptz, former integer[],
+  former_until timestamptz, former_closed_at timestamptz
+) returns text language sql stable parallel safe as $$
+  select case
+    when broker = handed then
+      case when greatest(closed_to_former_at, former_closed_at) >= coalesce(greatest(
+             handed_at, handed_left_at,
+             -- Followers of the default leave it without a write to their rows.
+             case when assigned is null and coalesce(assigned_at, '-infinity') < default_until
+                  then default_until end), '-infinity') then null
+           else 'handed' end
+    when broker = any(former) and former_until > now() and coalesce(closed_to_former_at < handed_at, true) then 'former'
+    -- Not known yet: every default of the time since it registered.
+    when handed is null and handed_at is null and default_until > coalesce(registered, '-infinity') at time zone 'utc'
+      and coalesce(greatest(closed_to_former_at, former_closed_at) < default_until, true) then 'handed'
+  end
+$$;
+
 -- The brokers that accept a device. Reasons: resolved (exactly one row; broker_id NULL: no broker resolves), handed, former.
 -- The only implementation of this rule.
 create or replace view mqtt_device_brokers as
@@ -70,21 +92,10 @@ cross join lateral (
   select b.id, null, why.reason
   from mqtt_broker_config b
   cross join lateral (
-    select case
-      when b.id = d.handed_broker_id then
-        case when greatest(b.closed_to_former_at, d.former_closed_at) >= coalesce(greatest(
-               d.handed_at, d.handed_left_at,
-               -- Followers of the default leave it without a write to their rows.
-               case when d.mqtt_broker_id is null and coalesce(d.mqtt_broker_assigned_at, '-infinity') < b.default_until
-                    then b.default_until end), '-infinity') then null
-             else 'handed' end
-      when b.id = any(d.former_broker_ids) and d.former_until > now()
-        and coalesce(b.closed_to_former_at < d.handed_at, true) then 'former'
-      -- Not known yet: every default of the time since it registered.
-      when d.handed_broker_id is null and d.handed_at is null
-        and b.default_until > coalesce(d.provisioned_at, d.created_at, '-infinity') at time zone 'utc'
-        and coalesce(greatest(b.closed_to_former_at, d.former_closed_at) < b.default_until, true) then 'handed'
-    end
+    select berth_former_reason(
+      b.id, b.closed_to_former_at, b.default_until, d.mqtt_broker_id, d.mqtt_broker_assigned_at,
+      coalesce(d.provisioned_at, d.created_at), d.handed_broker_id, d.handed_at, d.handed_left_at, d.former_broker_ids,
+      d.former_until, d.former_closed_at)
   ) why (reason)
   where (d.handed_broker_id is distinct from resolved.broker_id or d.former_broker_ids is not null)
     and b.id is distinct from resolved.broker_id and b.refusal is distinct from 'inactive' and why.reason is not null
