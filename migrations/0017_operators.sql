@@ -1,4 +1,4 @@
--- For operators: changes of provisioning keys, pages of all keys, the devices that follow a key, searches, regions and tags.
+-- For operators: changes of provisioning keys, pages of all keys, searches, regions and tags.
 
 alter table provisioning_keys
   add column if not exists updated_at timestamptz,
@@ -8,8 +8,6 @@ comment on column provisioning_keys.updated_at is 'When an operator last changed
 comment on column provisioning_keys.updated_request_id is 'By which request: a repeat after a lost reply recognises itself';
 
 create index if not exists provisioning_keys_created_at_idx on provisioning_keys ((coalesce(created_at, 'infinity')), id);
--- Devices without an assignment, for which their key can decide. Moves between brokers do not touch it.
-create index if not exists devices_unassigned_key_idx on devices (provisioned_by_key_id) where mqtt_broker_id is null;
 
 -- GET /devices?search=…: the beginning of the uuid or of the name. The operators with ~ compare bytes, whatever the database's collation.
 create index if not exists devices_name_idx on devices (lower(device_name) text_pattern_ops);

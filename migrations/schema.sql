@@ -229,7 +229,6 @@ CREATE INDEX devices_online_idx ON public.devices USING btree (id) WHERE is_onli
 CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
 CREATE INDEX devices_region_idx ON public.devices USING btree (region, id) WHERE (region IS NOT NULL)
 CREATE INDEX devices_tags_idx ON public.devices USING gin (tags jsonb_path_ops) WHERE (tags IS NOT NULL)
-CREATE INDEX devices_unassigned_key_idx ON public.devices USING btree (provisioned_by_key_id) WHERE (mqtt_broker_id IS NULL)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
 CREATE UNIQUE INDEX mqtt_acls_pkey ON public.mqtt_acls USING btree (id)
