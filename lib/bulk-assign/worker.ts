@@ -72,7 +72,7 @@ export async function workOn(ctx: Context, id: number, patienceMs = Number.POSIT
   return worker.job;
 }
 
-/** Lets another worker take the job at once. If that fails, the lease ends by itself. */
+/** Lets another worker take the job immediately. If that fails, the lease ends by itself. */
 async function leave(ctx: Context, lease: Lease): Promise<void> {
   await releaseLease(ctx, lease).catch((error) =>
     log.warn('lease not released', {
