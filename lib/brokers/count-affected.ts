@@ -1,7 +1,8 @@
 import type { Context } from '../context.ts';
 import { type Fragment, query, type Sql } from '../database/db.ts';
 import { log } from '../log.ts';
-import { devicesAlike } from './default-dependents.ts';
+import { devicesAlike, kindOf } from '../resolution/alike.ts';
+import { mayUseAsFormer } from './former-devices.ts';
 
 /** How a change of broker `id` changes the resolution. */
 export type BrokerChange = {
@@ -57,8 +58,6 @@ export function affectedMembers(devices: number) {
 }
 
 function countStatement(sql: Sql, { id, isActive, default: changed, concernsItsDevices, endsFormer }: BrokerChange) {
-  const NO_KEY = sql`'00000000-0000-0000-0000-000000000000'::uuid`;
-  const pair = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id, ${NO_KEY})`;
   return sql<Affected[]>`
     with alike as materialized (
       select d.*, ways.was, ways.will
@@ -78,13 +77,8 @@ function countStatement(sql: Sql, { id, isActive, default: changed, concernsItsD
       (select coalesce(sum(devices), 0)::integer from alike
        where was is distinct from will or (${concernsItsDevices} and will = ${id})) as resolved,
       (select coalesce(sum(devices), 0)::integer from alike where was = ${id} and will is null) as left_without,
-      (select count(*)::integer from closing b join devices d
-         on (d.handed_broker_id = b.id or b.id = any(d.former_broker_ids) or d.handed_broker_id is null)
-       where b.refusal is distinct from 'inactive' and berth_former_reason(
-           b.id, b.closed_to_former_at, b.default_until, d.mqtt_broker_id, d.mqtt_broker_assigned_at,
-           coalesce(d.provisioned_at, d.created_at), d.handed_broker_id, d.handed_at, d.handed_left_at, d.former_broker_ids,
-           d.former_until, d.former_closed_at) is not null
-         and (${pair}) not in (select ${pair} from alike d where d.was = (select id from closing))) as former`;
+      (select count(*)::integer from closing b join devices d on ${mayUseAsFormer(sql)}
+       where (${kindOf(sql)}) not in (select ${kindOf(sql)} from alike d where d.was = (select id from closing))) as former`;
 }
 
 /** SQL: the broker that a step of berth_resolve names after the change. */

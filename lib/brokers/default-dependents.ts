@@ -1,4 +1,5 @@
 import type { Fragment, Sql } from '../database/db.ts';
+import { devicesAlike } from '../resolution/alike.ts';
 
 /** SQL: the number of devices that resolve to the default broker because no earlier step decides. */
 export function followingDefault(sql: Sql): Fragment {
@@ -31,12 +32,4 @@ export function leftWithout(sql: Sql, id: number, broker: Fragment, moved = fals
        from berth_resolve(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) step
      ) ways
      where not ways.has_another and (ways.is_led_here or (select is_default from ${broker})))::integer`;
-}
-
-/** SQL: devices `d`, counted by what decides their resolution, so that few resolutions stand for a million devices. */
-export function devicesAlike(sql: Sql, condition: Fragment): Fragment {
-  return sql`
-    (select d.mqtt_broker_id, d.provisioned_by_key_id, count(*) as devices
-     from devices d where ${condition}
-     group by d.mqtt_broker_id, d.provisioned_by_key_id)`;
 }

@@ -10,15 +10,17 @@ import {
   reassignTargetUnusable,
 } from '../errors.ts';
 import { recordEvents } from '../events/record.ts';
+import { devicesAlike, kindOf } from '../resolution/alike.ts';
 import { settings } from '../settings/settings.ts';
 import { affectedMembers } from './count-affected.ts';
-import { devicesAlike, leftWithout } from './default-dependents.ts';
+import { leftWithout } from './default-dependents.ts';
+import { mayUseAsFormer } from './former-devices.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
 import { lockOf, withdrawAlone } from './withdrawal.ts';
 
 /** More devices than this must be moved by a bulk-assign job first: one statement would outlast the request. */
 const MAX_MOVED = 10_000;
-/** More former devices than this are not counted: the view takes 20 µs or more for each. */
+/** More former devices than this are not counted: a refusal needs no exact number. */
 const MAX_COUNTED = 10_000;
 
 type Options = {
@@ -133,19 +135,13 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
 
 /** SQL: the number of devices that belong to another broker and may still use broker `id`, at most MAX_COUNTED. */
 function formerDevices(sql: Sql, id: number) {
-  const pair = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id::text, '')`;
   return sql`
     (select count(*) from (
-     select from devices d
-     where (d.handed_broker_id = ${id} or ${id} = any(d.former_broker_ids) or d.handed_broker_id is null)
-       -- Only for speed: the devices that resolve to it need no look at each of them.
-       and (${pair}) not in (
-         select ${pair} from ${devicesAlike(sql, sql`true`)} d
-         cross join lateral berth_resolved(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved
-         where resolved.broker_id = ${id})
-       and exists (
-         select from mqtt_device_brokers accepting
-         where accepting.device_id = d.id and accepting.broker_id = ${id} and accepting.reason <> 'resolved')
+     select from mqtt_broker_config b join devices d on ${mayUseAsFormer(sql)}
+     where b.id = ${id} and (${kindOf(sql)}) not in (
+       select ${kindOf(sql)} from ${devicesAlike(sql, sql`true`)} d
+       cross join lateral berth_resolved(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) resolved
+       where resolved.broker_id = ${id})
      limit ${MAX_COUNTED}) former)::integer`;
 }
 

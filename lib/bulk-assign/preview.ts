@@ -1,11 +1,11 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
+import { devicesAlike, kindOf } from '../resolution/alike.ts';
 import { matchesFilter } from './filter-sql.ts';
 import type { NewJob } from './input.ts';
 import { type Target, targetBroker, targetProblem } from './target.ts';
 import { noticeOf, type UnknownValues, unknownValues, unknownValuesReply } from './unknown-values.ts';
-import { NO_KEY } from './window.ts';
 
 const SAMPLE = 10;
 
@@ -35,17 +35,13 @@ type Row = {
  * @throws Problem for the target as `createJob` does
  */
 export async function preview(ctx: Context, { filter, target: { mqtt_broker_id: requested } }: NewJob) {
-  const [row] = await query<Row>(ctx, (sql) => {
-    const kindOf = sql`coalesce(d.mqtt_broker_id, 0), coalesce(d.provisioned_by_key_id, ${NO_KEY}::uuid)`;
-    return sql`
+  const [row] = await query<Row>(
+    ctx,
+    (sql) => sql`
       with target as (${targetBroker(sql, requested)}), kinds as materialized (
         -- Resolved once for the devices that are alike.
         select alike.*, before.broker_id is distinct from after.broker_id as moves
-        from (
-          select d.mqtt_broker_id, d.provisioned_by_key_id, count(*)::integer as devices
-          from devices d where ${matchesFilter(sql, filter)}
-          group by d.mqtt_broker_id, d.provisioned_by_key_id
-        ) alike
+        from ${devicesAlike(sql, matchesFilter(sql, filter))} alike
         left join target on true
         left join lateral berth_resolved(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) before on true
         left join lateral berth_resolved(null, target.id, alike.provisioned_by_key_id, false) after on true
@@ -54,7 +50,7 @@ export async function preview(ctx: Context, { filter, target: { mqtt_broker_id: 
       ), sample as (
         select d.uuid::text as uuid, d.fleet_id, d.mqtt_broker_id
         from devices d
-        where ${matchesFilter(sql, filter)} and (${kindOf}) in (select ${kindOf} from kinds d where d.moves)
+        where ${matchesFilter(sql, filter)} and (${kindOf(sql)}) in (select ${kindOf(sql)} from kinds d where d.moves)
         order by d.id limit ${SAMPLE}
       )
       select (select row_to_json(target) from target) as target,
@@ -63,8 +59,8 @@ export async function preview(ctx: Context, { filter, target: { mqtt_broker_id: 
               from by_broker m left join mqtt_broker_config b on b.id = m.mqtt_broker_id) as by_broker,
              (select coalesce(sum(devices), 0)::integer from kinds where not moves) as already_there,
              (select coalesce(json_agg(sample), '[]') from sample) as sample,
-             ${unknownValues(sql, filter)} as unknown`;
-  });
+             ${unknownValues(sql, filter)} as unknown`,
+  );
   const { target, by_broker, already_there, sample, unknown } = row as Row;
   if (requested !== null && (!target || target.refusal)) throw targetProblem(target, requested);
   const wouldMove = by_broker.reduce((sum, { devices }) => sum + devices, 0);

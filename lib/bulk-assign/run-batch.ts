@@ -2,11 +2,12 @@ import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
 import { isHeld, type Lease } from '../database/leases.ts';
 import { recordJobEvents } from '../events/record.ts';
+import { NO_KEY } from '../resolution/alike.ts';
 import { closeFormer, leaveBroker } from '../resolution/leave.ts';
 import { halved, isTimeout, minuteShare } from './pace.ts';
 import { type Job, jobColumns } from './row.ts';
 import { runnableJobs } from './runnable-jobs.ts';
-import { devicesPassed, devicesToMove, devicesToMoveBack, NO_KEY, pairsThatStay } from './window.ts';
+import { devicesPassed, devicesToMove, devicesToMoveBack, pairsThatStay } from './window.ts';
 
 /** What a batch did, and the job after it. `stayed`: got an assignment to the broker that they resolved to already. */
 export type Batch = { job: Job; moved: number; stayed: number; skipped: number; size: number };

@@ -1,10 +1,8 @@
 import type { Fragment, Sql } from '../database/db.ts';
+import { NO_KEY } from '../resolution/alike.ts';
 import { matchesAssignment, matchesDevice, matchesFilter } from './filter-sql.ts';
 import type { Filter } from './input.ts';
 import type { Job } from './row.ts';
-
-/** In the place of a device's provisioning key that is NULL. */
-export const NO_KEY = '00000000-0000-0000-0000-000000000000';
 
 // The devices of a batch, for the one row of `job`. cursor_id: the job's cursor after this device. skip_reason NULL: may be moved.
 // LATERAL, so that the index on id delivers the devices in order and the limit ends the scan.
