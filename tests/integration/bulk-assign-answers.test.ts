@@ -5,6 +5,7 @@ import { addBroker, admin, type Berth, issueKey, setEnv, startBerth, withTrigger
 import {
   addDevices,
   assign,
+  beginWithTwoBrokers,
   contextFor,
   JOBS,
   leaveOpen,
@@ -25,11 +26,7 @@ beforeAll(async () => {
 afterAll(() => berth.stop());
 beforeEach(async () => {
   setEnv({});
-  await berth.sql(
-    'truncate devices, device_events, bulk_assign_jobs, leases, provisioning_keys, mqtt_broker_config restart identity cascade',
-  );
-  one = await addBroker(berth, { name: 'one', is_default: true });
-  two = await addBroker(berth, { name: 'two' });
+  ({ one, two } = await beginWithTwoBrokers(berth));
 });
 
 const eventsOf = async (uuid: string) =>

@@ -8,7 +8,17 @@ import { workOn, workOnOpenJobs } from '../../lib/bulk-assign/worker.ts';
 import { type Lease, takeLease } from '../../lib/database/leases.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
-import { addDevices, assign, contextFor, leaveOpen, onJob, outcomes, perBroker, requestJob } from '../support/bulk.ts';
+import {
+  addDevices,
+  assign,
+  beginWithTwoBrokers,
+  contextFor,
+  leaveOpen,
+  onJob,
+  outcomes,
+  perBroker,
+  requestJob,
+} from '../support/bulk.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
 
 let berth: Berth;
@@ -20,11 +30,7 @@ beforeAll(async () => {
 afterAll(() => berth.stop());
 beforeEach(async () => {
   setEnv({});
-  await berth.sql(
-    'truncate devices, device_events, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
-  );
-  one = await addBroker(berth, { name: 'one', is_default: true });
-  two = await addBroker(berth, { name: 'two' });
+  ({ one, two } = await beginWithTwoBrokers(berth));
 });
 
 const leaseOf = (id: number, holder: string) => takeLease(contextFor(5_000), `bulk-assign-job:${id}`, holder, 2);

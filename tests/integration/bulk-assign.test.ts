@@ -3,7 +3,17 @@ import { matchesDevice } from '../../lib/bulk-assign/filter-sql.ts';
 import { query } from '../../lib/database/db.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, setEnv, startBerth } from '../support/berth.ts';
-import { addDevices, assign, contextFor, JOBS, leaveOpen, onJob, outcomes, perBroker } from '../support/bulk.ts';
+import {
+  addDevices,
+  assign,
+  beginWithTwoBrokers,
+  contextFor,
+  JOBS,
+  leaveOpen,
+  onJob,
+  outcomes,
+  perBroker,
+} from '../support/bulk.ts';
 
 let berth: Berth;
 let one: number;
@@ -14,11 +24,7 @@ beforeAll(async () => {
 afterAll(() => berth.stop());
 beforeEach(async () => {
   setEnv({});
-  await berth.sql(
-    'truncate devices, device_events, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
-  );
-  one = await addBroker(berth, { name: 'one', is_default: true });
-  two = await addBroker(berth, { name: 'two' });
+  ({ one, two } = await beginWithTwoBrokers(berth));
 });
 
 describe('a job', () => {

@@ -1,8 +1,19 @@
 import { workOn } from '../../lib/bulk-assign/worker.ts';
 import { type Answer, type Call, call } from './api.ts';
-import { admin, type Berth } from './berth.ts';
+import { addBroker, admin, type Berth } from './berth.ts';
 
 export const JOBS = '/api/v1/devices/bulk-assign';
+
+/** Removes all devices, jobs, keys and brokers, and adds two brokers: `one` is the default. */
+export async function beginWithTwoBrokers(berth: Berth): Promise<{ one: number; two: number }> {
+  await berth.sql(
+    'truncate devices, device_events, bulk_assign_jobs, leases, provisioning_keys, mqtt_broker_config restart identity cascade',
+  );
+  return {
+    one: await addBroker(berth, { name: 'one', is_default: true }),
+    two: await addBroker(berth, { name: 'two' }),
+  };
+}
 
 /** Adds `count` devices in bulk; columns are SQL, with `n` counting from 1. */
 export async function addDevices(berth: Berth, count: number, columns: Record<string, string> = {}): Promise<void> {
