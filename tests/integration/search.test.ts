@@ -17,6 +17,7 @@ const DATABASES: Record<string, Parameters<typeof startBerth>[0]> = {
   'in the order of a language': {
     prepare: async (sql) => {
       await createLegacyTables(sql);
+      await sql('alter table device_api_key_history drop constraint device_api_key_history_device_uuid_fkey');
       await sql(
         'alter table devices alter column uuid drop default, alter column uuid type text collate "en-US-x-icu"',
       );
