@@ -30,13 +30,14 @@ it(`${SOAK_MS / 1_000} s of network faults, crashes, held locks and a dead key's
   const random = seeded();
   const { postgres, proxy, instances } = await setUp();
   const keys = [await issue(instances, 10_000), await issue(instances, 300)] as [Key, Key];
+  const deadKey = await revoked(instances);
   const history: History = [];
   const end = Date.now() + SOAK_MS;
   const isOver = () => Date.now() >= end;
   const acknowledged = () => history.filter(({ answer }) => answer.status === 200).length;
   const faults = causeFaults({ postgres, proxy, random, isOver, acknowledged, keyId: keys[0].id });
   const flooded = instances.splice(INSTANCES);
-  const flood = floodWithDeadKey(await revoked(instances), flooded, isOver);
+  const flood = floodWithDeadKey(deadKey, flooded, isOver);
   const busiest = watchBackends(postgres, isOver);
   await Promise.all([
     faults,
