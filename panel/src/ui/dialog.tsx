@@ -42,6 +42,8 @@ type ConfirmProps = {
   devices?: number | undefined;
   /** Nothing can be sent yet, because the consequences are not known. */
   isWaiting?: boolean;
+  /** Checks what was typed; false: nothing is sent. */
+  onSubmit?: () => boolean;
   /** The consequences. */
   children: ComponentChildren;
 };
@@ -56,10 +58,10 @@ export function ConfirmDialog({ kind = 'primary', devices = 0, isWaiting = false
   return (
     <Dialog title={title} onClose={onClose}>
       <form
-        method="dialog"
+        noValidate
         onSubmit={(event) => {
           event.preventDefault();
-          if (isConfirmed && !isWaiting) action.run(request);
+          if (isConfirmed && !isWaiting && props.onSubmit?.() !== false) action.run(request);
         }}
       >
         <div class="dialog-text">{children}</div>

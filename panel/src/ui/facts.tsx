@@ -1,7 +1,9 @@
 import type { ComponentChildren } from 'preact';
 
+export type Fact = [name: string, value: ComponentChildren];
+
 /** Names and values. */
-export function Facts({ rows }: { rows: [name: string, value: ComponentChildren][] }) {
+export function Facts({ rows }: { rows: Fact[] }) {
   return (
     <dl class="facts">
       {rows.map(([name, value]) => (

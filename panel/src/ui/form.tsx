@@ -17,12 +17,17 @@ export type Form = {
   setAll: (values: Values) => void;
   /** Checks all fields by the specs' rules. Focuses the first wrong one. */
   check: () => boolean;
+  /** Says what is wrong with one field, and focuses it. */
+  complain: (name: string, message: string) => void;
   /** Shows what the API said at the fields. */
   fail: (failure: Failure | undefined) => void;
 };
 
-/** A form's state. It keeps what was typed, whatever happens to the request. */
-export function useForm(rules: Fields, initial: () => Values): Form {
+/**
+ * A form's state. It keeps what was typed, whatever happens to the request.
+ * @param stored of a form that changes something: its values before. Of these, only what may be null can be emptied
+ */
+export function useForm(rules: Fields, initial: () => Values, stored?: Values): Form {
   const values: Signal<Values> = useSignal(undefined as unknown as Values);
   values.value ??= initial();
   const errors = useSignal<Record<string, string>>({});
@@ -32,6 +37,12 @@ export function useForm(rules: Fields, initial: () => Values): Form {
     errors.value = Object.fromEntries(found);
     const [first] = found;
     if (first) requestAnimationFrame(() => document.getElementById(idOf(first[0]))?.focus());
+  };
+  const complaintAt = (name: string, text: string) => {
+    const rule = rules[name] ?? {};
+    const isEmptied = text === '' && stored !== undefined && stored[name] !== '';
+    if (isEmptied && !rule.nullable && rule.type !== 'object') return 'must not be empty';
+    return complaintOf(rule, text);
   };
   return {
     get values() {
@@ -55,12 +66,13 @@ export function useForm(rules: Fields, initial: () => Values): Form {
     },
     check: () => {
       const found = Object.entries(values.value).flatMap(([name, value]): [string, string][] => {
-        const complaint = typeof value === 'string' ? complaintOf(rules[name] ?? {}, value) : undefined;
+        const complaint = typeof value === 'string' ? complaintAt(name, value) : undefined;
         return complaint ? [[name, complaint]] : [];
       });
       show(found);
       return found.length === 0;
     },
+    complain: (name, message) => show([[name, message]]),
     fail: (failure) => {
       const known = failure?.errors.filter(({ path }) => path in values.value) ?? [];
       show(known.map(({ path, message }) => [path, message]));

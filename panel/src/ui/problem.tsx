@@ -21,7 +21,7 @@ export function Problem({ failure, shownFields = [], onRetry, children }: Props)
       <p class="problem-title">{title}</p>
       {detail && <p dir="auto">{detail}</p>}
       {errors.length > 0 && (
-        <ul>
+        <ul class="problem-errors">
           {errors.map(({ path, message }) => (
             <li key={path}>
               <code>{path}</code> {message}
