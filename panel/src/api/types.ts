@@ -845,13 +845,6 @@ export type GetMqttBrokersQuery = {
   after?: string;
 };
 
-export type GetMqttBrokersSummaryQuery = {
-  /** Brokers per page. Default: 1000 */
-  limit?: number;
-  /** Brokers after this name: `next` of the previous page */
-  after?: string;
-};
-
 export type PutMqttBrokersIdQuery = {
   /** Even if devices are left without a broker, or lose one that becomes inactive or is deleted */
   force?: boolean;
@@ -869,13 +862,6 @@ export type GetDevicesBulkAssignQuery = {
   limit?: number;
   /** Jobs older than this id; `next` of the previous page contains it */
   after?: number;
-};
-
-export type GetDevicesBulkAssignIdDevicesQuery = {
-  outcome?: "moved" | "already-there" | "skipped";
-  /** Rows per page, default 100 */
-  limit?: number;
-  after?: string;
 };
 
 export type GetDevicesQuery = {
@@ -919,12 +905,26 @@ export type GetFleetsQuery = {
   after?: string;
 };
 
+export type GetMqttBrokersSummaryQuery = {
+  /** Brokers per page. Default: 1000 */
+  limit?: number;
+  /** Brokers after this name: `next` of the previous page */
+  after?: string;
+};
+
 export type GetProvisioningKeysQuery = {
   /** The fleet of the devices that register with the key */
   fleetId?: string;
   /** The fleet of the devices that register with the key */
   fleet_id?: string;
   /** Keys per page. Default: 1000 */
+  limit?: number;
+  after?: string;
+};
+
+export type GetDevicesBulkAssignIdDevicesQuery = {
+  outcome?: "moved" | "already-there" | "skipped";
+  /** Rows per page, default 100 */
   limit?: number;
   after?: string;
 };
