@@ -332,3 +332,10 @@ it('201: POST of a provisioning key is repeated after its reply was lost; the ke
   proxy.loseReply();
   expect((await register((await issueKey()).key, newDevice())).status).toBe(200);
 });
+
+it('201: POST of a provisioning key, also when its broker takes no new devices since', async () => {
+  const id = await addBroker(berth);
+  await register(key, newDevice());
+  proxy.loseReply(() => berth.sql('update mqtt_broker_config set accepts_new_devices = false where id = $1', [id]));
+  expect(await issueKey({ default_broker_id: id })).toMatchObject({ default_broker_id: id });
+});
