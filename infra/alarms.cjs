@@ -156,6 +156,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
         Condition: 'WatchesCertificates',
         ...scheduleDead('certificates', 'check-certificates', 86400, 1),
       },
+      StatsScheduleAlarm: scheduleDead('stats', 'count-stats', 300, 3),
       PurgeScheduleAlarm: scheduleDead('purge', 'purge-events', 86400, 1),
 
       // Both ways to fail: the function ends in an error, or EventBridge cannot invoke it. Two failures are tolerated: the

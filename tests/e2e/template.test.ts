@@ -231,9 +231,9 @@ describe.each(modes)('%s', (mode) => {
     }
   });
 
-  it('does not repeat a failed run of a bulk-assign schedule: the next run is the retry', () => {
+  it('does not repeat a failed run of a schedule that runs every few minutes: the next run is the retry', () => {
     const configured = ofType(mode, 'AWS::Lambda::EventInvokeConfig').map(([, one]) => one);
-    for (const name of ['bulk-assign-worker', 'bulk-assign-unassigned']) {
+    for (const name of ['bulk-assign-worker', 'bulk-assign-unassigned', 'count-stats']) {
       const { id } = functionNamed(mode, name);
       const ofFunction = configured.filter(({ FunctionName }) => FunctionName === `<${id}>`);
       expect(ofFunction, name).toMatchObject([{ MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 }]);
@@ -332,6 +332,7 @@ describe.each(modes)('%s', (mode) => {
   it('has these alarms, and sends each and its end to the topic', () => {
     const expected = ['server-errors', 'throttles', 'gateway-throttles', 'slow', 'refusals', 'secrets', 'job-stuck']
       .concat(['operators-throttles', 'schedule-errors', 'worker-schedule-dead', 'purge-schedule-dead'])
+      .concat(['stats-schedule-dead'])
       // Without a way out, certificates are not watched.
       .concat(mode === 'existing' ? [] : ['certificate-expiry', 'certificates-schedule-dead'])
       .concat(createsDatabase(mode) ? ['database-capacity'] : [])
