@@ -243,6 +243,7 @@ CREATE INDEX device_events_device_id_idx ON public.device_events USING btree (de
 CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
 CREATE INDEX device_events_refused_idx ON public.device_events USING btree (source_ip, reason, at) WHERE (type = 'refused'::text)
+CREATE INDEX device_events_skipped_idx ON public.device_events USING btree (job_id, id) WHERE (type = 'skipped'::text)
 CREATE INDEX device_events_uuid_idx ON public.device_events USING btree (device_uuid, id) WHERE (job_id IS NULL)
 CREATE INDEX devices_device_type_idx ON public.devices USING btree (device_type, id)
 CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
