@@ -50,17 +50,13 @@ const listOf = (broker: z.ZodMiniType, page = {}) => ({
     body: z.object({ success, data: z.array(broker), count: z.int(), ...page }),
   },
 });
-const changed = z.object({
-  success,
-  message: z.string(),
-  data: oneBroker,
-  devices_affected: z.nullable(z.int()).check(
-    z.meta({
-      description:
-        'Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time',
-    }),
-  ),
-});
+const devices_affected = z.nullable(z.int()).check(
+  z.meta({
+    description:
+      'Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time',
+  }),
+);
+const changed = z.object({ success, message: z.string(), data: oneBroker, devices_affected });
 
 const list = endpoint({
   method: 'GET',
@@ -153,7 +149,7 @@ const remove = endpoint({
   replies: {
     200: {
       description: 'Deleted',
-      body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
+      body: z.object({ success, message: z.string(), devices_affected, devices_moved: z.optional(z.int()) }),
     },
   },
   problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerHasDevices, brokerChanging, reassignTargetUnusable],
@@ -182,7 +178,9 @@ const test = endpoint({
   run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
 });
 
-export const handler = routes(list, summary, get, create, update, remove, test);
+export const handler = routes(create, update, remove, test);
+/** Served by operator-reads.ts. */
+export const reads = [list, summary, get];
 
 /** Run by a schedule. */
 export const checkCertificates = scheduled((ctx) => check(ctx));

@@ -523,20 +523,6 @@ export const GetMqttBrokersQuery: Fields = {
   }
 };
 
-export const GetMqttBrokersSummaryQuery: Fields = {
-  "limit": {
-    "type": "integer",
-    "min": 1,
-    "max": 1000,
-    "description": "Brokers per page. Default: 1000"
-  },
-  "after": {
-    "type": "string",
-    "maxLength": 255,
-    "description": "Brokers after this name: `next` of the previous page"
-  }
-};
-
 export const PutMqttBrokersIdQuery: Fields = {
   "force": {
     "type": "boolean",
@@ -567,27 +553,6 @@ export const GetDevicesBulkAssignQuery: Fields = {
     "min": 1,
     "max": 2147483647,
     "description": "Jobs older than this id; `next` of the previous page contains it"
-  }
-};
-
-export const GetDevicesBulkAssignIdDevicesQuery: Fields = {
-  "outcome": {
-    "type": "string",
-    "enum": [
-      "moved",
-      "already-there",
-      "skipped"
-    ]
-  },
-  "limit": {
-    "type": "integer",
-    "min": 1,
-    "max": 10000,
-    "description": "Rows per page, default 100"
-  },
-  "after": {
-    "type": "string",
-    "pattern": "^\\d{1,15}$"
   }
 };
 
@@ -682,6 +647,20 @@ export const GetFleetsQuery: Fields = {
   }
 };
 
+export const GetMqttBrokersSummaryQuery: Fields = {
+  "limit": {
+    "type": "integer",
+    "min": 1,
+    "max": 1000,
+    "description": "Brokers per page. Default: 1000"
+  },
+  "after": {
+    "type": "string",
+    "maxLength": 255,
+    "description": "Brokers after this name: `next` of the previous page"
+  }
+};
+
 export const GetProvisioningKeysQuery: Fields = {
   "fleetId": {
     "type": "string",
@@ -704,5 +683,26 @@ export const GetProvisioningKeysQuery: Fields = {
   "after": {
     "type": "string",
     "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+  }
+};
+
+export const GetDevicesBulkAssignIdDevicesQuery: Fields = {
+  "outcome": {
+    "type": "string",
+    "enum": [
+      "moved",
+      "already-there",
+      "skipped"
+    ]
+  },
+  "limit": {
+    "type": "integer",
+    "min": 1,
+    "max": 10000,
+    "description": "Rows per page, default 100"
+  },
+  "after": {
+    "type": "string",
+    "pattern": "^\\d{1,15}$"
   }
 };

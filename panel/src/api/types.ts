@@ -151,6 +151,8 @@ export type DeleteDevicesUuidReply = {
 export type DeleteMqttBrokersIdReply = {
   success: true;
   message: string;
+  /** Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time */
+  devices_affected: number | null;
   devices_moved?: number;
 };
 
@@ -325,7 +327,7 @@ export type Job = {
   filter: {
     [name: string]: unknown;
   };
-  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, uuids. Null: all exist */
+  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, tags that no device has, uuids. Null: all exist */
   unknown: {
     [name: string]: unknown;
   } | null;
@@ -426,7 +428,7 @@ export type JobPreview = {
     fleet_id: string | null;
     mqtt_broker_id: number | null;
   })[];
-  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, uuids. Null: all exist */
+  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, tags that no device has, uuids. Null: all exist */
   unknown: {
     [name: string]: unknown;
   } | null;
@@ -845,13 +847,6 @@ export type GetMqttBrokersQuery = {
   after?: string;
 };
 
-export type GetMqttBrokersSummaryQuery = {
-  /** Brokers per page. Default: 1000 */
-  limit?: number;
-  /** Brokers after this name: `next` of the previous page */
-  after?: string;
-};
-
 export type PutMqttBrokersIdQuery = {
   /** Even if devices are left without a broker, or lose one that becomes inactive or is deleted */
   force?: boolean;
@@ -869,13 +864,6 @@ export type GetDevicesBulkAssignQuery = {
   limit?: number;
   /** Jobs older than this id; `next` of the previous page contains it */
   after?: number;
-};
-
-export type GetDevicesBulkAssignIdDevicesQuery = {
-  outcome?: "moved" | "already-there" | "skipped";
-  /** Rows per page, default 100 */
-  limit?: number;
-  after?: string;
 };
 
 export type GetDevicesQuery = {
@@ -919,12 +907,26 @@ export type GetFleetsQuery = {
   after?: string;
 };
 
+export type GetMqttBrokersSummaryQuery = {
+  /** Brokers per page. Default: 1000 */
+  limit?: number;
+  /** Brokers after this name: `next` of the previous page */
+  after?: string;
+};
+
 export type GetProvisioningKeysQuery = {
   /** The fleet of the devices that register with the key */
   fleetId?: string;
   /** The fleet of the devices that register with the key */
   fleet_id?: string;
   /** Keys per page. Default: 1000 */
+  limit?: number;
+  after?: string;
+};
+
+export type GetDevicesBulkAssignIdDevicesQuery = {
+  outcome?: "moved" | "already-there" | "skipped";
+  /** Rows per page, default 100 */
   limit?: number;
   after?: string;
 };
