@@ -76,6 +76,11 @@ export function signOut(): void {
   forgetEverything();
 }
 
+/** Closes the dialog about the expired credential; the next refusal opens it again. */
+export function dismissExpiry(): void {
+  if (state.value.name === 'signed-in') state.value = { ...state.value, hasExpired: false };
+}
+
 function expire(): void {
   if (state.value.name === 'signed-in') state.value = { ...state.value, hasExpired: true };
 }

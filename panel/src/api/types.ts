@@ -295,11 +295,20 @@ export type GetMqttBrokersSummaryReply = {
   next?: string;
 };
 
+export type GetOpenapiJsonReply = {
+  [name: string]: unknown;
+};
+
 export type GetProvisioningKeysReply = {
   fleet_id: string | null;
   count: number;
   keys: ProvisioningKey[];
   next?: string;
+};
+
+export type GetSessionReply = {
+  actor: string;
+  scopes: ("read" | "write")[];
 };
 
 export type GetStatsReply = {

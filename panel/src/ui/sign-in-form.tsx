@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useId } from 'preact/hooks';
 import { Failure } from '../api/failure.ts';
-import { signIn, signOut } from '../session.ts';
+import { dismissExpiry, signIn, signOut } from '../session.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
 import { Problem } from './problem.tsx';
@@ -56,7 +56,7 @@ export function SignInForm({ children }: { children?: preact.ComponentChildren }
 /** Over the page, so that nothing that was typed is lost. */
 export function ExpiredDialog() {
   return (
-    <Dialog title="Sign in again" onClose={() => {}}>
+    <Dialog title="Sign in again" onClose={dismissExpiry}>
       <p class="dialog-text">Berth no longer accepts the credential. The page stays as it is.</p>
       <SignInForm>
         <Button onClick={signOut}>Sign out</Button>
