@@ -50,17 +50,13 @@ const listOf = (broker: z.ZodMiniType, page = {}) => ({
     body: z.object({ success, data: z.array(broker), count: z.int(), ...page }),
   },
 });
-const changed = z.object({
-  success,
-  message: z.string(),
-  data: oneBroker,
-  devices_affected: z.nullable(z.int()).check(
-    z.meta({
-      description:
-        'Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time',
-    }),
-  ),
-});
+const devices_affected = z.nullable(z.int()).check(
+  z.meta({
+    description:
+      'Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time',
+  }),
+);
+const changed = z.object({ success, message: z.string(), data: oneBroker, devices_affected });
 
 const list = endpoint({
   method: 'GET',
@@ -153,7 +149,7 @@ const remove = endpoint({
   replies: {
     200: {
       description: 'Deleted',
-      body: z.object({ success, message: z.string(), devices_moved: z.optional(z.int()) }),
+      body: z.object({ success, message: z.string(), devices_affected, devices_moved: z.optional(z.int()) }),
     },
   },
   problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerHasDevices, brokerChanging, reassignTargetUnusable],

@@ -31,7 +31,7 @@ const create = endpoint({
   auth: admin,
   body: createKeyBody,
   replies: { 201: { description: 'Issued', body: createdKey } },
-  problems: [brokerNotFound],
+  problems: [brokerNotFound, brokerInactive, brokerDraining],
   run: async (ctx, { body }) => ({ status: 201, body: await createProvisioningKey(ctx, body) }),
 });
 

@@ -15,6 +15,8 @@ export type BrokerChange = {
   concernsItsDevices: boolean;
   /** Devices that do not resolve to it may no longer log in: here, or at the former default if this one becomes it. */
   endsFormer: boolean;
+  /** Where the devices that are assigned to it are assigned afterwards; null: nowhere. Undefined: they stay. */
+  reassignedTo?: number | null;
 };
 
 /** `former`: devices that resolve elsewhere and may use the broker now, but not afterwards. */
@@ -57,7 +59,8 @@ export function affectedMembers(devices: number) {
   return { devices_count: String(devices), devices_affected: devices };
 }
 
-function countStatement(sql: Sql, { id, isActive, default: changed, concernsItsDevices, endsFormer }: BrokerChange) {
+function countStatement(sql: Sql, change: BrokerChange) {
+  const { id, isActive, default: changed, concernsItsDevices, endsFormer } = change;
   return sql<Affected[]>`
     with alike as materialized (
       select d.*, ways.was, ways.will
@@ -65,9 +68,11 @@ function countStatement(sql: Sql, { id, isActive, default: changed, concernsItsD
       cross join lateral (
         select (array_agg(step.broker_id order by step.number) filter (where step.usable))[1] as was,
                (array_agg(after.id order by step.number)
-                 filter (where case when after.id = ${id} then ${isActive} else step.usable end))[1] as will
+                 filter (where case when after.id = ${id} then ${isActive}
+                                    when after.id is distinct from step.broker_id then after.id is not null
+                                    else step.usable end))[1] as will
         from berth_resolve(null, d.mqtt_broker_id, d.provisioned_by_key_id, false) step
-        cross join lateral (select ${stepAfter(sql, id, changed)} as id) after
+        cross join lateral (select ${stepAfter(sql, change)} as id) after
       ) ways
     ), closing as (
       select * from mqtt_broker_config
@@ -82,7 +87,10 @@ function countStatement(sql: Sql, { id, isActive, default: changed, concernsItsD
 }
 
 /** SQL: the broker that a step of berth_resolve names after the change. */
-function stepAfter(sql: Sql, id: number, changed: BrokerChange['default']): Fragment {
+function stepAfter(sql: Sql, { id, default: changed, reassignedTo }: BrokerChange): Fragment {
+  if (reassignedTo !== undefined) {
+    return sql`case when step.source = 'device' and step.broker_id = ${id} then ${reassignedTo}::integer else step.broker_id end`;
+  }
   if (changed === 'stays') return sql`step.broker_id`;
   return sql`case when step.source = 'default' then ${changed === 'begins' ? sql`${id}::integer` : sql`null`} else step.broker_id end`;
 }

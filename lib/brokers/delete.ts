@@ -12,7 +12,7 @@ import {
 import { recordEvents } from '../events/record.ts';
 import { devicesAlike, kindOf } from '../resolution/alike.ts';
 import { settings } from '../settings/settings.ts';
-import { affectedMembers } from './count-affected.ts';
+import { affectedMembers, countAffected, totalOf } from './count-affected.ts';
 import { leftWithout } from './default-dependents.ts';
 import { mayUseAsFormer } from './former-devices.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
@@ -47,6 +47,7 @@ type Outcome = {
  * A broker that was there, and is gone when the statement is repeated after a lost reply, was deleted by the earlier attempt.
  * How many devices that one moved is not known then.
  *
+ * @returns how many devices the deletion affects, counted before it; null: they could not be counted in time
  * @throws Problem `broker-config-not-found`, `broker-in-use`, `reassign-target-unusable`, `broker-needed`,
  *   `broker-has-devices`, `broker-changing`
  */
@@ -54,6 +55,14 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
   const mayLeaveDevicesWithout = force || settings().mqttBrokerUrl !== undefined;
   const [before] = await query(ctx, (sql) => sql`select id from mqtt_broker_config where id = ${id}`);
   if (!before) throw new Problem(brokerConfigNotFound);
+  const affected = await countAffected(ctx, {
+    id,
+    isActive: false,
+    default: 'stays',
+    concernsItsDevices: false,
+    endsFormer: true,
+    ...(reassignTo && { reassignedTo: reassignTo === 'default' ? null : reassignTo }),
+  });
   let isRepeated = false;
   const run = async (lease?: Lease) => {
     const [outcome] = await query<Outcome>(ctx, (sql, failure) => {
@@ -67,7 +76,7 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
   if (!found && !isRepeated) throw new Problem(brokerConfigNotFound);
   if (!found || deleted) {
     const moves = found && reassignTo ? { devices_moved: moved } : {};
-    return { success: true, message: 'Broker configuration deleted', ...moves };
+    return { success: true, message: 'Broker configuration deleted', devices_affected: totalOf(affected), ...moves };
   }
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);

@@ -6,7 +6,14 @@ import { explainResolution, type ResolutionStep } from '../resolution/explain.ts
 import { formatHanded, type Handed } from './follows.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker } from './row.ts';
 
-type Row = { device: DeviceRow; tag: string; steps: ResolutionStep[]; handed: Handed; is_behind: boolean };
+type Row = {
+  device: DeviceRow;
+  mqtt_username: string | null;
+  tag: string;
+  steps: ResolutionStep[];
+  handed: Handed;
+  is_behind: boolean;
+};
 
 /**
  * A device with its resolution explained: what each step found, why it was taken or skipped, and whether another default
@@ -26,6 +33,8 @@ export async function getDevice(ctx: Context, uuid: string) {
         left join mqtt_broker_config b on b.id = step.broker_id
       )
       select ${deviceJson(sql, 'd')} as device, ${deviceTag(sql, 'd')} as tag,
+             -- The legacy service does not write it into the row.
+             coalesce(d.mqtt_username, berth_mqtt_username(d.uuid::text)) as mqtt_username,
              (select json_agg(steps order by number) from steps) as steps,
              json_build_object(
                'broker_id', d.handed_broker_id, 'version', d.handed_settings, 'at', d.handed_at,
@@ -36,7 +45,7 @@ export async function getDevice(ctx: Context, uuid: string) {
   if (!row) throw new Problem(deviceNotFound);
   const { broker, steps, ifDefaultChanges } = explainResolution(row.steps);
   const body = {
-    device: formatDevice(row.device),
+    device: formatDevice({ ...row.device, mqtt_username: row.mqtt_username }),
     resolved_broker: formatResolvedBroker(broker),
     explain: steps,
     if_default_changes: ifDefaultChanges,

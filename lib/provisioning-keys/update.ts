@@ -1,23 +1,16 @@
 import type { Context } from '../context.ts';
 import { type Fragment, query, type Sql } from '../database/db.ts';
 import { violates } from '../database/violates.ts';
-import {
-  brokerDraining,
-  brokerInactive,
-  brokerNotFound,
-  nothingToUpdate,
-  Problem,
-  preconditionFailed,
-  provisioningKeyNotFound,
-} from '../errors.ts';
+import { brokerNotFound, nothingToUpdate, Problem, preconditionFailed, provisioningKeyNotFound } from '../errors.ts';
 import type { KeyUpdate } from './input.ts';
 import { keyTag, type ListedKey, listedColumns } from './row.ts';
+import { type Target, targetProblem } from './target.ts';
 
 type Outcome = {
   found: boolean;
   tag_matches: boolean | null;
   /** Null: the broker does not exist, or none is named. */
-  target: { refusal: 'inactive' | 'draining' | null } | null;
+  target: Target | null;
   /** Null, as all columns of the key: the request is refused. */
   tag: string | null;
   devices_affected: number | null;
@@ -41,10 +34,7 @@ export async function updateProvisioningKey(ctx: Context, id: string, update: Ke
   const { found, tag_matches, target, tag, ...body } = outcome as Outcome;
   if (!found) throw new Problem(provisioningKeyNotFound);
   if (!tag_matches) throw new Problem(preconditionFailed);
-  if (!tag) {
-    if (!target) throw new Problem(brokerNotFound);
-    throw new Problem(target.refusal === 'draining' ? brokerDraining : brokerInactive);
-  }
+  if (!tag) throw targetProblem(target);
   return { body, tag };
 }
 

@@ -45,8 +45,9 @@ export async function startSession(): Promise<void> {
     if (reply) settings.value = reply.data;
     const { auth, localToken } = settings.value;
     if (answer && auth.kind === 'oidc') return await finish(auth, answer);
-    const token = sessionStorage.getItem(KEY) ?? localToken;
-    if (token !== undefined || auth.kind === 'gateway') await open(token);
+    const kept = sessionStorage.getItem(KEY) ?? undefined;
+    if (kept !== undefined && localToken !== undefined) await open(kept).catch(() => open(localToken));
+    else if (kept !== undefined || localToken !== undefined || auth.kind === 'gateway') await open(kept ?? localToken);
     else state.value = { name: 'signed-out' };
   } catch (failure) {
     state.value = startFailed(failure);
@@ -115,6 +116,11 @@ export function signOut(): void {
   setCredential(undefined);
   state.value = { name: 'signed-out' };
   forgetEverything();
+}
+
+/** Closes the dialog about the expired credential; the next refusal opens it again. */
+export function dismissExpiry(): void {
+  if (state.value.name === 'signed-in') state.value = { ...state.value, hasExpired: false };
 }
 
 function expire(): void {

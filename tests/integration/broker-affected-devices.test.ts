@@ -115,6 +115,67 @@ describe('devices_affected', () => {
   });
 });
 
+describe('devices_affected of a deletion', () => {
+  const deleted = async (id: number, query: Record<string, string> = {}) => {
+    const reply = await call(`DELETE ${path}/${id}`, { headers: admin, query });
+    expect(reply.status, reply.text).toBe(200);
+    return reply.body.devices_affected;
+  };
+
+  it('is 0 for a broker that no device uses', async () => {
+    await add(2, following());
+    expect(await deleted(two)).toBe(0);
+  });
+
+  it('is the devices of a provisioning key that named it: they follow the default', async () => {
+    const { id } = await issueKey({ default_broker_id: two });
+    await add(3, { ...assignedTo(two), mqtt_broker_id: 'null', provisioned_by_key_id: `'${id}'::uuid` });
+    await add(1, following());
+    await update(two, { close_former: true });
+    expect(await deleted(two)).toBe(3);
+  });
+
+  it('is the devices that are moved first, and those that follow their key', async () => {
+    const { id } = await issueKey({ default_broker_id: two });
+    const three = await addBroker(berth);
+    await add(2, assignedTo(two));
+    await add(3, { ...assignedTo(two), mqtt_broker_id: 'null', provisioned_by_key_id: `'${id}'::uuid` });
+    await add(4, assignedTo(three));
+    await add(5, following());
+    expect(await deleted(two, { reassign_to: String(three) })).toBe(5);
+    expect(await deleted(three, { reassign_to: 'default' })).toBe(6);
+  });
+
+  it.each([
+    ['of an inactive broker counts devices that resolve to another one because of it', 'three', 2],
+    ['of an inactive broker does not count devices that stay where they are', 'one', 0],
+    ['of an inactive broker does not count devices that begin to follow', 'default', 0],
+  ])('%s', async (_title, target, count) => {
+    const three = await addBroker(berth, { name: 'three' });
+    await add(2, { ...assignedTo(two), handed_broker_id: String(one) });
+    await add(1, following());
+    await update(two, { is_active: false }, true);
+    const ids: Record<string, number> = { one, three };
+    expect(await deleted(two, { reassign_to: String(ids[target] ?? target) })).toBe(count);
+  });
+
+  it('with force is also the devices that have not followed a move, and those that are left without a broker', async () => {
+    await add(2, { mqtt_broker_id: String(one), handed_broker_id: String(two) });
+    await add(3, following());
+    expect(await deleted(two, { force: 'true' })).toBe(2);
+    // Those of the first line are assigned to it, the others follow it.
+    expect(await deleted(one, { force: 'true', reassign_to: 'default' })).toBe(5);
+  });
+
+  it('is null when they cannot be counted in time, and the broker is deleted', async () => {
+    await add(1, following());
+    const locked = berth.sql(`do $$ begin lock table devices in access exclusive mode; perform pg_sleep(2.2); end $$`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await deleted(two)).toBeNull();
+    await locked;
+  });
+});
+
 describe('a broker that has devices', () => {
   it('does not become inactive without force: 409 with their number, as a number and as text', async () => {
     await add(2, assignedTo(two));

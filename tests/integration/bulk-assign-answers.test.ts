@@ -254,7 +254,19 @@ describe('a filter that matches nothing', () => {
       { region: 'moon' },
       'No device matches the filter: no device is in the region "moon".',
     ],
-    ['tag', { tags: { site: 'none' } }, null, 'No device matches the filter.'],
+    [
+      'tag',
+      { tags: { site: 'none' } },
+      { tags: { site: 'none' } },
+      'No device matches the filter: no device has the tag "site:none".',
+    ],
+    [
+      'two of three tags',
+      { tags: { site: 'berlin', hall: '2', line: '3' } },
+      { tags: { hall: '2', line: '3' } },
+      'No device matches the filter: no device has the tag "hall:2", and no device has the tag "line:3".',
+    ],
+    ['no tag, but all of them', { tags: { site: 'berlin', hall: '1' } }, null, 'No device matches the filter.'],
     ['broker', { broker_id: 99 }, { broker_id: 99 }, 'No device matches the filter: there is no broker 99.'],
     ['uuid', { uuids: ['x', 'y'] }, { uuids: ['x', 'y'] }, 'No device matches the filter: 2 of 2 uuids are unknown.'],
     [
@@ -265,7 +277,8 @@ describe('a filter that matches nothing', () => {
     ],
     ['no value', { fleet_id: 'fleet-a', unassigned: true }, null, 'No device matches the filter.'],
   ])('says so, and which value is unknown (%s), in dry run and job', async (_, filter, unknown, notice) => {
-    await addDevices(berth, 2, { mqtt_broker_id: String(one) });
+    const tags = `(array['{"site": "berlin"}', '{"hall": "1"}'])[n]::jsonb`;
+    await addDevices(berth, 2, { mqtt_broker_id: String(one), tags });
     const dry = await assign(two, { filter, dry_run: true });
     expect(dry).toMatchObject({ status: 200, body: { would_move: 0, already_there: 0, unknown, notice } });
     const { status, body } = await assign(two, { filter });
@@ -280,6 +293,10 @@ describe('a filter that matches nothing', () => {
     const options = { headers: { prefer: 'respond-async' } };
     const unknown = await requestJob(two, { filter: { fleet_id: 'none' } }, options);
     expect(unknown).toMatchObject({ status: 202, body: { notice: expect.stringContaining('there is no fleet') } });
+    const known = { fleet_id: 'none', uuids: ['dev-1'] };
+    expect((await requestJob(two, { filter: known }, options)).body.notice).toMatch(
+      /^No device matches the filter: there/,
+    );
     for (const filter of [{ fleet_id: 'fleet-a' }, { fleet_id: 'fleet-a', device_type: 'sensor', unassigned: true }]) {
       expect((await requestJob(two, { filter }, options)).body).toMatchObject({ unknown: null, notice: null });
     }

@@ -297,8 +297,8 @@ describe('a change of a broker is repeated after its reply was lost', () => {
   });
 
   it.each([
-    ['with force', 1, { force: 'true' }],
-    ['without force', 2, {}],
+    ['with force', 2, { force: 'true' }],
+    ['without force', 3, {}],
   ])('200: DELETE %s; then 404', async (_, before, query) => {
     const id = await addBroker(berth);
     expect(await send('DELETE', id, before, { query })).toMatchObject({ status: 200, body: { success: true } });
@@ -311,8 +311,9 @@ describe('a change of a broker is repeated after its reply was lost', () => {
     for (const uuid of ['moved-1', 'moved-2']) {
       await berth.sql('insert into devices (uuid, mqtt_broker_id) values ($1, $2)', [uuid, id]);
     }
-    const { status, body } = await send('DELETE', id, 2, { query: { reassign_to: 'default' } });
-    expect({ status, ...body }).toEqual({ status: 200, success: true, message: 'Broker configuration deleted' });
+    const { status, body } = await send('DELETE', id, 3, { query: { reassign_to: 'default' } });
+    const message = 'Broker configuration deleted';
+    expect({ status, ...body }).toEqual({ status: 200, success: true, message, devices_affected: 2 });
     const moves = await berth.sql(`select device_uuid from device_events where reason = 'broker deleted'`);
     expect(moves).toEqual([{ device_uuid: 'moved-1' }, { device_uuid: 'moved-2' }]);
   });
@@ -330,4 +331,11 @@ it('201: POST of a provisioning key is repeated after its reply was lost; the ke
   await register(key, newDevice());
   proxy.loseReply();
   expect((await register((await issueKey()).key, newDevice())).status).toBe(200);
+});
+
+it('201: POST of a provisioning key, also when its broker takes no new devices since', async () => {
+  const id = await addBroker(berth);
+  await register(key, newDevice());
+  proxy.loseReply(() => berth.sql('update mqtt_broker_config set accepts_new_devices = false where id = $1', [id]));
+  expect(await issueKey({ default_broker_id: id })).toMatchObject({ default_broker_id: id });
 });

@@ -73,6 +73,12 @@ describe.each(Object.keys(SPELLINGS))('a legacy device that has sent its uuid in
     expect(body).not.toHaveProperty('password');
   });
 
+  it('200: GET of the device names the MQTT user that it has', async () => {
+    expect((await operator('GET', legacy)).body.device.mqtt_username).toBe(login.username);
+    await berth.sql('delete from mqtt_users where username = $1', [login.username]);
+    expect((await operator('GET', legacy)).body.device.mqtt_username).toBeNull();
+  });
+
   it('its MQTT user is accepted at its broker only, and nowhere while the device is deactivated', async () => {
     expect(await isAccepted(login)).toBe(true);
     expect(await isAccepted(login, elsewhere)).toBe(false);

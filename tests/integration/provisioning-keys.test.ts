@@ -84,6 +84,17 @@ describe('issuing', () => {
     const reply = await call(`POST ${path}`, { headers: admin, body: { fleetId: 'f', default_broker_id: 999_999 } });
     expect(reply).toMatchObject({ status: 422, body: { code: 'broker-not-found' } });
   });
+
+  it.each([
+    ['draining', 'accepts_new_devices'],
+    ['inactive', 'is_active'],
+  ])('a broker that takes no new devices is 422, and no key is issued: %s', async (refusal, column) => {
+    const broker = await addBroker(berth, { [column]: false });
+    const body = { fleetId: refusal, default_broker_id: broker };
+    const reply = await call(`POST ${path}`, { headers: admin, body });
+    expect(reply).toMatchObject({ status: 422, body: { code: `broker-${refusal}` } });
+    expect(await berth.sql('select from provisioning_keys where fleet_id = $1', [refusal])).toEqual([]);
+  });
 });
 
 describe('listing', () => {

@@ -151,6 +151,8 @@ export type DeleteDevicesUuidReply = {
 export type DeleteMqttBrokersIdReply = {
   success: true;
   message: string;
+  /** Devices that resolve to another broker because of the change, that get other settings, that stay at a drained broker, or that may no longer use a broker that they do not resolve to. Null: they could not be counted in time */
+  devices_affected: number | null;
   devices_moved?: number;
 };
 
@@ -334,7 +336,7 @@ export type Job = {
   filter: {
     [name: string]: unknown;
   };
-  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, uuids. Null: all exist */
+  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, tags that no device has, uuids. Null: all exist */
   unknown: {
     [name: string]: unknown;
   } | null;
@@ -435,7 +437,7 @@ export type JobPreview = {
     fleet_id: string | null;
     mqtt_broker_id: number | null;
   })[];
-  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, uuids. Null: all exist */
+  /** The values of the filter that do not exist: a fleet without devices and provisioning keys, a broker, a type, a region, tags that no device has, uuids. Null: all exist */
   unknown: {
     [name: string]: unknown;
   } | null;

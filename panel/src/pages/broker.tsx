@@ -269,7 +269,6 @@ function ChangeDialog({ doing, broker, etag, onClose }: DialogProps & { doing: E
           title={`Deactivate ${broker.name}?`}
           verb="Deactivate"
           message="It is inactive"
-          devices={here}
         >
           <p>
             An inactive broker serves nobody. {counted(here, 'device')} would have to go to another one; Berth refuses
@@ -290,7 +289,6 @@ function DeleteDialog({ broker, onClose }: Omit<DialogProps, 'doing'>) {
   const [target, setTarget] = useState('');
   const counts = all?.find(({ id }) => id === broker.id);
   const assigned = counts?.assigned_count ?? 0;
-  const here = assigned + (counts?.following_default_count ?? 0);
   const options = targetOptions(brokers).filter(([id]) => id !== String(broker.id));
   const request: Request = { method: 'DELETE', path: withQuery(brokerPath(broker.id), { reassign_to: target }) };
   const check = async () => {
@@ -307,7 +305,7 @@ function DeleteDialog({ broker, onClose }: Omit<DialogProps, 'doing'>) {
       title={`Delete ${broker.name}?`}
       verb="Delete"
       message="Broker deleted"
-      devices={here}
+      devices={target === '' ? undefined : assigned}
       changes={CHANGES}
       {...{ request, check, onClose }}
       onDone={() => route('/brokers', true)}

@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useId } from 'preact/hooks';
 import { Failure } from '../api/failure.ts';
 import type { Oidc } from '../oidc.ts';
-import { state as session, settings, signIn, signInAt, signOut } from '../session.ts';
+import { dismissExpiry, state as session, settings, signIn, signInAt, signOut } from '../session.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
 import { Problem } from './problem.tsx';
@@ -96,7 +96,7 @@ function TokenForm({ children }: Props) {
 /** Over the page, so that nothing that was typed is lost: it can still be read, also before signing in at an issuer. */
 export function ExpiredDialog() {
   return (
-    <Dialog title="Sign in again" onClose={() => {}}>
+    <Dialog title="Sign in again" onClose={dismissExpiry}>
       <p class="dialog-text">
         Berth no longer accepts the credential.{' '}
         {settings.value.auth.kind === 'oidc'
