@@ -132,14 +132,15 @@ async function answer(
 ): Promise<APIGatewayProxyStructuredResultV2> {
   await loadSecrets(ctx.deadline);
   ctx.sourceIp = addressOf(event);
-  const { authorise, header } = spec.auth;
+  const { name, authorise, header } = spec.auth;
   const caller = await authorise?.(event, spec.method === 'GET' ? 'read' : 'write');
   if (caller) ctx.actor = caller.actor;
   const input = {
     params: parse(spec.params, event.pathParameters ?? {}),
     query: parse(spec.query, event.queryStringParameters ?? {}),
     body: spec.body && parse(spec.body, parseBody(event, spec.maxBodyBytes) ?? {}, spec.missing ?? missingFields),
-    credential: authorise ? undefined : credentialOf(event, header),
+    // A proxy in front may have its own `Authorization`, in any scheme.
+    credential: authorise || name === 'anyone' ? undefined : credentialOf(event, header),
     scopes: caller?.scopes,
     headers: event.headers,
   };

@@ -29,7 +29,6 @@ export async function startOidcIssuer({ clientId = 'panel', audience = 'berth' }
   const jwk = { ...(await exportJWK(keys.publicKey)), kid: 'k', alg: 'ES256', use: 'sig' };
   const grants = new Map<string, Grant>();
   const requests: string[] = [];
-  const next: Issuer['next'] = {};
   const signed = (claims: JWTPayload) => {
     const now = Math.floor(Date.now() / 1000);
     const all = { iss: url, sub: 'operator-7', iat: now, exp: now + 600, ...claims };
@@ -49,7 +48,7 @@ export async function startOidcIssuer({ clientId = 'panel', audience = 'berth' }
       ...{ nonce: value('nonce'), challenge: value('code_challenge') },
     });
     const to = new URL(value('redirect_uri'));
-    const reply = { code, state: value('state'), iss: url, ...next.redirect };
+    const reply = { code, state: value('state'), iss: url, ...issuer.next.redirect };
     for (const [name, one] of Object.entries(reply)) to.searchParams.set(name, one);
     return { location: to.href };
   };
@@ -67,8 +66,8 @@ export async function startOidcIssuer({ clientId = 'panel', audience = 'berth' }
     if (!grant || !isValid) return undefined;
     const { nonce, scope } = grant;
     return {
-      access_token: await signed({ aud: audience, scope, ...next.accessToken }),
-      id_token: await signed({ aud: clientId, nonce, ...next.idToken }),
+      access_token: await signed({ aud: audience, scope, ...issuer.next.accessToken }),
+      id_token: await signed({ aud: clientId, nonce, ...issuer.next.idToken }),
       token_type: 'Bearer',
       expires_in: 600,
       scope,
@@ -107,7 +106,8 @@ export async function startOidcIssuer({ clientId = 'panel', audience = 'berth' }
   });
   const { port, close } = await serve(server);
   const url = `http://127.0.0.1:${port}`;
-  return { url, sign: (claims) => signed({ aud: audience, ...claims }), requests, next, close };
+  const issuer: Issuer = { url, sign: (claims) => signed({ aud: audience, ...claims }), requests, next: {}, close };
+  return issuer;
 }
 
 async function textOf(request: IncomingMessage): Promise<string> {

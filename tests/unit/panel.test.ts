@@ -182,6 +182,12 @@ it('every reply of the panel has the headers that protect it, problems included'
   }
 });
 
+it('whatever a proxy in front has in Authorization is none of the panel’s business', async () => {
+  for (const target of ['GET /', 'GET /api/v1/openapi.json', 'GET /panel-settings.json']) {
+    expect((await call(target, { headers: { authorization: 'Basic YTpi' } })).status, target).toBe(200);
+  }
+});
+
 describe('GET /panel-settings.json', () => {
   const settingsFor = async (host?: string) => {
     const options: Call = host === undefined ? {} : { headers: { host } };
