@@ -117,7 +117,12 @@ function Counts({ broker: { id, is_default } }: { broker: BrokerRow }) {
                 ] as Fact,
               ]
             : []),
-          ['Behind: still on former settings', <Count value={counts?.behind_count} />],
+          [
+            'Behind: still on former settings',
+            <a key="behind" href={withQuery('/devices', { behind: true, broker_id: is_default ? undefined : id })}>
+              <Count value={counts?.behind_count} />
+            </a>,
+          ],
         ]}
       />
     </Section>
