@@ -81,6 +81,18 @@ export async function query<T extends object>(ctx: Context, statement: Statement
   }
 }
 
+/**
+ * The statement, planned for its values each time. A prepared one has the same plan for all values after some executions: the wrong
+ * one where few rows fit some values and most of the table fits others.
+ */
+export function plannedForItsValues<T extends object>(
+  statement: postgres.PendingQuery<T[]>,
+): postgres.PendingQuery<T[]> {
+  // Missing in the types of postgres.js.
+  Object.assign((statement as unknown as { options: object }).options, { prepare: false });
+  return statement;
+}
+
 /** Closes the connection. The next query opens a new one. */
 export async function closeDatabase(): Promise<void> {
   const old = client;

@@ -144,6 +144,10 @@ function readersOf(env: Env) {
       issuer: optional(env, 'ADMIN_JWT_ISSUER'),
       audience: optional(env, 'ADMIN_JWT_AUDIENCE'),
       jwksUrl: optional(env, 'ADMIN_JWT_JWKS_URL'),
+      /** The claim with the audience: Cognito's access tokens have `client_id` instead of `aud`. */
+      audienceClaim: optional(env, 'ADMIN_JWT_AUDIENCE_CLAIM') ?? 'aud',
+      /** The claim with the scopes. Undefined: `scope`, `scp` and `permissions`. */
+      scopeClaim: optional(env, 'ADMIN_JWT_SCOPE_CLAIM'),
       /** What the issuer calls the scopes. */
       scopes: {
         read: optional(env, 'ADMIN_JWT_READ_SCOPE') ?? 'berth:read',

@@ -707,6 +707,25 @@ export const GetDevicesBulkAssignIdDevicesQuery: Fields = {
   }
 };
 
+export const GetStatsQuery: Fields = {
+  "resolution": {
+    "type": "string",
+    "enum": [
+      "minute",
+      "hour"
+    ],
+    "description": "Of the points. Default: minute"
+  },
+  "from": {
+    "type": "string",
+    "description": "Default: 3 hours before `to`, 7 days with `resolution=hour`"
+  },
+  "to": {
+    "type": "string",
+    "description": "Default: now"
+  }
+};
+
 export const GetEventsQuery: Fields = {
   "limit": {
     "type": "integer",
