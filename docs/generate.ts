@@ -1,13 +1,21 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { loadRoutes } from './endpoints.ts';
 import { allProblems, openapi } from './openapi.ts';
+import { panelConstraints, panelTypes } from './panel-types.ts';
+
+const ROOT = new URL('../', import.meta.url).pathname;
 
 /** The generated files and their content. `npm run generate` writes them, a test compares them. */
 export async function generated(): Promise<{ url: URL; text: string }[]> {
   const specs = (await loadRoutes()).map(({ endpoint }) => endpoint.spec);
+  const document = openapi(specs);
+  const panel = new URL('../panel/src/api/', import.meta.url);
   return [
-    { url: new URL('openapi.json', import.meta.url), text: `${JSON.stringify(openapi(specs), null, 2)}\n` },
+    { url: new URL('openapi.json', import.meta.url), text: `${JSON.stringify(document, null, 2)}\n` },
     { url: new URL('errors.md', import.meta.url), text: errorsPage() },
+    { url: new URL('types.ts', panel), text: panelTypes(document) },
+    { url: new URL('constraints.ts', panel), text: panelConstraints(document) },
   ];
 }
 
@@ -45,7 +53,7 @@ if (import.meta.main) {
   for (const { url, text } of await generated()) {
     const changed = read(url) !== text;
     writeFileSync(url, text);
-    console.log(`${changed ? 'wrote' : 'unchanged'} docs/${url.pathname.split('/').at(-1)}`);
+    console.log(`${changed ? 'wrote' : 'unchanged'} ${path.relative(ROOT, url.pathname)}`);
   }
 }
 

@@ -178,7 +178,9 @@ const test = endpoint({
   run: async (ctx, { params }) => ({ body: await testBrokerConnection(ctx, params.id) }),
 });
 
-export const handler = routes(list, summary, get, create, update, remove, test);
+export const handler = routes(create, update, remove, test);
+/** Served by operator-reads.ts. */
+export const reads = [list, summary, get];
 
 /** Run by a schedule. */
 export const checkCertificates = scheduled((ctx) => check(ctx));

@@ -82,4 +82,6 @@ const cancel = endpoint({
   run: async (ctx, { params }) => ({ body: formatJob(await cancelJob(ctx, params.id)) }),
 });
 
-export const handler = routes(list, get, devices, cancel);
+export const handler = routes(cancel);
+/** Served by operator-reads.ts. */
+export const reads = [list, get, devices];

@@ -127,4 +127,6 @@ const fleets = endpoint({
   },
 });
 
-export const handler = routes(list, get, remove, rotate, events, fleets);
+export const handler = routes(remove, rotate);
+/** Served by operator-reads.ts. */
+export const reads = [list, get, events, fleets];

@@ -110,4 +110,6 @@ const revoke = endpoint({
   run: async (ctx, { params, body }) => ({ body: await revokeProvisioningKey(ctx, params.id, body.reason) }),
 });
 
-export const handler = routes(create, list, get, update, revoke);
+export const handler = routes(create, update, revoke);
+/** Served by operator-reads.ts. */
+export const reads = [list, get];

@@ -33,6 +33,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
   const hasEvent = (type) => (fn) => fn.events?.some((event) => event[type]);
   const scheduled = namesOf(hasEvent('schedule'));
   const calledByDevicesAndBrokers = namesOf((fn) => fn.databaseMs);
+  const calledByOperators = namesOf((fn) => hasEvent('httpApi')(fn) && !fn.databaseMs);
   const isCreated = (await resolveVariable('param:database')) === 'create';
   const hasProxy = isCreated && (await resolveVariable('param:databaseProxy')) === 'true';
 
@@ -64,10 +65,18 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
       }),
 
       // Without schedules: Lambda starts those later.
-      ThrottlesAlarm: alarm('throttles', 'Lambda rejects requests: a function has no concurrency left.', {
-        ...total('Requests rejected', 60, ofFunctions('Throttles', namesOf(hasEvent('httpApi')))),
+      ThrottlesAlarm: alarm('throttles', 'Lambda rejects requests of devices or brokers: no concurrency is left.', {
+        ...total('Requests rejected', 60, ofFunctions('Throttles', calledByDevicesAndBrokers)),
         ...above(0, { periods: 5, atLeast: 3 }),
       }),
+      OperatorsThrottlesAlarm: alarm(
+        'operators-throttles',
+        'Lambda rejects requests of operators: no concurrency is left.',
+        {
+          ...total('Requests rejected', 60, ofFunctions('Throttles', calledByOperators)),
+          ...above(0, { periods: 5, atLeast: 3 }),
+        },
+      ),
 
       // Berth's own 429s come from a function. Neither CloudWatch nor the gateway counts the gateway's.
       GatewayThrottles: {

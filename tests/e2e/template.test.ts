@@ -331,7 +331,7 @@ describe.each(modes)('%s', (mode) => {
 
   it('has these alarms, and sends each and its end to the topic', () => {
     const expected = ['server-errors', 'throttles', 'gateway-throttles', 'slow', 'refusals', 'secrets', 'job-stuck']
-      .concat(['schedule-errors', 'worker-schedule-dead', 'purge-schedule-dead'])
+      .concat(['operators-throttles', 'schedule-errors', 'worker-schedule-dead', 'purge-schedule-dead'])
       // Without a way out, certificates are not watched.
       .concat(mode === 'existing' ? [] : ['certificate-expiry', 'certificates-schedule-dead'])
       .concat(createsDatabase(mode) ? ['database-capacity'] : [])
@@ -559,11 +559,13 @@ describe('alarms', () => {
     expect(percent > Threshold).toBe(fires);
   });
 
-  it('throttles: every function behind the gateway, and no other', () => {
+  it('throttles, operators-throttles: together every function behind the gateway; the first has those of devices and brokers', () => {
+    const [devices, operators] = [watchedBy('created', 'throttles'), watchedBy('created', 'operators-throttles')];
     const routed = ids('created', 'AWS::ApiGatewayV2::Integration').map(
       (id) => functionOfIntegration('created', id).id,
     );
-    expect(sorted(watchedBy('created', 'throttles'))).toEqual(sorted(routed));
+    expect(sorted([...devices, ...operators])).toEqual(sorted(routed));
+    expect(sorted(devices)).toEqual(sorted(Object.keys(DATABASE_MS).map((name) => functionNamed('created', name).id)));
   });
 
   it.each([
@@ -595,6 +597,7 @@ describe('alarms', () => {
   it.each([
     ['server-errors', 2, 3],
     ['throttles', 3, 5],
+    ['operators-throttles', 3, 5],
     ['gateway-throttles', 3, 5],
     ['slow', 3, 4],
     ['refusals', 1, 3],
@@ -750,12 +753,13 @@ function parametersOf(mode: Mode): Record<string, unknown> {
   return { ...serverless.params.default, ...serverless.params[stage], ...parameters };
 }
 
-/** `functions/FILE.EXPORT` of everything that the files of functions/ export. */
+/** `functions/FILE.EXPORT` of every handler that the files of functions/ export. */
 async function exportedHandlers(): Promise<string[]> {
   const dir = new URL('../../functions/', import.meta.url);
   const exported = readdirSync(dir).map(async (file) => {
-    const names = Object.keys(await import(new URL(file, dir).href));
-    return names.map((name) => `functions/${file.replace(/\.ts$/, '')}.${name}`);
+    const module: object = await import(new URL(file, dir).href);
+    const handlers = Object.entries(module).filter(([, exported]) => typeof exported === 'function');
+    return handlers.map(([name]) => `functions/${file.replace(/\.ts$/, '')}.${name}`);
   });
   return (await Promise.all(exported)).flat();
 }

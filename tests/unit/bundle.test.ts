@@ -20,9 +20,12 @@ const PROBLEMS = Object.entries(errors).filter(
 
 /** Packages that only some requests use, and the functions that have those. */
 const ON_DEMAND = {
-  bcryptjs: ['device-mqtt', 'devices', 'key-exchange', 'mqtt-auth', 'register'],
-  jose: ['brokers', 'bulk-assign', 'bulk-assign-jobs', 'devices', 'provisioning-keys', 'update-device'],
-  mqtt: ['brokers'],
+  bcryptjs: ['device-mqtt', 'devices', 'key-exchange', 'mqtt-auth', 'operator-reads', 'register'],
+  jose: [
+    ...['brokers', 'bulk-assign', 'bulk-assign-jobs', 'devices', 'operator-reads', 'provisioning-keys'],
+    'update-device',
+  ],
+  mqtt: ['brokers', 'operator-reads'],
 };
 
 describe.each(names)('%s', (name) => {

@@ -8,7 +8,7 @@ import { problemsOf } from '../../docs/openapi.ts';
 
 const files = (await generated()).map((file) => ({ ...file, name: path.basename(file.url.pathname) }));
 
-it.each(files)('docs/$name is up to date', ({ url, text }) => {
+it.each(files)('$name is up to date', ({ url, text }) => {
   expect(readFileSync(url, 'utf8'), 'run `npm run generate`').toBe(text);
 });
 

@@ -1,0 +1,6 @@
+import { render } from 'preact';
+import { App } from './app.tsx';
+import { startSession } from './session.ts';
+
+startSession();
+render(<App />, document.getElementById('app') as HTMLElement);

@@ -1,0 +1,153 @@
+import { useEffect, useState } from 'preact/hooks';
+import { useLocation, useRoute } from 'preact-iso/router';
+import { get, type Request } from '../api/client.ts';
+import { BrokerChange } from '../api/constraints.ts';
+import { BROKERS, brokerPath, DEVICES, EVENTS, STATS, SUMMARY } from '../api/paths.ts';
+import type { Broker, GetMqttBrokersIdReply, GetMqttBrokersSummaryReply, PostMqttBrokersReply } from '../api/types.ts';
+import { useAction } from '../data/action.ts';
+import { type Known, useQuery } from '../data/query.ts';
+import { canWrite } from '../session.ts';
+import { BROKER_SECRETS, BrokerFields, brokerBody, HANDED_FIELDS, newBroker } from '../ui/broker-form.tsx';
+import { Button, LinkButton } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
+import { ConfirmDialog } from '../ui/dialog.tsx';
+import { type Change, Diff } from '../ui/diff.tsx';
+import { changesOf, useForm, type Values } from '../ui/form.tsx';
+import { Loaded } from '../ui/loaded.tsx';
+import { counted } from '../ui/number.tsx';
+import { Page } from '../ui/page.tsx';
+import { ActionProblem } from '../ui/problem.tsx';
+import { ReadOnly } from '../ui/read-only.tsx';
+
+export default function BrokerEdit() {
+  const { id = '' } = useRoute().params;
+  const path = brokerPath(id);
+  const known = useQuery<GetMqttBrokersIdReply>(path);
+  if (!canWrite.value) return <ReadOnly title="Edit broker" />;
+  const name = known.data?.data.name ?? `Broker ${id}`;
+  return (
+    <Page
+      title={`Edit ${name}`}
+      above={[
+        ['Brokers', '/brokers'],
+        [name, `/brokers/${id}`],
+      ]}
+    >
+      <Loaded known={known} path={path}>
+        {({ data }) => <EditForm key={id} broker={data} known={known} />}
+      </Loaded>
+    </Page>
+  );
+}
+
+/** The stored values as a form has them. */
+function valuesOf(broker: Broker): Values {
+  const stored = broker as unknown as Record<string, unknown>;
+  const values = Object.entries(newBroker()).map(([name, initial]): [string, string | boolean] => {
+    const value = stored[name];
+    if (typeof initial === 'boolean') return [name, value === true];
+    if (typeof value === 'object' && value !== null)
+      return [name, Object.keys(value).length ? JSON.stringify(value) : ''];
+    return [name, value === null || value === undefined ? '' : String(value)];
+  });
+  return { ...Object.fromEntries(values), remove_password: false, remove_client_key: false };
+}
+
+function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBrokersIdReply> }) {
+  const { route } = useLocation();
+  // What the operator saw when the form was opened: a later fetch must not change it under the typing.
+  const [base] = useState(() => ({ values: valuesOf(broker), etag: known.etag }));
+  const [toConfirm, setToConfirm] = useState<Request>();
+  const form = useForm(BrokerChange, () => base.values, base.values);
+  const devices = useDevicesOf(broker.id);
+  const changes = changesOf(form, base.values);
+  const action = useAction<PostMqttBrokersReply>({
+    changes: [BROKERS, DEVICES, STATS, EVENTS],
+    message: ({ devices_affected }) =>
+      devices_affected ? `Broker changed; ${counted(devices_affected, 'device')} affected` : 'Broker changed',
+    done: () => route(`/brokers/${broker.id}`),
+    check: () => isStored(broker.id, changes),
+  });
+  useEffect(() => {
+    if (action.failure?.kind === 'problem' && action.failure.errors.length > 0) {
+      setToConfirm(undefined);
+      form.fail(action.failure);
+    }
+  }, [action.failure]);
+  const { body, complaint } = brokerBody(changes);
+  const request: Request = { method: 'PUT', path: brokerPath(broker.id), body, ifMatch: base.etag };
+  const changesDevices = Object.keys(changes).some((name) => HANDED_FIELDS.includes(name));
+  const hasChanges = Object.keys(changes).length > 0;
+  const submit = () => {
+    if (!form.check()) return;
+    if (complaint) return form.complain('extra_config', complaint);
+    action.reset();
+    if (changesDevices && devices > 0) setToConfirm(request);
+    else action.run(request);
+  };
+  return (
+    <form
+      class="form"
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <BrokerFields form={form} stored={broker} />
+      {!toConfirm && <ActionProblem action={action} shownFields={Object.keys(form.values)} />}
+      <div class="form-end">
+        <Button type="submit" kind="primary" isBusy={action.isBusy} disabled={!hasChanges}>
+          Save
+        </Button>
+        <LinkButton href={`/brokers/${broker.id}`}>Cancel</LinkButton>
+        {!hasChanges && <span class="muted">Nothing is changed yet.</span>}
+      </div>
+      {hasChanges && <Curl request={request} secrets={BROKER_SECRETS} />}
+      {toConfirm && (
+        <ConfirmDialog
+          title={`Hand other settings to ${counted(devices, 'device')}?`}
+          verb="Save"
+          request={toConfirm}
+          secrets={BROKER_SECRETS}
+          action={action}
+          devices={devices}
+          onClose={() => setToConfirm(undefined)}
+        >
+          <p>
+            Devices of this broker get the new settings when they next ask. Until then they use the old ones, and count
+            as behind.
+          </p>
+          <Diff changes={diffOf(base.values, form.values, Object.keys(changes))} />
+        </ConfirmDialog>
+      )}
+    </form>
+  );
+}
+
+/** How many devices are at a broker, as they were last counted. */
+function useDevicesOf(id: number): number {
+  const { data } = useQuery<GetMqttBrokersSummaryReply>(SUMMARY);
+  const counts = data?.data.find((broker) => broker.id === id);
+  return counts ? counts.assigned_count + counts.following_default_count : 0;
+}
+
+const SECRETS = Object.keys(BROKER_SECRETS);
+
+function diffOf(before: Values, after: Values, fields: string[]): Change[] {
+  return fields.map((field) =>
+    SECRETS.includes(field)
+      ? { field, before: '(not shown)', after: '(not shown)' }
+      : { field, before: before[field], after: after[field] },
+  );
+}
+
+/** After a lost reply: whether the broker has these values. Secrets cannot be compared. */
+async function isStored(id: number, changes: Record<string, unknown>): Promise<boolean | undefined> {
+  const reply = await get<GetMqttBrokersIdReply>(brokerPath(id));
+  if (!reply) return undefined;
+  const stored = reply.data.data as unknown as Record<string, unknown>;
+  const comparable = Object.entries(changes).filter(([name]) => name in stored && name !== 'extra_config');
+  if (comparable.length === 0) return undefined;
+  return comparable.every(([name, value]) => stored[name] === value);
+}
