@@ -19,6 +19,7 @@ const SECURITY = {
   'device-key': [{ deviceKey: [] }, { deviceKeyHeader: [] }],
   admin: [{ admin: [] }],
   broker: [{ brokerSecret: [] }, { brokerSecretQuery: [] }],
+  anyone: [],
 };
 
 const TAGS = [
@@ -27,6 +28,8 @@ const TAGS = [
   { name: 'fleets', description: 'For operators: fleets with their counts' },
   { name: 'mqtt', description: 'For operators: brokers. For brokers: who may connect, and what it may do' },
   { name: 'provisioning-keys', description: 'For operators: the keys that devices register with' },
+  { name: 'session', description: 'For operators: what the credential may do' },
+  { name: 'openapi', description: 'This document' },
 ];
 
 /** Every problem of lib/errors.ts, sorted by status and code. */
@@ -35,11 +38,11 @@ export function allProblems(): ProblemType[] {
   return problems.sort((a, b) => a.status - b.status || a.code.localeCompare(b.code));
 }
 
-/** OpenAPI 3.1 of all specs. */
+/** OpenAPI 3.1 of all specs of the API. */
 export function openapi(specs: Spec[]): object {
   const paths: Record<string, Record<string, object>> = {};
   const components = new Components();
-  for (const spec of specs) {
+  for (const spec of specs.filter(({ path }) => path.startsWith('/api/'))) {
     const item = paths[spec.path] ?? {};
     paths[spec.path] = item;
     item[spec.method.toLowerCase()] = operation(spec, components);
@@ -88,13 +91,13 @@ function operation(spec: Spec, components: Components): object {
 }
 
 function tagOf({ path }: Spec): string {
-  return path.split('/')[3] as string;
+  return (path.split('/')[3] as string).replace('.json', '');
 }
 
 function operationId({ method, path }: Spec): string {
   const words = path
     .replace('/api/v1/', '')
-    .split(/[/{}-]+/)
+    .split(/[/{}.-]+/)
     .filter(Boolean);
   return [method.toLowerCase(), ...words]
     .map((word, i) => (i === 0 ? word : word[0]?.toUpperCase() + word.slice(1)))
@@ -160,7 +163,9 @@ function headerObjects(headers: Record<string, string>): object {
 export function problemsOf({ auth, params, query, body, missing = missingFields, problems = [] }: Spec): ProblemType[] {
   const ofBody = body ? [missing, malformedJson, bodyTooLarge] : [];
   const ofInput = (params || query || body) && !ofBody.includes(invalidRequest) ? [invalidRequest] : [];
-  return [...auth.problems, ...ofBody, ...ofInput, ...problems, settingsUnavailable, databaseUnavailable, internal];
+  // What anyone may read needs no secret and no database.
+  const always = auth.name === 'anyone' ? [internal] : [settingsUnavailable, databaseUnavailable, internal];
+  return [...auth.problems, ...ofBody, ...ofInput, ...problems, ...always];
 }
 
 /** One response per status. Its description lists the codes that a client can switch on. */

@@ -28,7 +28,9 @@ const ofSchedule = (metric, name) => ['AWS/Events', metric, { RuleName: ref(`${l
  * in serverless.yml: by their routes, their schedules, or `databaseMs`, which marks what devices and brokers call.
  */
 module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
-  const functions = Object.entries(await resolveConfigurationProperty(['functions']));
+  const hasPanel = (await resolveVariable('param:panel')) === 'true';
+  const all = Object.entries(await resolveConfigurationProperty(['functions']));
+  const functions = all.filter(([name]) => name !== 'panel' || hasPanel);
   const namesOf = (fits) => functions.filter(([, fn]) => fits(fn)).map(([name]) => name);
   const hasEvent = (type) => (fn) => fn.events?.some((event) => event[type]);
   const scheduled = namesOf(hasEvent('schedule'));
@@ -156,6 +158,7 @@ module.exports = async ({ resolveConfigurationProperty, resolveVariable }) => {
         Condition: 'WatchesCertificates',
         ...scheduleDead('certificates', 'check-certificates', 86400, 1),
       },
+      StatsScheduleAlarm: scheduleDead('stats', 'count-stats', 300, 3),
       PurgeScheduleAlarm: scheduleDead('purge', 'purge-events', 86400, 1),
 
       // Both ways to fail: the function ends in an error, or EventBridge cannot invoke it. Two failures are tolerated: the

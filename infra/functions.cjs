@@ -32,6 +32,7 @@ function complete(serverless) {
   const { functions, resources, custom } = serverless.service;
   const { naming } = serverless.getProvider('aws');
   const { HttpApiStage } = resources.extensions;
+  if (custom.panel === 'false') delete functions.panel;
   for (const [name, fn] of Object.entries(functions)) {
     const unknown = fn.rights.find((right) => !custom.rights[right]);
     if (unknown)
@@ -85,7 +86,7 @@ function role(rights, logGroup) {
     Type: 'AWS::IAM::Role',
     Properties: {
       AssumeRolePolicyDocument: ONLY_LAMBDA,
-      ManagedPolicyArns: [{ Ref: 'RunsPolicy' }, ...rights.map(({ policy }) => policy)],
+      ManagedPolicyArns: [{ Ref: 'RunsPolicy' }, ...rights.flatMap(({ policy }) => policy ?? [])],
       Policies: [
         { PolicyName: 'writes-its-log', PolicyDocument: { Version: '2012-10-17', Statement: [writesItsLog] } },
       ],

@@ -43,6 +43,7 @@ async function check(serverless) {
       fail(serverless, `Parameter ${name} is "${value}": it must be ${allowed.text}.`);
   }
   await checkSettings(serverless, values);
+  await checkPanel(serverless, values);
   if (values.environment === 'local') return;
   checkRegion(serverless);
   checkConnections(serverless, values);
@@ -116,6 +117,19 @@ async function checkSettings(serverless, values) {
       if (!(error instanceof SettingsError)) throw error;
       fail(serverless, `Parameter ${name}: ${error.message}`);
     }
+  }
+}
+
+/** What the panel's function gets (infra/rights.yml). */
+async function checkPanel(serverless, { adminAuth, jwtIssuer, panelOidcClientId, panelOidcOrigins }) {
+  if (adminAuth === 'token') return;
+  const { readSettings } = await import('../lib/settings/settings.ts');
+  const { panelSettings } = await import('../lib/settings/panel.ts');
+  const env = { PANEL_OIDC_CLIENT_ID: panelOidcClientId, PANEL_OIDC_ORIGINS: panelOidcOrigins };
+  try {
+    panelSettings(env, readSettings({ ...SECRETS, ADMIN_JWT_ISSUER: jwtIssuer }));
+  } catch (error) {
+    fail(serverless, `Parameters of the panel: ${error.message}`);
   }
 }
 

@@ -8,6 +8,8 @@ export function banner(local: LocalFile, brokers: LocalBroker[]): string {
   const list = brokers.map(({ name, url, isDefault }) => `${name} ${url}${isDefault ? ' (default)' : ''}`).join(', ');
   if (!local.provisioningKey) {
     return `
+Open ${local.url}/ – the operators' panel, signed in.
+
 Berth runs at ${api}, on the database of DATABASE_URL.
 That has brokers, so it gets no local ones and no demo key. The operators' token for this API is in .berth/local.json.
 
@@ -19,6 +21,8 @@ Issue a provisioning key, and run a device with it:
 Ready.`;
   }
   return `
+Open ${local.url}/ – the operators' panel, signed in.
+
 Berth runs at ${api}
 MQTT brokers: ${list}
 

@@ -1,4 +1,5 @@
 import { migrate } from '../lib/database/migrate.ts';
+import { buildPanelIfChanged } from '../tools/build-panel.ts';
 import { withDatabase } from '../tools/database-url.ts';
 import { describeError, UserError } from '../tools/user-error.ts';
 import { banner } from './banner.ts';
@@ -78,6 +79,7 @@ async function start(settings: Settings, mayUseAny: boolean): Promise<void> {
   if (getsDemo) await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
   const loginOf = async (role: string) => (isEmbedded ? loginAs(role, databaseUrl) : databaseUrl);
   const logins = { DATABASE_URL: await loginOf(APP_ROLE), MQTT_AUTH_DATABASE_URL: await loginOf(MQTT_AUTH_ROLE) };
+  await step('panel', async () => ((await buildPanelIfChanged()) ? 'built' : 'unchanged'));
   console.log('… functions: building and loading them (5 to 20 s)');
   await step('functions', () => openFunctions(settings.port, logins, secrets));
   const url = `http://localhost:${settings.port}`;
@@ -159,6 +161,8 @@ async function openFunctions(
     BERTH_STAGE: 'local',
     ADMIN_AUTH: 'token',
     ADMIN_TOKEN_HASH: hashOf(adminToken),
+    // The panel is served already signed in, only to this machine (lib/panel/describe.ts).
+    PANEL_LOCAL_TOKEN: adminToken,
     POWERTOOLS_LOG_LEVEL: process.env.POWERTOOLS_LOG_LEVEL || 'WARN',
     POWERTOOLS_METRICS_DISABLED: 'true',
     AWS_REGION: 'eu-central-1',

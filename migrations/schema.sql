@@ -1,6 +1,14 @@
 -- Generated from a fresh, migrated database by `npm run generate:schema`: read it, do not run it.
 
 -- columns
+broker_counts.broker_id integer not null
+broker_counts.assigned integer not null
+broker_counts.active_assigned integer not null
+broker_counts.resolved integer not null
+broker_counts.active integer not null
+broker_counts.following_default integer not null
+broker_counts.behind integer not null
+broker_counts.counted_at timestamp with time zone not null
 broker_test_lease.id integer not null default 1
 broker_test_lease.until timestamp with time zone not null default '-infinity'::timestamp with time zone
 broker_test_lease.taken_by text
@@ -101,6 +109,17 @@ devices.former_until timestamp with time zone
 devices.former_closed_at timestamp with time zone
 devices.region text
 devices.tags jsonb
+event_counting.only_row boolean not null default true
+event_counting.counted_id bigint not null
+event_counting.counted_at timestamp with time zone
+event_counting.marked_id bigint not null
+event_counting.marked_xid xid8 not null
+event_counting.marked_at timestamp with time zone not null
+event_counts.resolution text not null
+event_counts.at timestamp with time zone not null
+event_counts.kind text not null
+event_counts.code text not null default ''::text
+event_counts.events integer not null
 leases.name text not null
 leases.holder text not null
 leases.epoch bigint not null default 0
@@ -184,6 +203,7 @@ refusal_counts.refusals integer not null default 1
 refusal_counts.until timestamp with time zone not null default (now() + '00:15:00'::interval)
 
 -- constraints
+broker_counts: broker_counts_pkey PRIMARY KEY (broker_id)
 broker_test_lease: broker_test_lease_one_row CHECK ((id = 1))
 broker_test_lease: broker_test_lease_pkey PRIMARY KEY (id)
 bulk_assign_jobs: bulk_assign_jobs_once_key UNIQUE (once)
@@ -195,6 +215,10 @@ device_events: device_events_pkey PRIMARY KEY (id)
 device_events: device_events_type_check CHECK (berth_is_event_type(type)) NOT VALID
 devices: devices_mqtt_broker_id_fkey FOREIGN KEY (mqtt_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
 devices: devices_pkey PRIMARY KEY (id)
+event_counting: event_counting_only_row_check CHECK (only_row)
+event_counting: event_counting_pkey PRIMARY KEY (only_row)
+event_counts: event_counts_pkey PRIMARY KEY (resolution, at, kind, code)
+event_counts: event_counts_resolution_check CHECK ((resolution = ANY (ARRAY['minute'::text, 'hour'::text])))
 leases: leases_pkey PRIMARY KEY (name)
 mqtt_acls: mqtt_acls_access_check CHECK (((access >= 1) AND (access <= 7)))
 mqtt_acls: mqtt_acls_pkey PRIMARY KEY (id)
@@ -208,6 +232,7 @@ provisioning_keys: provisioning_keys_pkey PRIMARY KEY (id)
 refusal_counts: refusal_counts_pkey PRIMARY KEY (source_ip, reason, subject)
 
 -- indexes
+CREATE UNIQUE INDEX broker_counts_pkey ON public.broker_counts USING btree (broker_id)
 CREATE UNIQUE INDEX broker_test_lease_pkey ON public.broker_test_lease USING btree (id)
 CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING btree (once)
 CREATE INDEX bulk_assign_jobs_open_idx ON public.bulk_assign_jobs USING btree (id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]))
@@ -218,6 +243,7 @@ CREATE INDEX device_events_device_id_idx ON public.device_events USING btree (de
 CREATE INDEX device_events_job_idx ON public.device_events USING btree (job_id, id) WHERE (job_id IS NOT NULL)
 CREATE UNIQUE INDEX device_events_pkey ON public.device_events USING btree (id)
 CREATE INDEX device_events_refused_idx ON public.device_events USING btree (source_ip, reason, at) WHERE (type = 'refused'::text)
+CREATE INDEX device_events_skipped_idx ON public.device_events USING btree (job_id, id) WHERE (type = 'skipped'::text)
 CREATE INDEX device_events_uuid_idx ON public.device_events USING btree (device_uuid, id) WHERE (job_id IS NULL)
 CREATE INDEX devices_device_type_idx ON public.devices USING btree (device_type, id)
 CREATE INDEX devices_fleet_id_idx ON public.devices USING btree (fleet_id, id)
@@ -230,6 +256,8 @@ CREATE UNIQUE INDEX devices_pkey ON public.devices USING btree (id)
 CREATE INDEX devices_region_idx ON public.devices USING btree (region, id) WHERE (region IS NOT NULL)
 CREATE INDEX devices_tags_idx ON public.devices USING gin (tags jsonb_path_ops) WHERE (tags IS NOT NULL)
 CREATE UNIQUE INDEX devices_uuid_key ON public.devices USING btree (uuid)
+CREATE UNIQUE INDEX event_counting_pkey ON public.event_counting USING btree (only_row)
+CREATE UNIQUE INDEX event_counts_pkey ON public.event_counts USING btree (resolution, at, kind, code)
 CREATE UNIQUE INDEX leases_pkey ON public.leases USING btree (name)
 CREATE UNIQUE INDEX mqtt_acls_pkey ON public.mqtt_acls USING btree (id)
 CREATE INDEX mqtt_acls_username_idx ON public.mqtt_acls USING btree (username)

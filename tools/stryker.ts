@@ -57,6 +57,7 @@ const TESTS: Record<string, string[]> = {
     ...['integration/legacy-comparisons', 'integration/legacy-hashes', 'integration/register'],
   ],
   'lib/resolution': ['unit/resolution', 'integration/resolution', 'integration/behind'],
+  'lib/stats': ['integration/stats'],
   'lib/settings': ['integration/secrets'],
   'lib/settings/settings.ts': ['unit/settings', 'unit/seal', 'unit/endpoint', 'unit/database-token'],
   functions: ['unit/generated', 'unit/body', 'integration/devices', 'integration/brokers', 'integration/register'],

@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { type Fragment, query, type Sql } from '../database/db.ts';
 import { bulkAssignJobNotFound, Problem } from '../errors.ts';
-import { brokerName } from '../events/broker-name.ts';
+import { brokerNames } from '../events/broker-name.ts';
 import { integerText } from '../fields.ts';
 
 const OUTCOMES = ['moved', 'already-there', 'skipped'] as const;
@@ -65,12 +65,14 @@ export async function listJobDevices(
       select (
         select coalesce(json_agg(page), '[]') from (
           select e.id, e.at, e.device_uuid, e.fleet_id, ${outcomeOf(sql)} as outcome, e.reason, e.from_broker_id, e.to_broker_id,
-                 ${brokerName(sql, sql`e.from_broker_id`)} as from_broker_name,
-                 ${brokerName(sql, sql`e.to_broker_id`)} as to_broker_name
-          from device_events e
-          where e.job_id = ${jobId} and e.id > ${after} and ${outcome ? sql`${outcomeOf(sql)} = ${outcome}` : sql`true`}
-          order by e.id
-          limit ${limit + 1}) page) as devices
+                 origin.name as from_broker_name, target.name as to_broker_name
+          from (
+            select * from device_events e where e.job_id = ${jobId} and e.id > ${after} and ${conditionOf(sql, outcome)}
+            order by e.id
+            limit ${limit + 1}) e
+          left join ${brokerNames(sql)} origin on origin.id = e.from_broker_id
+          left join ${brokerNames(sql)} target on target.id = e.to_broker_id
+          order by e.id) page) as devices
       from bulk_assign_jobs j where j.id = ${jobId}`,
   );
   if (!found) throw new Problem(bulkAssignJobNotFound);
@@ -82,4 +84,10 @@ export async function listJobDevices(
 /** SQL: the outcome that the event `e` of a job records. */
 function outcomeOf(sql: Sql): Fragment {
   return sql`case when e.reason = 'already-there' then e.reason else e.type end`;
+}
+
+/** SQL: whether the event `e` of a job records this outcome. The literal finds the index of skipped devices. */
+function conditionOf(sql: Sql, outcome: (typeof OUTCOMES)[number] | undefined): Fragment {
+  if (outcome === undefined) return sql`true`;
+  return outcome === 'skipped' ? sql`e.type = 'skipped'` : sql`${outcomeOf(sql)} = ${outcome}`;
 }

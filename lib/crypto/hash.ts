@@ -5,7 +5,7 @@ import type { Pepper } from '../settings/settings.ts';
 type StoredKey = 'device-key' | 'provisioning-key';
 
 /** SHA-256 in hex: how ADMIN_TOKEN_HASH is made. */
-export function sha256Hex(text: string): string {
+export function sha256Hex(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex');
 }
 

@@ -1,7 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import postgres from 'postgres';
 import type { Context } from '../context.ts';
-import { withDeadline } from '../deadline.ts';
 import { databaseUnavailable, type Problem, temporaryProblem } from '../errors.ts';
 import { log } from '../log.ts';
 import { count } from '../metrics.ts';
@@ -80,6 +79,18 @@ export async function query<T extends object>(ctx: Context, statement: Statement
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
+}
+
+/**
+ * The statement, planned for its values each time. A prepared one has the same plan for all values after some executions: the wrong
+ * one where few rows fit some values and most of the table fits others.
+ */
+export function plannedForItsValues<T extends object>(
+  statement: postgres.PendingQuery<T[]>,
+): postgres.PendingQuery<T[]> {
+  // Missing in the types of postgres.js.
+  Object.assign((statement as unknown as { options: object }).options, { prepare: false });
+  return statement;
 }
 
 /** Closes the connection. The next query opens a new one. */
@@ -175,13 +186,15 @@ function discardClient(): void {
 
 /** Fails when the connection closes or the deadline passes before the statement is done. */
 async function run<T extends object>({ sql, running }: Client, statement: Statement<T>, deadline: number) {
-  const { promise: closed, reject } = Promise.withResolvers<never>();
+  const { promise, resolve, reject } = Promise.withResolvers<T[]>();
+  const timer = setTimeout(() => reject(new DeadlineError('deadline passed')), Math.max(0, deadline - Date.now()));
   running.add(reject);
+  statement(sql).then(resolve, reject);
   try {
-    const rows = Promise.race([statement(sql), closed]);
-    return await withDeadline(rows, deadline - Date.now(), () => new DeadlineError('deadline passed'));
+    return await promise;
   } finally {
     running.delete(reject);
+    clearTimeout(timer);
   }
 }
 

@@ -1,6 +1,5 @@
 import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
-import { type Fragment, query, type Sql } from '../database/db.ts';
 import { invalidRequest, Problem } from '../errors.ts';
 import {
   booleanText,
@@ -12,8 +11,8 @@ import {
   tagsText,
   text,
 } from '../fields.ts';
-import { groupOf, groupsBehind, isBehind, resolvedBrokerOf } from '../resolution/behind.ts';
-import { type DeviceRow, deviceJson, formatDevice } from './row.ts';
+import { type Conditions, pageOf, pageOfBehind } from './list-page.ts';
+import { formatDevice } from './row.ts';
 import { searchDevices, taggedDevices } from './search.ts';
 
 export const listDevicesQuery = z.strictObject({
@@ -54,8 +53,7 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
   }
   const found = filter.search === undefined ? undefined : await searchDevices(ctx, filter.search);
   const tagged = filter.tags === undefined ? undefined : await taggedDevices(ctx, parseTags(filter.tags));
-  const rows = await query<{ device: DeviceRow }>(ctx, (sql) => {
-    const conditions = sql`
+  const conditions: Conditions = (sql) => sql`
         d.id > ${after}
         ${fleet_id === undefined ? sql`` : sql`and d.fleet_id = ${fleet_id}`}
         ${broker_id === undefined ? sql`` : sql`and d.mqtt_broker_id = ${broker_id}`}
@@ -66,29 +64,8 @@ export async function listDevices(ctx: Context, filter: DeviceFilter) {
         ${region === undefined ? sql`` : sql`and d.region = ${region}`}
         ${found === undefined ? sql`` : sql`and ${found(sql)}`}
         ${tagged === undefined ? sql`` : sql`and ${tagged(sql)}`}`;
-    return filter.behind
-      ? behindStatement(sql, conditions, after, limit + 1)
-      : sql`select ${deviceJson(sql, 'd')} as device from devices d where ${conditions} order by d.id limit ${limit + 1}`;
-  });
+  const page = { conditions, after, limit: limit + 1 };
+  const rows = await (filter.behind ? pageOfBehind(ctx, filter, page) : pageOf(ctx, filter, page));
   const devices = rows.slice(0, limit).map(({ device }) => formatDevice(device));
   return { devices, lastId: rows.length > limit ? devices.at(-1)?.id : undefined };
-}
-
-function behindStatement(sql: Sql, conditions: Fragment, after: number, limit: number) {
-  return sql<{ device: DeviceRow }[]>`
-    with recursive ${groupsBehind(sql)}
-    select page.device
-    from alike
-    cross join lateral (
-      select d.id, ${deviceJson(sql, 'd')} as device
-      from devices d ${resolvedBrokerOf(sql)}
-      -- Not an equality: for that, the planner would rather read all devices in the order of their ids.
-      where (${groupOf(sql)}, d.id) > (alike.assigned, alike.handed, alike.settings, ${after}::integer)
-        and (${groupOf(sql)}) <= (alike.assigned, alike.handed, alike.settings)
-        and ${isBehind(sql)} and ${conditions}
-      order by ${groupOf(sql)}, d.id
-      limit ${limit}
-    ) page
-    order by page.id
-    limit ${limit}`;
 }

@@ -1,5 +1,4 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import type { Actor } from '../context.ts';
 import {
   adminDisabled,
   insufficientScope,
@@ -9,7 +8,7 @@ import {
   unauthorized,
 } from '../errors.ts';
 import { SettingsError, settings } from '../settings/settings.ts';
-import { type Auth, credentialOf, isHashedIn, type Scope } from './auth.ts';
+import { type Auth, type Caller, credentialOf, isHashedIn, type Scope } from './auth.ts';
 
 /** For routes that operators call. Apart from auth.ts, so that the bundles of device routes do not contain it. */
 export const admin: Auth = {
@@ -21,43 +20,59 @@ export const admin: Auth = {
 /**
  * Authorises an operator. Closed by default: without ADMIN_AUTH every request is refused.
  *
- * @returns the actor
+ * @returns the actor, and all that the credential may do: `write` includes `read`
  * @throws Problem `admin-disabled`, `unauthorized`, `invalid-admin-credential`, `insufficient-scope`
  */
-async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<Actor> {
+async function authoriseAdmin(event: APIGatewayProxyEventV2, scope: Scope): Promise<Caller> {
   const { adminAuth } = settings();
   if (!adminAuth) throw new Problem(adminDisabled);
   if (adminAuth === 'none') return gatewaysAdmin(event);
   const token = credentialOf(event);
   if (!token) throw new Problem(unauthorized, 'Send the admin credential as `Authorization: Bearer TOKEN`.');
-  const { actor, scopes } = adminAuth === 'jwt' ? await verifyJwt(token) : verifyToken(token);
-  if (!scopes.includes('write') && !(scope === 'read' && scopes.includes('read'))) {
-    throw new Problem(insufficientScope);
-  }
-  return actor;
+  const caller = adminAuth === 'jwt' ? await verifyJwt(token) : verifyToken(token);
+  if (!caller.scopes.includes(scope)) throw new Problem(insufficientScope);
+  return caller;
 }
 
-/** The subject that the gateway's JWT authorizer verified; `admin` when it has another authorizer or none. */
-function gatewaysAdmin({ requestContext }: APIGatewayProxyEventV2): Actor {
-  const { authorizer } = requestContext as { authorizer?: { jwt?: { claims?: { sub?: unknown } } } };
-  const sub = authorizer?.jwt?.claims?.sub;
-  return sub ? `admin:${sub}` : 'admin';
+type Admin = Required<Caller>;
+type Claims = Readonly<Record<string, unknown>>;
+
+const READ: readonly Scope[] = ['read'];
+const ALL: readonly Scope[] = ['read', 'write'];
+
+/**
+ * The subject and the scopes that the gateway's JWT authorizer verified; `admin` with all scopes when it has another
+ * authorizer or none. The gateway has checked the scope for this route.
+ */
+function gatewaysAdmin({ requestContext }: APIGatewayProxyEventV2): Admin {
+  const { authorizer } = requestContext as { authorizer?: { jwt?: { claims?: Claims } } };
+  const claims = authorizer?.jwt?.claims;
+  return { actor: claims?.sub ? `admin:${claims.sub}` : 'admin', scopes: claims ? scopesOf(claims) : ALL };
 }
 
-type Admin = { actor: Actor; scopes: Scope[] };
+/** The scopes that claims grant. The gateway makes texts of lists: `[berth:read berth:write]`. */
+function scopesOf(claims: Claims): readonly Scope[] {
+  const { scopes, scopeClaim } = settings().adminJwt;
+  const granting = scopeClaim ? [claims[scopeClaim]] : [claims.scope, claims.scp, claims.permissions];
+  const granted = granting
+    .flat()
+    .join(' ')
+    .split(/[\s,[\]]+/);
+  if (granted.includes(scopes.write)) return ALL;
+  return granted.includes(scopes.read) ? READ : [];
+}
 
 function verifyToken(token: string): Admin {
   const { adminTokenHashes, adminReadTokenHashes } = settings();
   const writes = isHashedIn(adminTokenHashes, token);
   const reads = isHashedIn(adminReadTokenHashes, token);
   if (!writes && !reads) throw new Problem(invalidAdminCredential);
-  return writes ? { actor: 'admin', scopes: ['write'] } : { actor: 'admin-read', scopes: ['read'] };
+  return writes ? { actor: 'admin', scopes: ALL } : { actor: 'admin-read', scopes: READ };
 }
 
 /** Verifies an access token (RFC 9068): signature, issuer, audience and times. */
 async function verifyJwt(token: string): Promise<Admin> {
-  const { issuer, audience, jwksUrl } = jwtSettings();
-  const names = settings().adminJwt.scopes;
+  const { issuer, audience, audienceClaim, jwksUrl } = jwtSettings();
   const { createRemoteJWKSet, jwtVerify, errors } = await import('jose');
   if (keys?.url !== jwksUrl) {
     keys = { url: jwksUrl, find: createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 2_000 }) };
@@ -65,12 +80,13 @@ async function verifyJwt(token: string): Promise<Admin> {
   // Asymmetric algorithms only: neither `none` nor a shared secret.
   const algorithms = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
   try {
-    const { payload } = await jwtVerify(token, keys.find, { issuer, audience, algorithms, requiredClaims: ['exp'] });
-    const granted = [payload.scope, payload.scp, payload.permissions].flat().join(' ').split(' ');
-    return {
-      actor: `admin:${payload.sub ?? 'unknown'}`,
-      scopes: (['read', 'write'] as const).filter((scope) => granted.includes(names[scope])),
-    };
+    const { payload } = await jwtVerify(token, keys.find, {
+      ...{ issuer, algorithms, requiredClaims: ['exp', audienceClaim] },
+      ...(audienceClaim === 'aud' ? { audience } : {}),
+    });
+    const isForUs = audienceClaim === 'aud' || payload[audienceClaim] === audience;
+    if (!isForUs) throw new errors.JWTClaimValidationFailed('another audience', payload, audienceClaim);
+    return { actor: `admin:${payload.sub ?? 'unknown'}`, scopes: scopesOf(payload) };
   } catch (cause) {
     if (cause instanceof errors.JWTExpired) {
       throw new Problem(invalidAdminCredential, 'The access token has expired. Request a new one.', { cause });
@@ -97,8 +113,10 @@ let keys: { url: string; find: KeySet } | undefined;
 type KeySet = ReturnType<typeof import('jose').createRemoteJWKSet>;
 
 /** @throws SettingsError when one is missing or invalid */
-function jwtSettings(): { issuer: string; audience: string; jwksUrl: string } {
-  const { issuer, audience, jwksUrl = `${issuer?.replace(/\/$/, '')}/.well-known/jwks.json` } = settings().adminJwt;
+function jwtSettings(): { issuer: string; audience: string; audienceClaim: string; jwksUrl: string } {
+  const { adminJwt } = settings();
+  const { issuer, audience, audienceClaim } = adminJwt;
+  const { jwksUrl = `${issuer?.replace(/\/$/, '')}/.well-known/jwks.json` } = adminJwt;
   if (!issuer) {
     throw new SettingsError('ADMIN_JWT_ISSUER must be the `iss` of the tokens, e.g. https://login.example.com/');
   }
@@ -106,5 +124,5 @@ function jwtSettings(): { issuer: string; audience: string; jwksUrl: string } {
   if (!/^https?:\/\//.test(jwksUrl) || !URL.canParse(jwksUrl)) {
     throw new SettingsError('ADMIN_JWT_JWKS_URL must be the https:// URL of the issuer’s key set (JWKS).');
   }
-  return { issuer, audience, jwksUrl };
+  return { issuer, audience, audienceClaim, jwksUrl };
 }

@@ -9,20 +9,25 @@ export type Scope = 'read' | 'write';
 
 /** How a route authenticates its caller. Keys of devices and provisioning keys are checked by the verb. */
 export type Auth = {
-  name: 'provisioning-key' | 'device-key' | 'admin' | 'broker';
+  name: 'provisioning-key' | 'device-key' | 'admin' | 'broker' | 'anyone';
   /** Carries the key when a proxy needs `Authorization` for itself. */
   header?: 'x-provisioning-key' | 'x-device-api-key';
   /** The refusals. */
   problems: readonly ProblemType[];
-  /** Runs before the input is parsed. Returns the actor, or throws. */
-  authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<Actor>;
+  /** Runs before the input is parsed. Returns who calls, or throws. */
+  authorise?: (event: APIGatewayProxyEventV2, scope: Scope) => Promise<Caller>;
 };
+
+/** `scopes`: what an operator's credential may do. */
+export type Caller = { actor: Actor; scopes?: readonly Scope[] };
 
 export const provisioningKey: Auth = {
   name: 'provisioning-key',
   header: 'x-provisioning-key',
   problems: [unauthorized],
 };
+/** For what is no secret: the panel, which holds no data, and the description of the API. */
+export const anyone: Auth = { name: 'anyone', problems: [] };
 export const deviceKey: Auth = { name: 'device-key', header: 'x-device-api-key', problems: [unauthorized] };
 
 /**

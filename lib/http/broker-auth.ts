@@ -1,8 +1,7 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import type { Actor } from '../context.ts';
 import { brokerAuthDisabled, invalidBrokerSecret, Problem, unauthorized } from '../errors.ts';
 import { SettingsError, settings } from '../settings/settings.ts';
-import { type Auth, credentialOf, isHashedIn } from './auth.ts';
+import { type Auth, type Caller, credentialOf, isHashedIn } from './auth.ts';
 
 /** For routes that brokers call. */
 export const brokerSecret: Auth = {
@@ -15,10 +14,10 @@ export const brokerSecret: Auth = {
  * Authorises a broker. Closed by default: without BROKER_AUTH_SECRET_HASH every request is refused. A broker that
  * cannot send headers sends the secret as `?secret=`.
  *
- * @returns `broker:<id>` for a broker that sends its id as `?broker=`, else `broker`
+ * @returns the actor `broker:<id>` for a broker that sends its id as `?broker=`, else `broker`
  * @throws Problem `broker-auth-disabled`, `unauthorized`, `invalid-broker-secret`
  */
-async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<Actor> {
+async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<Caller> {
   const hashes = secretHashesOf(settings().brokerSecretHash);
   if (hashes.length === 0) throw new Problem(brokerAuthDisabled);
   const secret = credentialOf(event) ?? event.queryStringParameters?.secret;
@@ -27,7 +26,7 @@ async function authoriseBroker(event: APIGatewayProxyEventV2): Promise<Actor> {
   }
   if (!isHashedIn(hashes, secret)) throw new Problem(invalidBrokerSecret);
   const { broker = '' } = event.queryStringParameters ?? {};
-  return /^\d{1,10}$/.test(broker) ? `broker:${Number(broker)}` : 'broker';
+  return { actor: /^\d{1,10}$/.test(broker) ? `broker:${Number(broker)}` : 'broker' };
 }
 
 /**

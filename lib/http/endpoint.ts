@@ -6,7 +6,7 @@ import { type FieldError, invalidRequest, missingFields, Problem, type ProblemTy
 import { log } from '../log.ts';
 import { loadSecrets } from '../settings/secret-store.ts';
 import { settings } from '../settings/settings.ts';
-import { type Auth, credentialOf } from './auth.ts';
+import { type Auth, credentialOf, type Scope } from './auth.ts';
 import { parseBody } from './body.ts';
 import { renderProblem } from './problem.ts';
 
@@ -22,6 +22,8 @@ export type Reply = {
   body?: object;
   /** A body of another type; default text/plain. */
   text?: string;
+  /** A body of bytes. `headers` name its type. */
+  bytes?: Uint8Array;
 };
 
 export type Spec<
@@ -30,7 +32,8 @@ export type Spec<
   B extends Schema | undefined = Schema | undefined,
 > = {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  path: `/api/v1/${string}`;
+  /** `/api/v1/…`. Others are pages and files of the panel: OpenAPI does not list them. */
+  path: `/${string}`;
   summary: string;
   description?: string;
   auth: Auth;
@@ -54,6 +57,8 @@ export type Spec<
   missing?: ProblemType;
   /** The first members of every problem of this route: broker routes keep `success: false` of the legacy service. */
   envelope?: object;
+  /** Headers of every reply, problems included. */
+  headers?: Readonly<Record<string, string>>;
   /** Limit of the body; default 16 KB. */
   maxBodyBytes?: number;
   /** Limit of the time that a request takes; default 5 s. */
@@ -67,6 +72,8 @@ export type Input<P extends Schema | undefined, Q extends Schema | undefined, B 
   body: Output<B>;
   /** The key as sent. Undefined when none was sent, and on routes with `authorise`. */
   credential: string | undefined;
+  /** What the credential of an operator may do. Undefined on other routes. */
+  scopes: readonly Scope[] | undefined;
   headers: Readonly<Record<string, string | undefined>>;
 };
 
@@ -102,7 +109,7 @@ export function endpoint<
       status: reply.statusCode,
       ms: Date.now() - started,
     });
-    return reply;
+    return spec.headers ? { ...reply, headers: { ...spec.headers, ...reply.headers } } : reply;
   };
   return Object.assign(handler, { spec: spec as unknown as Spec });
 }
@@ -125,16 +132,19 @@ async function answer(
 ): Promise<APIGatewayProxyStructuredResultV2> {
   await loadSecrets(ctx.deadline);
   ctx.sourceIp = addressOf(event);
-  const { authorise, header } = spec.auth;
-  if (authorise) ctx.actor = await authorise(event, spec.method === 'GET' ? 'read' : 'write');
+  const { name, authorise, header } = spec.auth;
+  const caller = await authorise?.(event, spec.method === 'GET' ? 'read' : 'write');
+  if (caller) ctx.actor = caller.actor;
   const input = {
     params: parse(spec.params, event.pathParameters ?? {}),
     query: parse(spec.query, event.queryStringParameters ?? {}),
     body: spec.body && parse(spec.body, parseBody(event, spec.maxBodyBytes) ?? {}, spec.missing ?? missingFields),
-    credential: authorise ? undefined : credentialOf(event, header),
+    // A proxy in front may have its own `Authorization`, in any scheme.
+    credential: authorise || name === 'anyone' ? undefined : credentialOf(event, header),
+    scopes: caller?.scopes,
     headers: event.headers,
   };
-  const { status = 200, headers = {}, body, text } = await spec.run(ctx, input);
+  const { status = 200, headers = {}, body, text, bytes } = await spec.run(ctx, input);
   return {
     statusCode: status,
     headers: {
@@ -145,6 +155,7 @@ async function answer(
       ...headers,
     },
     ...(body || text !== undefined ? { body: text ?? JSON.stringify(body) } : {}),
+    ...(bytes ? { body: Buffer.from(bytes).toString('base64'), isBase64Encoded: true } : {}),
   };
 }
 

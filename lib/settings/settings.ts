@@ -8,6 +8,9 @@ export class SettingsError extends Error {
 /** A setting is missing, which is an error only for a function that uses it. */
 class NotSetError extends SettingsError {}
 
+// Node asks the operating system for each variable that is read, and Powertools reads 34 for a registration: 12 µs.
+process.env = { ...process.env };
+
 /** One generation of the pepper. A KeyObject is never printed, and saves 15 µs per HMAC over a Buffer. */
 export type Pepper = { generation: string; key: KeyObject };
 
@@ -141,6 +144,10 @@ function readersOf(env: Env) {
       issuer: optional(env, 'ADMIN_JWT_ISSUER'),
       audience: optional(env, 'ADMIN_JWT_AUDIENCE'),
       jwksUrl: optional(env, 'ADMIN_JWT_JWKS_URL'),
+      /** The claim with the audience: Cognito's access tokens have `client_id` instead of `aud`. */
+      audienceClaim: optional(env, 'ADMIN_JWT_AUDIENCE_CLAIM') ?? 'aud',
+      /** The claim with the scopes. Undefined: `scope`, `scp` and `permissions`. */
+      scopeClaim: optional(env, 'ADMIN_JWT_SCOPE_CLAIM'),
       /** What the issuer calls the scopes. */
       scopes: {
         read: optional(env, 'ADMIN_JWT_READ_SCOPE') ?? 'berth:read',

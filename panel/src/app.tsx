@@ -1,5 +1,5 @@
 import { Component, type ComponentChildren } from 'preact';
-import { LocationProvider, Route, Router } from 'preact-iso/router';
+import { LocationProvider, Route, Router, useLocation } from 'preact-iso/router';
 import { Layout } from './layout.tsx';
 import NotFound from './pages/not-found.tsx';
 import SignIn from './pages/sign-in.tsx';
@@ -22,6 +22,7 @@ export function App() {
 
 function Content() {
   const session = state.value;
+  const { path } = useLocation();
   switch (session.name) {
     case 'starting':
       return null;
@@ -37,15 +38,29 @@ function Content() {
     case 'signed-in':
       return (
         <Layout>
-          <Router>
-            {ROUTES.map(([path, page]) => (
-              <Route key={path} path={path} component={page} />
-            ))}
-            <Route path="/sign-in" component={SignedIn} />
-            <Route default component={NotFound} />
-          </Router>
+          {isEncoded(path) ? (
+            <Router>
+              {ROUTES.map(([path, page]) => (
+                <Route key={path} path={path} component={page} />
+              ))}
+              <Route path="/sign-in" component={SignedIn} />
+              <Route default component={NotFound} />
+            </Router>
+          ) : (
+            <NotFound />
+          )}
         </Layout>
       );
+  }
+}
+
+/** The router fails on a path that is not encoded, such as `/devices/%E0`. */
+function isEncoded(path: string): boolean {
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useLocation } from 'preact-iso/router';
 import { dismiss, toasts } from './announce.ts';
-import { NAVIGATION, ROUTES } from './routes.ts';
+import { NAVIGATION } from './routes.ts';
 import { canWrite, settings, signOut, state } from './session.ts';
 import { setTheme, THEMES, type Theme, theme } from './theme.ts';
 import { Badge } from './ui/badge.tsx';
@@ -43,12 +43,7 @@ function Side() {
             const isHere = href === '/' ? path === '/' : path === href || path.startsWith(`${href}/`);
             return (
               <li key={href}>
-                <a
-                  href={href}
-                  aria-current={isHere ? 'page' : undefined}
-                  onPointerEnter={() => preload(href)}
-                  onFocus={() => preload(href)}
-                >
+                <a href={href} aria-current={isHere ? 'page' : undefined}>
                   {label}
                 </a>
               </li>
@@ -62,11 +57,6 @@ function Side() {
       </div>
     </header>
   );
-}
-
-/** Before the click, so that the page opens at once. */
-function preload(path: string): void {
-  ROUTES.find(([one]) => one === path)?.[1].preload();
 }
 
 function ThemeChoice() {

@@ -1,3 +1,4 @@
+import { exec } from 'preact-iso/router';
 import { type LazyPage, lazyPage } from './lazy-page.tsx';
 
 /** Every page. The first path that matches is shown. */
@@ -28,3 +29,17 @@ export const NAVIGATION: [path: string, label: string][] = [
   ['/history', 'History'],
   ['/api-reference', 'API'],
 ];
+
+/** Loads the code of the page at a path, before it is opened. */
+export function preloadPage(path: string): void {
+  ROUTES.find(([pattern]) => matches(path, pattern))?.[1].preload();
+}
+
+function matches(path: string, pattern: string): boolean {
+  try {
+    return exec(path, pattern) !== undefined;
+  } catch {
+    // It is not encoded.
+    return false;
+  }
+}

@@ -2,11 +2,12 @@ import { computed, signal } from '@preact/signals';
 import { get, setCredential, whenUnauthorised } from './api/client.ts';
 import { Failure } from './api/failure.ts';
 import { forgetEverything } from './data/query.ts';
+import type { Oidc } from './oidc.ts';
 
 /** `GET /panel-settings.json`. */
 export type PanelSettings = {
   stage: string;
-  auth: { kind: 'token' | 'oidc' | 'gateway'; issuer?: string; clientId?: string; scopes?: string };
+  auth: { kind: 'token' | 'gateway' } | ({ kind: 'oidc' } & Oidc);
   /** Only on the local stack. */
   localToken?: string;
 };
@@ -15,7 +16,8 @@ export type Session = { actor: string; scopes: ('read' | 'write')[] };
 
 type State =
   | { name: 'starting' }
-  | { name: 'signed-out' }
+  /** `failure`: why signing in at the issuer failed. */
+  | { name: 'signed-out'; failure?: Failure }
   /** `hasExpired`: the credential was refused since. The page stays as it is, under a dialog. */
   | { name: 'signed-in'; session: Session; hasExpired: boolean }
   | { name: 'failed'; failure: Failure };
@@ -30,15 +32,22 @@ export const canWrite = computed(
   () => state.value.name === 'signed-in' && state.value.session.scopes.includes('write'),
 );
 
-/** Reads the settings, and signs in with what is there: the token of this tab, of the local stack, or the gateway's. */
+/**
+ * Reads the settings, and signs in with what is there: the issuer's reply in the address, the token of this tab, of the local
+ * stack, or the gateway's.
+ */
 export async function startSession(): Promise<void> {
   whenUnauthorised(expire);
+  // Its code must not stay in the address, where history and extensions see it.
+  const answer = answeredAddress();
   try {
     const reply = await get<PanelSettings>('/panel-settings.json');
     if (reply) settings.value = reply.data;
     const { auth, localToken } = settings.value;
-    const token = sessionStorage.getItem(KEY) ?? localToken;
-    if (token !== undefined || auth.kind === 'gateway') await open(token);
+    if (answer && auth.kind === 'oidc') return await finish(auth, answer);
+    const kept = sessionStorage.getItem(KEY) ?? undefined;
+    if (kept !== undefined && localToken !== undefined) await open(kept).catch(() => open(localToken));
+    else if (kept !== undefined || localToken !== undefined || auth.kind === 'gateway') await open(kept ?? localToken);
     else state.value = { name: 'signed-out' };
   } catch (failure) {
     state.value = startFailed(failure);
@@ -69,11 +78,49 @@ async function open(token: string | undefined): Promise<void> {
   if (before !== session.actor) forgetEverything();
 }
 
+/**
+ * Leaves the panel for the page of the issuer, which leads back to this address.
+ * @throws Failure
+ */
+export async function signInAt(oidc: Oidc): Promise<void> {
+  const { beginSignIn } = await import('./oidc.ts');
+  const returnTo = location.pathname === '/sign-in' ? '/' : location.pathname + location.search;
+  location.assign(await beginSignIn(oidc, location.origin, returnTo, sessionStorage));
+}
+
+/** The address with the issuer's reply, which it then no longer contains. Runs before the page is rendered. */
+function answeredAddress(): URL | undefined {
+  const address = new URL(location.href);
+  const { pathname, searchParams } = address;
+  if (pathname !== '/sign-in' || !(searchParams.has('code') || searchParams.has('error'))) return undefined;
+  history.replaceState(null, '', pathname);
+  return address;
+}
+
+async function finish(oidc: Oidc, address: URL): Promise<void> {
+  const { finishSignIn } = await import('./oidc.ts');
+  try {
+    const { token, returnTo } = await finishSignIn(oidc, address, sessionStorage);
+    history.replaceState(null, '', returnTo);
+    // At this event, the router reads the address.
+    dispatchEvent(new PopStateEvent('popstate'));
+    await signIn(token);
+  } catch (failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    state.value = { name: 'signed-out', failure };
+  }
+}
+
 export function signOut(): void {
   sessionStorage.removeItem(KEY);
   setCredential(undefined);
   state.value = { name: 'signed-out' };
   forgetEverything();
+}
+
+/** Closes the dialog about the expired credential; the next refusal opens it again. */
+export function dismissExpiry(): void {
+  if (state.value.name === 'signed-in') state.value = { ...state.value, hasExpired: false };
 }
 
 function expire(): void {

@@ -84,6 +84,34 @@ describe('npm start', () => {
     expect(stack.output()).toContain('\n  npm run psql\n');
   });
 
+  it('prints first the address of the panel, which opens signed in', async () => {
+    const [, address = ''] = /^Open (http:\/\/localhost:\d+\/) /m.exec(banner('Open ')) ?? [];
+    expect(stack.output().indexOf('Open ')).toBeLessThan(stack.output().indexOf('Berth runs at'));
+    const page = await fetch(`${address}devices?behind=true`, { headers: { 'accept-encoding': 'br' } });
+    expect(page.headers.get('content-encoding')).toBe('br');
+    const [, script = ''] = /<script type="module" src="\/([^"]+)"/.exec(await page.text()) ?? [];
+    const loaded = await fetch(address + script);
+    expect([loaded.status, loaded.headers.get('content-type')]).toEqual([200, 'text/javascript; charset=utf-8']);
+    expect(await loaded.text()).toMatch(/^(import|var|let|const|function)/);
+    const settings = (await (await fetch(`${address}panel-settings.json`)).json()) as { localToken: string };
+    expect(settings).toMatchObject({ stage: 'local', auth: { kind: 'token' }, localToken: local.adminToken });
+    const session = await fetch(`${address}api/v1/session`, {
+      headers: { authorization: `Bearer ${settings.localToken}` },
+    });
+    expect(await session.json()).toEqual({ actor: 'admin', scopes: ['read', 'write'] });
+  });
+
+  it('gives the token to no other page: not to one whose name leads here, and none of another origin may read it', () => {
+    const asked = (host: string) =>
+      paste(`curl -si ${local.url}/panel-settings.json -H 'Host: ${host}' -H 'Origin: http://attacker.example.com'`);
+    expect(asked('127.0.0.1:4002')).toContain(local.adminToken);
+    expect(asked('attacker.example.com')).toMatch(/^HTTP\/1.1 200/);
+    for (const host of ['127.0.0.1:4002', 'attacker.example.com']) {
+      expect(asked(host)).not.toMatch(/access-control-allow-origin/i);
+    }
+    expect(asked('attacker.example.com')).not.toContain(local.adminToken);
+  });
+
   it('prints no line without a result', () => {
     expect(stack.output()).not.toMatch(/λ|RequestId:|invoked scheduled/);
   });
@@ -132,10 +160,10 @@ describe('the build that npm start serves', () => {
   it('500 and one line, when a function cannot be loaded', async () => {
     rmSync(path.join(clone.dir, '.esbuild/offline/.build/functions/brokers.mjs'));
     const before = stack.output().length;
-    const reply = await fetch(`${local.url}/api/v1/mqtt/brokers`);
+    const reply = await fetch(`${local.url}/api/v1/mqtt/brokers`, { method: 'POST' });
     expect(reply.status).toBe(500);
     expect(await reply.json()).toEqual({ message: 'Internal Server Error' });
-    await stack.says(/^GET \/api\/v1\/mqtt\/brokers 500 .*: the function failed: .*brokers/m);
+    await stack.says(/^POST \/api\/v1\/mqtt\/brokers 500 .*: the function failed: .*brokers/m);
     // The line of the registration before may be late.
     const lines = stack.output().slice(before).trim().split('\n');
     expect(lines.filter((line) => !line.startsWith('POST /api/v1/device/register 200'))).toHaveLength(1);

@@ -74,12 +74,19 @@ describe('nothing is packaged when a parameter', () => {
 });
 
 describe('each zip contains', () => {
-  it('exactly its bundle with chunks and source maps, the RDS roots of the region and, for migrate, the migrations; one zip per function', () => {
+  it('exactly its bundle with chunks and source maps, the RDS roots of the region and, for migrate and panel, the migrations and the built panel; one zip per function', () => {
     const { functions } = parse(readFileSync(path.join(clone.dir, 'serverless.yml'), 'utf8'));
     expect(packaged.map(({ name }) => name).sort()).toEqual(Object.keys(functions).sort());
     const migrations = readdirSync(path.join(clone.dir, 'migrations')).filter((name) => /^\d.*\.sql$/.test(name));
+    const manifest = JSON.parse(readFileSync(path.join(clone.dir, 'panel/dist/manifest.json'), 'utf8'));
+    const built = [manifest.index, ...manifest.assets].map((file) => `panel/dist${file.path}`);
+    const compressed = built.flatMap((file) => [file, `${file}.br`, `${file}.gz`]);
+    const ofFunction: Record<string, string[]> = {
+      migrate: migrations.map((file) => `migrations/${file}`),
+      panel: ['docs/openapi.json', 'panel/dist/manifest.json', ...compressed],
+    };
     for (const { name, module, files } of packaged) {
-      const more = name === 'migrate' ? migrations.map((file) => `migrations/${file}`) : [];
+      const more = ofFunction[name] ?? [];
       const roots = 'certificates/rds/eu-central-1.pem';
       const code = [module, ...chunksOf(module, files)].flatMap((file) => [file, `${file}.map`]);
       expect(Object.keys(files).sort(), name).toEqual([roots, ...code, ...more].sort());
@@ -165,14 +172,27 @@ it('every function works in plain Node without node_modules: create a broker, re
     body: { device_name: 'Pump 8' },
   });
   expect(renamed.body.device).toMatchObject({ device_name: 'Pump 8', mqtt_broker_id: 1 });
-  const listed = await at('devices').call('GET /api/v1/devices', { headers: admin });
+  const listed = await at('operator-reads').call('GET /api/v1/devices', { headers: admin });
   expect(listed.body.devices).toMatchObject([{ uuid: 'packaged-1', device_name: 'Pump 8' }]);
+});
+
+it('the panel’s function serves the built panel from its zip, without a database', async () => {
+  const bare = await start('panel', { DATABASE_URL: '', BERTH_PEPPER: '', ADMIN_TOKEN_HASH: '' });
+  const page = await bare.call('GET /');
+  expect(page).toMatchObject({ status: 200, headers: { 'content-type': 'text/html; charset=utf-8' } });
+  expect((await bare.call('GET /devices/test-123')).text).toBe(page.text);
+  const [, script = ''] = /<script type="module" src="([^"]+)"/.exec(page.text) ?? [];
+  const compressed = await bare.call(`GET ${script}`, { headers: { 'accept-encoding': 'gzip, br' } });
+  expect(compressed).toMatchObject({ status: 200, headers: { 'content-encoding': 'br' } });
+  const document = await bare.call('GET /api/v1/openapi.json');
+  expect(document.body).toEqual(JSON.parse(readFileSync(path.join(clone.dir, 'docs/openapi.json'), 'utf8')));
+  expect((await bare.call('GET /panel-settings.json')).body).toEqual({ stage: 'berth', auth: { kind: 'token' } });
 });
 
 it('a function loads its chunks: bcryptjs for MQTT_PASSWORD_HASH=bcrypt, jose for ADMIN_AUTH=jwt', async () => {
   const withBcrypt = await start('register', { MQTT_PASSWORD_HASH: 'bcrypt' });
   expect(await registerAt(withBcrypt, 'bcrypt-1')).toMatchObject({ status: 200 });
-  const withJwt = await start('devices', {
+  const withJwt = await start('operator-reads', {
     ADMIN_AUTH: 'jwt',
     ADMIN_JWT_ISSUER: 'https://login.example.com/',
     ADMIN_JWT_AUDIENCE: 'berth',

@@ -33,14 +33,17 @@ export async function call(target: string, options: Call = {}): Promise<Answer> 
 
 /** A handler's result as a client sees it; `body` is the parsed JSON. */
 export function answerOf(reply: APIGatewayProxyStructuredResultV2): Answer {
-  const text = reply.body ?? '';
+  const text = reply.isBase64Encoded ? Buffer.from(reply.body ?? '', 'base64').toString() : (reply.body ?? '');
   return {
     status: reply.statusCode ?? 200,
     headers: (reply.headers ?? {}) as Record<string, string>,
     text,
-    body: text === '' || reply.headers?.['content-type']?.toString().startsWith('text/') ? undefined : JSON.parse(text),
+    body: isJson(reply.headers?.['content-type']) && text !== '' ? JSON.parse(text) : undefined,
   };
 }
+
+/** Also `application/problem+json`. */
+const isJson = (type: unknown) => /^application\/(.*\+)?json\b/.test(String(type));
 
 /** The event that API Gateway would create for the call, and its route. */
 export async function eventFor(
@@ -57,10 +60,11 @@ type Match = { route: Route; params: Record<string, string> };
 
 function findRoute(all: Route[], method: string, path: string): Match | undefined {
   const candidates = all.filter(({ endpoint }) => endpoint.spec.method === method);
-  // As at the gateway, a literal path wins over one with parameters.
-  candidates.sort((a, b) => a.endpoint.spec.path.split('{').length - b.endpoint.spec.path.split('{').length);
+  // As at the gateway, a literal path wins over one with parameters, and this over one for the rest of the path.
+  const rank = (path: string) => path.split('{').length + (path.includes('+}') ? 10 : 0);
+  candidates.sort((a, b) => rank(a.endpoint.spec.path) - rank(b.endpoint.spec.path));
   for (const route of candidates) {
-    const pattern = route.endpoint.spec.path.replace(/\{(\w+)\}/g, '(?<$1>[^/]+)');
+    const pattern = route.endpoint.spec.path.replace(/\{(\w+)\+\}/, '(?<$1>.+)').replace(/\{(\w+)\}/g, '(?<$1>[^/]+)');
     const found = new RegExp(`^${pattern}$`).exec(path);
     if (found) {
       const params = Object.entries(found.groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]);

@@ -22,6 +22,8 @@ export const deployments = {
       readScope: 'berth/read',
       writeScope: 'berth/write',
       adminAuth: 'gateway',
+      panelOidcClientId: 'berth-panel',
+      panelOidcOrigins: 'https://token.example.com',
       clientAddressHeader: 'x-address-0123456789abcdef',
       corsOrigins: 'https://panel.example.com,https://other.example.com',
       bulkAssignSchedule: 'true',
@@ -32,10 +34,13 @@ export const deployments = {
       alarmEmail: 'operators@example.com',
     },
   },
-  // More registrations than its database can do.
+  // More registrations than its database can do. No panel.
   dev: {
     stage: 'dev',
-    parameters: { database: 'existing', adminAuth: 'jwt', registerConcurrency: '40', databaseConnections: '200' },
+    parameters: {
+      ...{ database: 'existing', adminAuth: 'jwt', registerConcurrency: '40', databaseConnections: '200' },
+      panel: 'false',
+    },
   },
   small: { stage: 'small', parameters: {} },
   restored: {
@@ -85,16 +90,38 @@ export function rightsIn(mode: Mode): Record<string, string[]> {
       created: byToken,
       small: byToken,
       restored: byToken,
-      existing: ['ADMIN_AUTH=none'],
+      existing: [
+        'ADMIN_AUTH=none',
+        'ADMIN_JWT_SCOPE_CLAIM=',
+        'ADMIN_JWT_READ_SCOPE=berth/read',
+        'ADMIN_JWT_WRITE_SCOPE=berth/write',
+      ],
       dev: [
         'ADMIN_AUTH=jwt',
         'ADMIN_JWT_ISSUER=https://login.example.com/',
         'ADMIN_JWT_AUDIENCE=berth',
+        'ADMIN_JWT_AUDIENCE_CLAIM=aud',
         'ADMIN_JWT_JWKS_URL=',
+        'ADMIN_JWT_SCOPE_CLAIM=',
         'ADMIN_JWT_READ_SCOPE=berth:read',
         'ADMIN_JWT_WRITE_SCOPE=berth:write',
       ],
     }[mode],
+    // No statement: it has no right but to run.
+    panel: [
+      `BERTH_STAGE=${deployments[mode].stage}`,
+      ...(mode === 'existing'
+        ? [
+            'ADMIN_AUTH=none',
+            'ADMIN_JWT_ISSUER=https://login.example.com/',
+            'ADMIN_JWT_READ_SCOPE=berth/read',
+            'ADMIN_JWT_WRITE_SCOPE=berth/write',
+            'PANEL_OIDC_CLIENT_ID=berth-panel',
+            'PANEL_OIDC_SCOPES=',
+            'PANEL_OIDC_ORIGINS=https://token.example.com',
+          ]
+        : ['ADMIN_AUTH=token']),
+    ],
     ...(createsDatabase(mode)
       ? {
           database: [

@@ -13,9 +13,10 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { unzipSync } from 'fflate';
 import { parse } from 'yaml';
-import { type Answer, type Call, eventFor } from './api.ts';
+import { type Answer, answerOf, type Call, eventFor } from './api.ts';
 import { run } from './stack.ts';
 
 /** A function of serverless.yml as it is deployed. */
@@ -93,8 +94,6 @@ function withoutCredentials(): Record<string, string> {
   );
 }
 
-type Reply = { statusCode: number; headers: Record<string, string>; body?: string };
-
 /**
  * Starts a packaged function with only this environment.
  * @param modules a directory of packages for it, such as Lambda's SDK
@@ -134,8 +133,7 @@ export async function startBare(
     invoke: (event) => invoke(event, 70_000),
     call: async (target, options) => {
       const { event } = await eventFor(target, options);
-      const { statusCode, headers, body = '' } = (await invoke(event, options?.remainingMs)) as Reply;
-      return { status: statusCode, headers, text: body, body: body === '' ? undefined : JSON.parse(body) };
+      return answerOf((await invoke(event, options?.remainingMs)) as APIGatewayProxyStructuredResultV2);
     },
     stop: async () => {
       child.kill('SIGKILL');

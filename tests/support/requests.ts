@@ -52,7 +52,7 @@ function drawHeaders(g: Draw, { security }: Operation, known: KnownValues): Reco
   const fitting = known.credentials.filter(({ scheme }) => security.includes(scheme as string));
   const { scheme: _, ...credential } = g(
     fc.constantFrom<Record<string, string>[]>,
-    ...(g(oneIn, 5) ? known.credentials : fitting),
+    ...(g(oneIn, 5) || fitting.length === 0 ? known.credentials : fitting),
   );
   const ifMatch = g(oneIn, 4) ? { 'if-match': g(fc.constantFrom, '*', '"x"', 'W/"x"', '', ',,', '"a", "b"') } : {};
   const accept = g(oneIn, 4) ? { accept: g(fc.constantFrom, 'text/csv', '*/*', 'application/json', '') } : {};

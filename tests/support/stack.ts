@@ -17,6 +17,7 @@ const PARTS = [
   'infra',
   'examples',
   'docs',
+  'panel',
   'serverless.yml',
   'package.json',
   'tsconfig.json',

@@ -23,7 +23,7 @@ const ON_DEMAND = {
   bcryptjs: ['device-mqtt', 'devices', 'key-exchange', 'mqtt-auth', 'operator-reads', 'register'],
   jose: [
     ...['brokers', 'bulk-assign', 'bulk-assign-jobs', 'devices', 'operator-reads', 'provisioning-keys'],
-    'update-device',
+    ...['stats', 'update-device'],
   ],
   mqtt: ['brokers', 'operator-reads'],
 };

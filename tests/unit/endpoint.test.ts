@@ -129,9 +129,21 @@ it('the verb gets the credential, unless the route has checked it', async () => 
     { ...event, headers: { 'x-device-api-key': 'own' } },
   );
   expect(run.mock.calls[1]?.[1].credential).toBe('own');
-  await callOf({ auth: { ...open, authorise: async () => 'admin' } as never }, event);
-  expect(run.mock.calls[2]?.[1].credential).toBeUndefined();
+  const caller = { actor: 'admin', scopes: ['read'] };
+  await callOf({ auth: { ...open, authorise: async () => caller } as never }, event);
+  expect(run.mock.calls[2]?.[1]).toMatchObject({ credential: undefined, scopes: ['read'] });
+  expect(run.mock.calls[1]?.[1].scopes).toBeUndefined();
   expect(run.mock.calls.map(([{ actor }]) => actor)).toEqual(['device', 'device', 'admin']);
+});
+
+it('bytes are sent in base64, and a route’s headers with every reply, unless the reply has its own', async () => {
+  const spec = { headers: { 'x-of-route': 'route', 'cache-control': 'private' } } as never;
+  returning({ bytes: Uint8Array.of(0, 255, 128), headers: { 'x-of-route': 'reply' } });
+  const reply = await callOf(spec, { body: '{"name":"n"}' });
+  expect(reply).toMatchObject({ statusCode: 200, body: 'AP+A', isBase64Encoded: true });
+  expect(reply.headers).toMatchObject({ 'x-of-route': 'reply', 'cache-control': 'no-store' });
+  const problem = await post({}, spec);
+  expect(problem).toMatchObject({ statusCode: 400, headers: { 'x-of-route': 'route' } });
 });
 
 it('an unauthorised caller learns nothing about its input, and the verb does not run', async () => {
@@ -151,7 +163,7 @@ it.each([
   ['DELETE', 'write'],
 ])('%s needs the scope %s', async (method, scope) => {
   returning({});
-  const authorise = vi.fn(async () => 'admin');
+  const authorise = vi.fn(async () => ({ actor: 'admin' }));
   await callOf({ method, body: undefined, auth: { ...open, authorise } } as never);
   expect(authorise).toHaveBeenCalledWith(expect.anything(), scope);
 });

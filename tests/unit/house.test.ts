@@ -24,9 +24,12 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
   'lib/mqtt-auth': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/resolution'],
   'lib/bulk-assign': ['lib/database', 'lib/events', 'lib/resolution'],
+  'lib/stats': ['lib/database'],
+  'lib/panel': ['lib/settings', 'lib/crypto'],
   functions: [
     ...['lib/http', 'lib/database', 'lib/events', 'lib/resolution'],
     ...['lib/brokers', 'lib/provisioning-keys', 'lib/devices', 'lib/mqtt-auth', 'lib/bulk-assign'],
+    ...['lib/stats', 'lib/panel'],
   ],
   'examples/device': [],
 };

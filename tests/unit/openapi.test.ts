@@ -14,7 +14,10 @@ it('docs/openapi.json passes the recommended rules of Redocly', async () => {
   } as const;
   const config = await createConfig({ extends: ['recommended'], rules });
   const problems = await lint({ ref: fileURLToPath(new URL('../../docs/openapi.json', import.meta.url)), config });
-  expect(problems.map(({ ruleId, message, location }) => `${ruleId}: ${message} ${location[0]?.pointer}`)).toEqual([]);
+  const found = problems.map(({ ruleId, message, location }) => `${ruleId}: ${message} ${location[0]?.pointer}`);
+  // Anyone may read the document itself: nothing about a request can be wrong.
+  const isOfDocument = (one: string) => /^operation-4xx-response: .*\/paths\/~1api~1v1~1openapi\.json\//.test(one);
+  expect(found.filter((one) => !isOfDocument(one))).toEqual([]);
 });
 
 it('every JSON body is a named schema, and every name is used', () => {

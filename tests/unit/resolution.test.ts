@@ -9,7 +9,7 @@ import { reloadSettings } from '../../lib/settings/settings.ts';
 const setUrl = (url: string | undefined) => {
   vi.stubEnv('BERTH_PEPPER', 'p'.repeat(40));
   vi.stubEnv('DATABASE_URL', 'postgres://localhost/none');
-  vi.stubEnv('MQTT_BROKER_URL', url);
+  vi.stubEnv('MQTT_BROKER_URL', url ?? '');
   reloadSettings();
 };
 beforeEach(() => setUrl(undefined));

@@ -706,3 +706,22 @@ export const GetDevicesBulkAssignIdDevicesQuery: Fields = {
     "pattern": "^\\d{1,15}$"
   }
 };
+
+export const GetStatsQuery: Fields = {
+  "resolution": {
+    "type": "string",
+    "enum": [
+      "minute",
+      "hour"
+    ],
+    "description": "Of the points. Default: minute"
+  },
+  "from": {
+    "type": "string",
+    "description": "Default: 3 hours before `to`, 7 days with `resolution=hour`"
+  },
+  "to": {
+    "type": "string",
+    "description": "Default: now"
+  }
+};

@@ -23,17 +23,16 @@ function bodyOf(body: object, secrets: Record<string, string>): string {
   const members = Object.entries(body).map(([name, value]) => {
     const variable = typeof value === 'string' ? secrets[name] : undefined;
     // Ends the single quotes, so that the shell expands the variable.
-    return `${JSON.stringify(name)}: ${variable ? `"'"$${variable}"'"` : JSON.stringify(value)}`.replace(
-      variable ? /$^/ : /'/g,
-      `'\\''`,
-    );
+    return `${escaped(JSON.stringify(name))}: ${variable ? `"'"$${variable}"'"` : escaped(JSON.stringify(value))}`;
   });
   return `'{${members.join(', ')}}'`;
 }
 
-/** For a POSIX shell. */
+/** Text within single quotes of a POSIX shell. */
+function escaped(text: string): string {
+  return text.replaceAll("'", `'\\''`);
+}
+
 function quoted(text: string): string {
-  return /^[\w@%+=:,./?&-]+$/.test(text) && !text.includes('&') && !text.includes('?')
-    ? text
-    : `'${text.replaceAll("'", `'\\''`)}'`;
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${escaped(text)}'`;
 }

@@ -295,11 +295,55 @@ export type GetMqttBrokersSummaryReply = {
   next?: string;
 };
 
+export type GetOpenapiJsonReply = {
+  [name: string]: unknown;
+};
+
 export type GetProvisioningKeysReply = {
   fleet_id: string | null;
   count: number;
   keys: ProvisioningKey[];
   next?: string;
+};
+
+export type GetSessionReply = {
+  actor: string;
+  scopes: ("read" | "write")[];
+};
+
+export type GetStatsReply = {
+  generated_at: string;
+  resolution: "minute" | "hour";
+  /** Minutes are kept for 48 hours, hours for 90 days */
+  from: string;
+  /** Events after this time are not counted yet, or not asked for */
+  to: string;
+  /** The first 1,000, the default first, then by name */
+  brokers: ({
+    id: number;
+    name: string;
+    /** Devices that belong to it. Null here and below: not counted yet */
+    resolved: number | null;
+    /** Those of them that were last handed other settings */
+    behind: number | null;
+    /** Those of them that are active */
+    active: number | null;
+    /** A schedule counts every minute */
+    counted_at: string | null;
+  })[];
+  points: {
+    /** The begin of the minute or hour */
+    at: string;
+    registered: number;
+    /** Not recorded; the metric `RegistrationReplayed` counts them */
+    replayed: null;
+    /** Devices that changed their broker, by operators and jobs */
+    moved: number;
+    /** By code, as recorded: at most 20 of a kind in 15 minutes */
+    refused: {
+      [name: string]: number;
+    };
+  }[];
 };
 
 export type Handed = {
@@ -823,6 +867,8 @@ export type SummarisedBroker = {
   following_default_count: number;
   /** Devices that belong to it and were last handed other settings */
   behind_count: number;
+  /** When the devices were counted; a schedule does it every minute. Null: the broker was added since, and its counts are 0 */
+  counted_at: string | null;
 };
 
 export type Problem = {
@@ -929,4 +975,13 @@ export type GetDevicesBulkAssignIdDevicesQuery = {
   /** Rows per page, default 100 */
   limit?: number;
   after?: string;
+};
+
+export type GetStatsQuery = {
+  /** Of the points. Default: minute */
+  resolution?: "minute" | "hour";
+  /** Default: 3 hours before `to`, 7 days with `resolution=hour` */
+  from?: string;
+  /** Default: now */
+  to?: string;
 };

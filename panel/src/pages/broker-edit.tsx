@@ -65,7 +65,7 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
     changes: [BROKERS, DEVICES, STATS, EVENTS],
     message: ({ devices_affected }) =>
       devices_affected ? `Broker changed; ${counted(devices_affected, 'device')} affected` : 'Broker changed',
-    done: () => route(`/brokers/${broker.id}`),
+    done: () => route(`/brokers/${broker.id}`, true),
     check: () => isStored(broker.id, changes),
   });
   useEffect(() => {
@@ -96,6 +96,11 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
     >
       <BrokerFields form={form} stored={broker} />
       {!toConfirm && <ActionProblem action={action} shownFields={Object.keys(form.values)} />}
+      {action.outcome === 'made' && (
+        <p>
+          <a href={`/brokers/${broker.id}`}>Back to the broker</a>
+        </p>
+      )}
       <div class="form-end">
         <Button type="submit" kind="primary" isBusy={action.isBusy} disabled={!hasChanges}>
           Save

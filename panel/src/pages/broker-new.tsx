@@ -23,7 +23,8 @@ export default function BrokerNew() {
   const action = useAction<PostMqttBrokersReply>({
     changes: [BROKERS, STATS, EVENTS],
     message: 'Broker added',
-    done: ({ data }) => route(`/brokers/${data.data.id}`),
+    // Back must not lead to the form again.
+    done: ({ data }) => route(`/brokers/${data.data.id}`, true),
     check: async () => (await findBroker(String(form.values.name))) !== undefined,
   });
   useEffect(() => form.fail(action.failure), [action.failure]);

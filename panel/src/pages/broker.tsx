@@ -11,10 +11,12 @@ import type {
 } from '../api/types.ts';
 import { targetOptions, urlOf, useBrokers } from '../data/brokers.ts';
 import { useQuery } from '../data/query.ts';
+import { canWrite } from '../session.ts';
 import { Badge } from '../ui/badge.tsx';
 import { BrokerState } from '../ui/broker-parts.tsx';
 import { Button, ForWriters, LinkButton } from '../ui/button.tsx';
 import { ConnectionTest } from '../ui/connection-test.tsx';
+import { useDialog } from '../ui/dialog-state.ts';
 import { type Fact, Facts } from '../ui/facts.tsx';
 import { ForceDialog } from '../ui/force-dialog.tsx';
 import { Loaded } from '../ui/loaded.tsx';
@@ -28,19 +30,20 @@ import { withQuery } from '../url-state.ts';
 /** What every change of a broker makes stale. */
 const CHANGES = [BROKERS, DEVICES, KEYS, STATS, EVENTS];
 
-type Doing = 'default' | 'drain' | 'accept' | 'activate' | 'deactivate' | 'delete';
+const DIALOGS = ['default', 'drain', 'accept', 'activate', 'deactivate', 'delete'] as const;
+type Doing = (typeof DIALOGS)[number];
 
 export default function Broker() {
   const { id = '' } = useRoute().params;
   const path = brokerPath(id);
   const known = useQuery<GetMqttBrokersIdReply>(path);
   const broker = known.data?.data;
-  const [doing, setDoing] = useState<Doing>();
+  const { open, start, close } = useDialog(DIALOGS);
   return (
     <Page
       title={broker?.name ?? `Broker ${id}`}
       above={[['Brokers', '/brokers']]}
-      actions={broker && <Actions broker={broker} start={setDoing} />}
+      actions={broker && <Actions broker={broker} start={start} />}
     >
       <Loaded known={known} path={path}>
         {({ data }) => (
@@ -61,9 +64,7 @@ export default function Broker() {
               </Section>
             </div>
             <Certificates broker={data} />
-            {doing && (
-              <ActionDialog {...{ doing }} broker={data} etag={known.etag} onClose={() => setDoing(undefined)} />
-            )}
+            {open && canWrite.value && <ActionDialog doing={open} broker={data} etag={known.etag} onClose={close} />}
           </>
         )}
       </Loaded>
@@ -116,7 +117,12 @@ function Counts({ broker: { id, is_default } }: { broker: BrokerRow }) {
                 ] as Fact,
               ]
             : []),
-          ['Behind: still on former settings', <Count value={counts?.behind_count} />],
+          [
+            'Behind: still on former settings',
+            <a key="behind" href={withQuery('/devices', { behind: true, broker_id: is_default ? undefined : id })}>
+              <Count value={counts?.behind_count} />
+            </a>,
+          ],
         ]}
       />
     </Section>
@@ -269,7 +275,6 @@ function ChangeDialog({ doing, broker, etag, onClose }: DialogProps & { doing: E
           title={`Deactivate ${broker.name}?`}
           verb="Deactivate"
           message="It is inactive"
-          devices={here}
         >
           <p>
             An inactive broker serves nobody. {counted(here, 'device')} would have to go to another one; Berth refuses
@@ -290,7 +295,6 @@ function DeleteDialog({ broker, onClose }: Omit<DialogProps, 'doing'>) {
   const [target, setTarget] = useState('');
   const counts = all?.find(({ id }) => id === broker.id);
   const assigned = counts?.assigned_count ?? 0;
-  const here = assigned + (counts?.following_default_count ?? 0);
   const options = targetOptions(brokers).filter(([id]) => id !== String(broker.id));
   const request: Request = { method: 'DELETE', path: withQuery(brokerPath(broker.id), { reassign_to: target }) };
   const check = async () => {
@@ -307,7 +311,7 @@ function DeleteDialog({ broker, onClose }: Omit<DialogProps, 'doing'>) {
       title={`Delete ${broker.name}?`}
       verb="Delete"
       message="Broker deleted"
-      devices={here}
+      devices={target === '' ? undefined : assigned}
       changes={CHANGES}
       {...{ request, check, onClose }}
       onDone={() => route('/brokers', true)}

@@ -1,13 +1,14 @@
-import { useState } from 'preact/hooks';
 import { useLocation, useRoute } from 'preact-iso/router';
 import { DEVICES, devicePath } from '../api/paths.ts';
 import type { DeviceEvent, GetDevicesUuidEventsReply, GetDevicesUuidReply } from '../api/types.ts';
 import { useBrokers } from '../data/brokers.ts';
 import { type Known, refresh, useQuery } from '../data/query.ts';
+import { canWrite } from '../session.ts';
 import { Badge, type Tone } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
 import { Button, ForWriters } from '../ui/button.tsx';
-import { DeviceDialog, type DeviceDoing } from '../ui/device-dialogs.tsx';
+import { DEVICE_DIALOGS, DeviceDialog, type DeviceDoing } from '../ui/device-dialogs.tsx';
+import { useDialog } from '../ui/dialog-state.ts';
 import { Empty } from '../ui/empty.tsx';
 import { type Fact, Facts } from '../ui/facts.tsx';
 import { Loaded } from '../ui/loaded.tsx';
@@ -26,22 +27,16 @@ export default function Device() {
   const known = useQuery<GetDevicesUuidReply>(path);
   const device = known.data?.device;
   const isGone = known.failure?.status === 404;
-  const [doing, setDoing] = useState<DeviceDoing>();
+  const { open, start, close } = useDialog(DEVICE_DIALOGS);
   return (
     <Page
       title={device?.device_name || uuid}
       above={[['Devices', '/devices']]}
-      actions={device && !isGone && <Actions isActive={device.is_active !== false} start={setDoing} />}
+      actions={device && !isGone && <Actions isActive={device.is_active !== false} start={start} />}
     >
       {isGone ? <Gone uuid={uuid} /> : <Content known={known} path={path} />}
-      {known.data && !isGone && doing && (
-        <DeviceDialog
-          {...{ doing }}
-          reply={known.data}
-          etag={known.etag}
-          refetch={() => refresh(path)}
-          onClose={() => setDoing(undefined)}
-        />
+      {known.data && !isGone && open && canWrite.value && (
+        <DeviceDialog doing={open} reply={known.data} etag={known.etag} refetch={() => refresh(path)} onClose={close} />
       )}
       <History uuid={uuid} />
     </Page>
@@ -139,7 +134,7 @@ function factsOf({ device }: GetDevicesUuidReply): Fact[] {
   const text = (name: string) => <Name text={device[name] as string | null | undefined} />;
   const key = device.provisioned_by_key_id as string | null | undefined;
   return [
-    ['Uuid', <Code key="uuid" text={device.uuid} />],
+    ['Uuid', <Code key="uuid" text={device.uuid} />, 'wide'],
     ['Type', <Name key="type" text={device.device_type} />],
     [
       'Fleet',
@@ -149,7 +144,7 @@ function factsOf({ device }: GetDevicesUuidReply): Fact[] {
         <a href={apiPath('/devices', { fleet_id: device.fleet_id })}>{device.fleet_id}</a>
       ),
     ],
-    ['MQTT user', <Code key="user" text={device.mqtt_username} />],
+    ['MQTT user', <Code key="user" text={device.mqtt_username} />, 'wide'],
     ['Region', text('region')],
     ['Tags', <Tags key="tags" tags={device.tags} />],
     ['Operating system', text('os_version')],

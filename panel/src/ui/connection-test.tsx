@@ -34,7 +34,7 @@ export function ConnectionTest({ id, usesTls }: { id: number; usesTls: boolean }
           <StageItem key={stage} {...{ stage, index }} isRunning={action.isBusy} result={result.value} />
         ))}
       </ol>
-      <div aria-live="polite">{result.value && <Finding result={result.value} />}</div>
+      <div aria-live="polite">{result.value && <Finding id={id} result={result.value} />}</div>
       <ActionProblem action={action} />
       <ForWriters>
         <div class="row">
@@ -78,7 +78,7 @@ function outcomeOf(stage: Stage, result: Result | undefined): 'passed' | 'failed
 }
 
 /** What the test found, and what to do. */
-function Finding({ result }: { result: Result }) {
+function Finding({ id, result }: { id: number; result: Result }) {
   const { reachable, problem, advice, tls, connack } = result;
   return (
     <div class="finding">
@@ -86,6 +86,14 @@ function Finding({ result }: { result: Result }) {
         {reachable ? <Badge tone="good">reachable</Badge> : <Badge tone="bad">{problem ?? 'not reachable'}</Badge>}{' '}
         {reachable ? 'A device can connect with these settings.' : advice}
       </p>
+      {!reachable && (
+        <ForWriters>
+          <p>
+            <a href={`/brokers/${id}/edit`}>Edit the broker</a> to correct its address, certificates or the user of this
+            test.
+          </p>
+        </ForWriters>
+      )}
       {(tls || connack) && <Facts rows={factsOf(result)} />}
     </div>
   );

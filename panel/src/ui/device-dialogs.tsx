@@ -11,7 +11,8 @@ import { ConfirmDialog } from './dialog.tsx';
 import { CheckField, changesOf, SelectField, TextField, useForm } from './form.tsx';
 import { Code, Name } from './name.tsx';
 
-export type DeviceDoing = 'broker' | 'edit' | 'activate' | 'deactivate' | 'rotate' | 'delete';
+export const DEVICE_DIALOGS = ['broker', 'edit', 'activate', 'deactivate', 'rotate', 'delete'] as const;
+export type DeviceDoing = (typeof DEVICE_DIALOGS)[number];
 type Props = { reply: GetDevicesUuidReply; etag: string | undefined; refetch: () => void; onClose: () => void };
 
 const CHANGES = [DEVICES, BROKERS, KEYS, STATS, EVENTS];
@@ -206,10 +207,7 @@ function DeleteDialog(props: Props) {
   const action = useAction<unknown>({
     changes: CHANGES,
     message: 'Device deleted',
-    done: () => {
-      props.onClose();
-      route('/devices', true);
-    },
+    done: () => route('/devices', true),
     check: () => isGone(path),
   });
   return (

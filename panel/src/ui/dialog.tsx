@@ -53,6 +53,8 @@ export function ConfirmDialog({ kind = 'primary', devices = 0, isWaiting = false
   const { title, verb, request, secrets, onClose, children } = props;
   const [typed, setTyped] = useState('');
   const id = useId();
+  // What was typed confirmed the former request, not this one.
+  useEffect(() => setTyped(''), [request.path]);
   const mustType = devices > 1;
   const isConfirmed = !mustType || Number(typed.replace(/[\s,.]/g, '')) === devices;
   return (

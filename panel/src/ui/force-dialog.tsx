@@ -20,6 +20,7 @@ type Props = {
   message: string;
   check?: () => Promise<boolean | undefined>;
   onClose: () => void;
+  /** Instead of closing it: where to go when it is done. */
   onDone?: () => void;
   children: ComponentChildren;
 };
@@ -43,10 +44,7 @@ export function ForceDialog({
     changes,
     message,
     ...(check ? { check } : {}),
-    done: () => {
-      onClose();
-      onDone?.();
-    },
+    done: onDone ?? onClose,
   });
   const { failure } = action;
   const isForced = failure !== undefined && FORCEABLE.includes(failure.code);

@@ -1,13 +1,53 @@
 import { useSignal } from '@preact/signals';
 import { useId } from 'preact/hooks';
 import { Failure } from '../api/failure.ts';
-import { signIn, signOut } from '../session.ts';
+import type { Oidc } from '../oidc.ts';
+import { dismissExpiry, state as session, settings, signIn, signInAt, signOut } from '../session.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
 import { Problem } from './problem.tsx';
 
-/** Sign-in with an admin token. */
-export function SignInForm({ children }: { children?: preact.ComponentChildren }) {
+type Props = { children?: preact.ComponentChildren };
+
+/** Sign-in at the issuer of tokens, or with a token. */
+export function SignInForm({ children }: Props) {
+  const { auth } = settings.value;
+  return auth.kind === 'oidc' ? <IssuerForm oidc={auth}>{children}</IssuerForm> : <TokenForm>{children}</TokenForm>;
+}
+
+function IssuerForm({ oidc, children }: Props & { oidc: Oidc }) {
+  const before = session.value.name === 'signed-out' ? session.value.failure : undefined;
+  const state = useSignal<{ isBusy: boolean; failure?: Failure | undefined }>({ isBusy: false, failure: before });
+  const submit = async () => {
+    state.value = { isBusy: true };
+    try {
+      await signInAt(oidc);
+    } catch (failure) {
+      if (!(failure instanceof Failure)) throw failure;
+      state.value = { isBusy: false, failure };
+    }
+  };
+  return (
+    <form
+      class="sign-in"
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <p class="hint">You sign in at {new URL(oidc.issuer).host}, which leads back here.</p>
+      <Problem failure={state.value.failure} />
+      <div class="dialog-actions">
+        {children}
+        <Button type="submit" kind="primary" isBusy={state.value.isBusy}>
+          Sign in
+        </Button>
+      </div>
+    </form>
+  );
+}
+
+function TokenForm({ children }: Props) {
   const id = useId();
   const token = useSignal('');
   const state = useSignal<{ isBusy: boolean; failure?: Failure }>({ isBusy: false });
@@ -53,11 +93,16 @@ export function SignInForm({ children }: { children?: preact.ComponentChildren }
   );
 }
 
-/** Over the page, so that nothing that was typed is lost. */
+/** Over the page, so that nothing that was typed is lost: it can still be read, also before signing in at an issuer. */
 export function ExpiredDialog() {
   return (
-    <Dialog title="Sign in again" onClose={() => {}}>
-      <p class="dialog-text">Berth no longer accepts the credential. The page stays as it is.</p>
+    <Dialog title="Sign in again" onClose={dismissExpiry}>
+      <p class="dialog-text">
+        Berth no longer accepts the credential.{' '}
+        {settings.value.auth.kind === 'oidc'
+          ? 'Signing in reloads this page: what was typed into it is lost.'
+          : 'The page stays as it is.'}
+      </p>
       <SignInForm>
         <Button onClick={signOut}>Sign out</Button>
       </SignInForm>

@@ -68,13 +68,16 @@ type PagerProps = {
 export function Pager({ next, place = 'after', children }: PagerProps) {
   const { url } = useLocation();
   const to = neighbours(url, place, next);
+  const isOnlyPage = !to.first && !to.next;
   return (
     <nav class="pager" aria-label="Pages">
-      <span class="pager-links">
-        <PagerLink href={to.first} label="First" />
-        <PagerLink href={to.previous} label="Previous" />
-        <PagerLink href={to.next} label="Next" />
-      </span>
+      {!isOnlyPage && (
+        <span class="pager-links">
+          <PagerLink href={to.first} label="First" />
+          <PagerLink href={to.previous} label="Previous" />
+          <PagerLink href={to.next} label="Next" />
+        </span>
+      )}
       {children}
     </nav>
   );
