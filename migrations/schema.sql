@@ -1,6 +1,11 @@
 -- Generated from a fresh, migrated database by `npm run generate:schema`: read it, do not run it.
 
 -- columns
+broker_certificates.broker_id integer not null
+broker_certificates.of text not null
+broker_certificates.subject text not null
+broker_certificates.expires_at timestamp with time zone not null
+broker_certificates.seen_at timestamp with time zone not null default now()
 broker_counts.broker_id integer not null
 broker_counts.assigned integer not null
 broker_counts.active_assigned integer not null
@@ -215,6 +220,8 @@ refusal_counts.refusals integer not null default 1
 refusal_counts.until timestamp with time zone not null default (now() + '00:15:00'::interval)
 
 -- constraints
+broker_certificates: broker_certificates_of_check CHECK ((of = ANY (ARRAY['server'::text, 'ca_cert'::text, 'client_cert'::text])))
+broker_certificates: broker_certificates_pkey PRIMARY KEY (broker_id, of, subject, expires_at)
 broker_counts: broker_counts_pkey PRIMARY KEY (broker_id)
 broker_test_lease: broker_test_lease_one_row CHECK ((id = 1))
 broker_test_lease: broker_test_lease_pkey PRIMARY KEY (id)
@@ -247,6 +254,7 @@ provisioning_keys: provisioning_keys_pkey PRIMARY KEY (id)
 refusal_counts: refusal_counts_pkey PRIMARY KEY (source_ip, reason, subject)
 
 -- indexes
+CREATE UNIQUE INDEX broker_certificates_pkey ON public.broker_certificates USING btree (broker_id, of, subject, expires_at)
 CREATE UNIQUE INDEX broker_counts_pkey ON public.broker_counts USING btree (broker_id)
 CREATE UNIQUE INDEX broker_test_lease_pkey ON public.broker_test_lease USING btree (id)
 CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING btree (once)

@@ -361,6 +361,25 @@ export type GetStatsReply = {
     /** A schedule counts every minute */
     counted_at: string | null;
   })[];
+  /** Provisioning keys that need attention: those that expire within 14 days, and those in use of which less than a tenth is left. At most 20 */
+  keys: ({
+    id: string;
+    fleet_id: string;
+    description: string | null;
+    devices_provisioned: number;
+    max_devices: number | null;
+    expires_at: string;
+  })[];
+  /** Certificates that expire within 30 days, or have expired. At most 20 */
+  certificates: ({
+    broker_id: number;
+    broker_name: string;
+    of: "server" | "ca_cert" | "client_cert";
+    subject: string;
+    expires_at: string;
+    /** A schedule checks every 6 hours */
+    seen_at: string;
+  })[];
   points: {
     /** The begin of the minute or hour */
     at: string;
