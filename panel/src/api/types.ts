@@ -258,6 +258,36 @@ export type GetDevicesUuidReply = {
   why_follows: string;
 };
 
+export type GetEventsReply = {
+  items: ({
+    id: number;
+    at: string;
+    type: string;
+    actor: string | null;
+    target: {
+      kind: "broker" | "key" | "job" | "device";
+      /** Of a key its id, of a device its uuid */
+      id: number | string;
+      /** Of a broker or a key as it was then */
+      name: string | null;
+    };
+    /** What differs, as it was. Null: nothing, or the target did not exist */
+    before: {
+      [name: string]: unknown;
+    } | null;
+    /** The same members afterwards, without secrets; what is longer than 1,000 characters as its SHA-256. Of a test its result */
+    after: {
+      [name: string]: unknown;
+    } | null;
+    reason: string | null;
+    /** The job that did it to the device */
+    job_id: number | null;
+    source_ip: string | null;
+    request_id: string | null;
+  })[];
+  next?: string;
+};
+
 export type GetFleetsReply = {
   count: number;
   fleets: {
@@ -1003,4 +1033,23 @@ export type GetStatsQuery = {
   from?: string;
   /** Default: now */
   to?: string;
+};
+
+export type GetEventsQuery = {
+  /** Events per page. Default: 50 */
+  limit?: number;
+  /** Events before this id; `next` of the previous page has it */
+  before?: number;
+  /** Of devices, or what operators did with brokers, keys and jobs. Default: both */
+  kind?: "device" | "operator";
+  type?: "registered" | "refused" | "moved" | "skipped" | "updated" | "fleet-changed" | "activated" | "deactivated" | "credentials-renewed" | "credentials-revoked" | "deleted" | "broker-created" | "broker-changed" | "default-changed" | "broker-deleted" | "broker-tested" | "key-issued" | "key-changed" | "key-revoked" | "job-created" | "job-cancelled" | "job-resumed";
+  /** Who did it, such as `admin` or `schedule` */
+  actor?: string;
+  /** Of this broker, and of devices that came to it or left it */
+  broker_id?: number;
+  key_id?: string;
+  /** Of this job, and of devices by this job */
+  job_id?: number;
+  /** Device identifier */
+  device_uuid?: string;
 };
