@@ -34,23 +34,27 @@ export default function Overview() {
   return (
     <Page title="Overview">
       <Loaded known={stats} path={path}>
-        {(data) => (
-          <>
+        {(data) =>
+          data.brokers.length === 0 ? (
             <FirstSteps stats={data} />
-            <Totals stats={data} />
-            <Activity stats={data} />
-            <div class="columns">
-              <Brokers brokers={data.brokers} />
-              <div class="stack">
-                <Section title="Open bulk-assign jobs">
-                  <Loaded known={jobs}>{({ jobs }) => <OpenJobs jobs={jobs} />}</Loaded>
-                </Section>
-                <Keys keys={data.keys} />
-                <Certificates certificates={data.certificates} />
+          ) : (
+            <>
+              <FirstSteps stats={data} />
+              <Totals stats={data} />
+              <Activity stats={data} />
+              <div class="columns">
+                <Brokers brokers={data.brokers} />
+                <div class="stack">
+                  <Section title="Open bulk-assign jobs">
+                    <Loaded known={jobs}>{({ jobs }) => <OpenJobs jobs={jobs} />}</Loaded>
+                  </Section>
+                  <Keys keys={data.keys} />
+                  <Certificates certificates={data.certificates} />
+                </div>
               </div>
-            </div>
-          </>
-        )}
+            </>
+          )
+        }
       </Loaded>
     </Page>
   );
