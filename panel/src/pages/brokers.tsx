@@ -87,7 +87,7 @@ export default function Brokers() {
             />
             {data.length > 0 && (
               <Pager next={next}>
-                <Age at={known.at} verb="Counts fetched" />
+                <Age at={data.find(({ counted_at }) => counted_at)?.counted_at ?? known.at} verb="Counted" />
               </Pager>
             )}
           </>
