@@ -2,7 +2,7 @@ import { useLocation } from 'preact-iso/router';
 import { SUMMARY } from '../api/paths.ts';
 import type { GetMqttBrokersSummaryReply, SummarisedBroker } from '../api/types.ts';
 import { urlOf } from '../data/brokers.ts';
-import { useQuery } from '../data/query.ts';
+import { useListQuery } from '../data/query.ts';
 import { BrokerState } from '../ui/broker-parts.tsx';
 import { ForWriters, LinkButton } from '../ui/button.tsx';
 import { Empty } from '../ui/empty.tsx';
@@ -51,7 +51,7 @@ const COLUMNS: Column<SummarisedBroker>[] = [
 export default function Brokers() {
   const { query } = useLocation();
   const path = apiPath(SUMMARY, { limit: PAGE, after: query.after });
-  const known = useQuery<GetMqttBrokersSummaryReply>(path);
+  const known = useListQuery<GetMqttBrokersSummaryReply>(path);
   return (
     <Page
       title="Brokers"

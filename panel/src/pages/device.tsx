@@ -2,7 +2,7 @@ import { useLocation, useRoute } from 'preact-iso/router';
 import { DEVICES, devicePath } from '../api/paths.ts';
 import type { DeviceEvent, GetDevicesUuidEventsReply, GetDevicesUuidReply } from '../api/types.ts';
 import { useBrokers } from '../data/brokers.ts';
-import { type Known, refresh, useQuery } from '../data/query.ts';
+import { type Known, refresh, useListQuery, useQuery } from '../data/query.ts';
 import { canWrite } from '../session.ts';
 import { Badge, type Tone } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
@@ -209,7 +209,7 @@ const COLUMNS: Column<DeviceEvent>[] = [
 function History({ uuid }: { uuid: string }) {
   const { query } = useLocation();
   const path = apiPath(`${DEVICES}/${encodeURIComponent(uuid)}/events`, { limit: PAGE, before: query.before });
-  const known = useQuery<GetDevicesUuidEventsReply>(path);
+  const known = useListQuery<GetDevicesUuidEventsReply>(path);
   if (known.failure?.status === 404) return null;
   return (
     <Section title="History">

@@ -2,7 +2,7 @@ import { useLocation } from 'preact-iso/router';
 import { DEVICES, FLEETS } from '../api/paths.ts';
 import type { Device, GetDevicesReply, GetFleetsReply, ListedBroker } from '../api/types.ts';
 import { useBrokers } from '../data/brokers.ts';
-import { useQuery } from '../data/query.ts';
+import { useListQuery, useQuery } from '../data/query.ts';
 import { Badge } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
 import { ForWriters, LinkButton } from '../ui/button.tsx';
@@ -25,7 +25,7 @@ export default function Devices() {
   const { query } = useLocation();
   const brokers = useBrokers();
   const path = devicesPath(query);
-  const known = useQuery<GetDevicesReply>(path);
+  const known = useListQuery<GetDevicesReply>(path);
   const isFiltered = Object.keys(query).some((name) => !['after', 'trail'].includes(name));
   return (
     <Page title="Devices" actions={<MoveThese query={query} />}>
