@@ -87,7 +87,7 @@ export default function Brokers() {
             />
             {data.length > 0 && (
               <Pager next={next}>
-                <Age at={known.at} verb="Counts fetched" />
+                <Age at={data.map(({ counted_at }) => counted_at).sort()[0] ?? undefined} verb="Devices counted" />
               </Pager>
             )}
           </>

@@ -16,6 +16,7 @@ type Props = {
   request: Request;
   /** As far as it is known before. */
   devices?: number | undefined;
+  isWaiting?: boolean;
   changes: string[];
   message: string;
   check?: () => Promise<boolean | undefined>;
