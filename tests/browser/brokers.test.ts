@@ -116,6 +116,24 @@ describePanel('brokers', () => {
     expect(await get(panel, id)).toMatchObject({ accepts_new_devices: true });
   });
 
+  it('a change of what another operator has changed is refused, and then is about the broker as it is', async ({
+    panel,
+  }) => {
+    const { page, show, api, expectError } = panel;
+    const { id } = await create(panel);
+    await show(`/brokers/${id}?do=drain`);
+    await dialogOf(page).waitFor();
+    await api('PUT', `/mqtt/brokers/${id}`, { description: 'theirs' });
+    expectError(/status of 412/);
+    await dialogOf(page).getByRole('button', { name: 'Drain' }).click();
+    await dialogOf(page).getByText('precondition-failed').waitFor();
+    await page.getByText('theirs', { exact: true }).waitFor();
+    expect(await get(panel, id)).toMatchObject({ accepts_new_devices: true });
+    await dialogOf(page).getByRole('button', { name: 'Drain' }).click();
+    await page.getByText('It is draining').waitFor();
+    expect(await get(panel, id)).toMatchObject({ accepts_new_devices: false, description: 'theirs' });
+  });
+
   it('the curl command of an action does the same, and contains no token', async ({ panel }) => {
     const { page, show, stack } = panel;
     const { id } = await create(panel);

@@ -75,6 +75,20 @@ describePanel('devices', () => {
     await page.waitForURL(/\/devices$/);
   });
 
+  it('asks for nothing while there is nothing to do, and again when the window gets the focus', async ({ panel }) => {
+    const { page, show } = panel;
+    const { uuid } = await register(panel, ['Quiet']);
+    await show(`/devices/${uuid}`);
+    await page.getByRole('table', { name: /Events/ }).waitFor();
+    await page.waitForLoadState('networkidle');
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    await page.waitForTimeout(3_000);
+    expect(asked).toEqual([]);
+    await page.evaluate('dispatchEvent(new Event("focus"))');
+    await expect.poll(() => asked).toContain(`/api/v1/devices/${uuid}`);
+  });
+
   it('shows at a filter that the API refuses what it may be', async ({ panel }) => {
     panel.expectError(/status of 400/);
     await panel.show('/devices?tags=nothing');

@@ -9,6 +9,7 @@ import { BROKER_DIALOGS, BrokerDialog, type BrokerDoing } from '../ui/broker-dia
 import { BrokerState } from '../ui/broker-parts.tsx';
 import { Button, ForWriters, LinkButton } from '../ui/button.tsx';
 import { ConnectionTest } from '../ui/connection-test.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { useDialog } from '../ui/dialog-state.ts';
 import { type Fact, Facts } from '../ui/facts.tsx';
 import { Loaded } from '../ui/loaded.tsx';
@@ -50,6 +51,7 @@ export default function Broker() {
               </Section>
             </div>
             <Certificates broker={data} />
+            <Curl request={{ method: 'GET', path }} />
             {open && canWrite.value && <BrokerDialog doing={open} broker={data} etag={known.etag} onClose={close} />}
           </>
         )}

@@ -5,6 +5,7 @@ import { urlOf } from '../data/brokers.ts';
 import { useListQuery } from '../data/query.ts';
 import { BrokerState } from '../ui/broker-parts.tsx';
 import { ForWriters, LinkButton } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { Empty } from '../ui/empty.tsx';
 import { Loaded } from '../ui/loaded.tsx';
 import { Code, Name } from '../ui/name.tsx';
@@ -93,6 +94,7 @@ export default function Brokers() {
           </>
         )}
       </Loaded>
+      <Curl request={{ method: 'GET', path }} />
     </Page>
   );
 }

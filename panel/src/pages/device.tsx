@@ -7,6 +7,7 @@ import { canWrite } from '../session.ts';
 import { Badge, type Tone } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
 import { Button, ForWriters } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { DEVICE_DIALOGS, DeviceDialog, type DeviceDoing } from '../ui/device-dialogs.tsx';
 import { useDialog } from '../ui/dialog-state.ts';
 import { Empty } from '../ui/empty.tsx';
@@ -39,6 +40,7 @@ export default function Device() {
         <DeviceDialog doing={open} reply={known.data} etag={known.etag} refetch={() => refresh(path)} onClose={close} />
       )}
       <History uuid={uuid} />
+      <Curl request={{ method: 'GET', path }} />
     </Page>
   );
 }

@@ -6,6 +6,7 @@ import { useListQuery, useQuery } from '../data/query.ts';
 import { Badge } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
 import { ForWriters, LinkButton } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { Empty } from '../ui/empty.tsx';
 import { Filters, SelectFilter, TextFilter, ToggleFilter } from '../ui/filters.tsx';
 import { Loaded } from '../ui/loaded.tsx';
@@ -48,6 +49,7 @@ export default function Devices() {
           </>
         )}
       </Loaded>
+      <Curl request={{ method: 'GET', path }} />
     </Page>
   );
 }
