@@ -73,7 +73,7 @@ function DeviceFilters({ brokers }: { brokers: ListedBroker[] }) {
   ];
   return (
     <Filters>
-      <TextFilter name="search" label="Search" placeholder="uuid or name begins with" />
+      <TextFilter name="search" label="Search" placeholder="uuid or name" />
       <SelectFilter name="broker_id" label="Assigned to" options={brokerOptions} />
       {fleets?.next ? (
         <TextFilter name="fleet_id" label="Fleet" maxLength={100} />
@@ -82,7 +82,7 @@ function DeviceFilters({ brokers }: { brokers: ListedBroker[] }) {
       )}
       <TextFilter name="device_type" label="Type" maxLength={100} />
       <TextFilter name="region" label="Region" maxLength={100} />
-      <TextFilter name="tags" label="Tags" placeholder="site:berlin,line:3" />
+      <TextFilter name="tags" label="Tags" placeholder="site:berlin" />
       <SelectFilter
         name="is_active"
         label="State"
@@ -92,7 +92,7 @@ function DeviceFilters({ brokers }: { brokers: ListedBroker[] }) {
           ['false', 'inactive'],
         ]}
       />
-      <ToggleFilter name="behind" label="Behind: still on former settings" />
+      <ToggleFilter name="behind" label="Behind" />
     </Filters>
   );
 }
