@@ -36,7 +36,7 @@ let other: number;
 beforeEach(async () => {
   setEnv({});
   await berth.sql(`truncate devices, device_events, bulk_assign_jobs, provisioning_keys, mqtt_broker_config,
-    broker_counts, event_counts, refusal_counts restart identity cascade`);
+    operator_events, broker_counts, event_counts, refusal_counts restart identity cascade`);
   await berth.sql(`update event_counting set counted_id = 0, marked_id = 0, counted_at = null`);
   main = await addBroker(berth, { name: 'main', is_default: true });
   other = await addBroker(berth, { name: 'other' });

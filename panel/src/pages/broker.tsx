@@ -30,7 +30,14 @@ export default function Broker() {
     <Page
       title={broker?.name ?? `Broker ${id}`}
       above={[['Brokers', '/brokers']]}
-      actions={broker && <Actions broker={broker} start={start} />}
+      actions={
+        broker && (
+          <>
+            <LinkButton href={`/history?broker_id=${id}&kind=operator`}>History</LinkButton>
+            <Actions broker={broker} start={start} />
+          </>
+        )
+      }
     >
       <Loaded known={known} path={path}>
         {({ data }) => (
