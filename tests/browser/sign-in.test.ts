@@ -63,7 +63,7 @@ describePanel('sign-in at an issuer', () => {
     const { page, signIn } = await signInPage(panel, '/api-reference');
     await signIn();
     await page.getByRole('alert').getByText('The issuer says: You are no operator.').waitFor();
-    expect(page.url()).toBe(`${berth.url}/sign-in`);
+    expect(page.url()).toBe(`${berth.url}/api-reference`);
     issuer.next = {};
     await signIn();
     await page.getByText('admin:operator-7').waitFor();
@@ -75,7 +75,7 @@ describePanel('sign-in at an issuer', () => {
     expect(page.url()).toBe(`${berth.url}/sign-in`);
   });
 
-  it('asks to sign in again when the token is no longer accepted, and returns to the same address', async ({
+  it('signs in again in a new tab when the token is no longer accepted; the page keeps what was typed', async ({
     panel,
   }) => {
     const { page, signIn } = await signInPage(panel, '/api-reference?search=device');
@@ -83,12 +83,18 @@ describePanel('sign-in at an issuer', () => {
     await page.getByText('admin:operator-7').waitFor();
     panel.expectError(/status of 401/);
     setEnv({ ADMIN_JWT_AUDIENCE: 'another' });
+    await page.getByRole('searchbox', { name: 'Search' }).fill('typed before');
     await page.keyboard.press('Control+k');
-    await page.getByRole('dialog', { name: 'Find' }).getByRole('combobox').fill('pump');
-    await page.getByRole('dialog', { name: 'Sign in again' }).waitFor();
+    await page.keyboard.type('pump');
+    const dialog = page.getByRole('dialog', { name: 'Sign in again' });
+    await dialog.waitFor();
     setEnv({});
-    await page.getByRole('dialog', { name: 'Sign in again' }).getByRole('button', { name: 'Sign in' }).click();
-    await settled(page);
-    expect(page.url()).toBe(`${berth.url}/api-reference?search=device`);
+    const opened = page.context().waitForEvent('page');
+    await dialog.getByRole('button', { name: 'Sign in in a new tab' }).click();
+    const tab = await opened;
+    await tab.getByText('you can close this one').waitFor();
+    await dialog.waitFor({ state: 'detached' });
+    expect(await page.getByRole('searchbox', { name: 'Search' }).inputValue()).toBe('typed before');
+    expect(tab.url()).toBe(`${berth.url}/sign-in?done`);
   });
 });

@@ -27,7 +27,10 @@ export function PaletteKey() {
         event.preventDefault();
         // Not over another dialog, whose form would be covered.
         if (!document.querySelector('dialog[open]')) open();
-      } else if (early.current !== undefined && event.key.length === 1) early.current += event.key;
+      } else if (early.current !== undefined && event.key.length === 1) {
+        event.preventDefault();
+        early.current += event.key;
+      }
     };
     addEventListener('keydown', press);
     return () => {
