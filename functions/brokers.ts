@@ -27,6 +27,7 @@ import {
   defaultBrokerInactive,
   missingBrokerFields,
   nothingToUpdate,
+  preconditionFailed,
   reassignTargetUnusable,
   sealingNotConfigured,
   unsealingFailed,
@@ -34,6 +35,7 @@ import {
 import { booleanText } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { quoted, tagsOf } from '../lib/http/etag.ts';
 import { nextLink } from '../lib/http/page.ts';
 import { scheduled } from '../lib/http/scheduled.ts';
 
@@ -94,9 +96,18 @@ const get = endpoint({
   auth: admin,
   envelope,
   params: brokerParams,
-  replies: { 200: { description: 'The broker', body: z.object({ success, data: oneBroker }) } },
+  replies: {
+    200: {
+      description: 'The broker',
+      body: z.object({ success, data: oneBroker }),
+      headers: { ETag: 'For If-Match' },
+    },
+  },
   problems: [brokerConfigNotFound],
-  run: async (ctx, { params }) => ({ body: await getBroker(ctx, params.id) }),
+  run: async (ctx, { params }) => {
+    const { body, tag } = await getBroker(ctx, params.id);
+    return { body, headers: { etag: quoted(tag) } };
+  },
 });
 
 const create = endpoint({
@@ -107,12 +118,14 @@ const create = endpoint({
   envelope,
   body: createBrokerBody,
   maxBodyBytes: MAX_BROKER_BODY_BYTES,
-  replies: { 201: { description: 'Added', body: changed, headers: { Location: 'Its path' } } },
+  replies: {
+    201: { description: 'Added', body: changed, headers: { Location: 'Its path', ETag: 'For If-Match' } },
+  },
   problems: [...changeProblems],
   missing: missingBrokerFields,
   run: async (ctx, { body }) => {
-    const created = await createBroker(ctx, body);
-    return { status: 201, headers: { location: `${path}/${created.data.id}` }, body: created };
+    const { body: created, tag } = await createBroker(ctx, body);
+    return { status: 201, headers: { location: `${path}/${created.data.id}`, etag: quoted(tag) }, body: created };
   },
 });
 
@@ -121,19 +134,29 @@ const update = endpoint({
   path: `${path}/{id}`,
   summary: 'Change a broker',
   description:
-    'Fields that are not sent stay unchanged. `is_default: true` makes it the default and unsets the former default.',
+    'Fields that are not sent stay unchanged. `is_default: true` makes it the default and unsets the former default. With `If-Match`, the change fails if the broker has changed since; the problem contains the broker as `current`.',
   auth: admin,
   envelope,
   params: brokerParams,
   query: z.object({ force }),
   body: updateBrokerBody,
   maxBodyBytes: MAX_BROKER_BODY_BYTES,
-  replies: { 200: { description: 'Changed', body: changed } },
-  problems: [...changeProblems, nothingToUpdate, brokerConfigNotFound, brokerNeeded, brokerHasDevices, unsealingFailed],
+  replies: { 200: { description: 'Changed', body: changed, headers: { ETag: 'For If-Match' } } },
+  problems: [
+    ...changeProblems,
+    nothingToUpdate,
+    brokerConfigNotFound,
+    preconditionFailed,
+    brokerNeeded,
+    brokerHasDevices,
+    unsealingFailed,
+  ],
   missing: missingBrokerFields,
-  run: async (ctx, { params, query, body }) => ({
-    body: await updateBroker(ctx, params.id, body, query.force === true),
-  }),
+  run: async (ctx, { params, query, body, headers }) => {
+    const force = query.force === true;
+    const { body: reply, tag } = await updateBroker(ctx, params.id, body, force, tagsOf(headers['if-match']));
+    return { body: reply, headers: { etag: quoted(tag) } };
+  },
 });
 
 const remove = endpoint({
@@ -141,7 +164,7 @@ const remove = endpoint({
   path: `${path}/{id}`,
   summary: 'Delete a broker',
   description:
-    'Refused while devices are assigned to it, or may still use it after a move. With `reassign_to` the assigned devices are moved first; those that do not poll are then offline.',
+    'Refused while devices are assigned to it, or may still use it after a move. With `reassign_to` the assigned devices are moved first; those that do not poll are then offline. With `If-Match`, it fails if the broker has changed since.',
   auth: admin,
   envelope,
   params: brokerParams,
@@ -152,9 +175,21 @@ const remove = endpoint({
       body: z.object({ success, message: z.string(), devices_affected, devices_moved: z.optional(z.int()) }),
     },
   },
-  problems: [brokerConfigNotFound, brokerInUse, brokerNeeded, brokerHasDevices, brokerChanging, reassignTargetUnusable],
-  run: async (ctx, { params, query }) => ({
-    body: await deleteBroker(ctx, params.id, { reassignTo: query.reassign_to, force: query.force === true }),
+  problems: [
+    brokerConfigNotFound,
+    preconditionFailed,
+    brokerInUse,
+    brokerNeeded,
+    brokerHasDevices,
+    brokerChanging,
+    reassignTargetUnusable,
+  ],
+  run: async (ctx, { params, query, headers }) => ({
+    body: await deleteBroker(ctx, params.id, {
+      reassignTo: query.reassign_to,
+      force: query.force === true,
+      tags: tagsOf(headers['if-match']),
+    }),
   }),
 });
 

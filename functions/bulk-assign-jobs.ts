@@ -9,6 +9,7 @@ import { bulkAssignJobEnded, bulkAssignJobNotFound } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { csv, wantsCsv } from '../lib/http/csv.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
+import { bodyTag, matches } from '../lib/http/etag.ts';
 import { nextLink } from '../lib/http/page.ts';
 
 const path = '/api/v1/devices/bulk-assign';
@@ -35,11 +36,20 @@ const get = endpoint({
   method: 'GET',
   path: `${path}/{id}`,
   summary: 'Get a bulk-assign job and its progress',
+  description: 'To watch an open job, poll with `If-None-Match`: 304 until its next batch.',
   auth: admin,
   params: jobParams,
-  replies: { 200: { description: 'The job', body: jobReply } },
+  replies: {
+    200: { description: 'The job', body: jobReply, headers: { ETag: 'Changes with each batch' } },
+    304: { description: 'The job is the same', headers: { ETag: 'As sent' } },
+  },
   problems: [bulkAssignJobNotFound],
-  run: async (ctx, { params }) => ({ body: formatJob(await findJob(ctx, params.id)) }),
+  run: async (ctx, { params, headers }) => {
+    const body = formatJob(await findJob(ctx, params.id));
+    const etag = bodyTag(body);
+    const isSame = matches(headers['if-none-match'], etag);
+    return isSame ? { status: 304, headers: { etag } } : { body, headers: { etag } };
+  },
 });
 
 const devices = endpoint({

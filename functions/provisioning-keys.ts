@@ -79,7 +79,7 @@ const update = endpoint({
   path: `${path}/{id}`,
   summary: 'Change a provisioning key',
   description:
-    'At least one field is required. Another `default_broker_id` is for devices that register from now on, and for those that follow the key; devices that are assigned to a broker stay there. With `If-Match`, the change fails if an operator has changed the key since.',
+    'At least one field is required. Another `default_broker_id` is for devices that register from now on, and for those that follow the key; devices that are assigned to a broker stay there. With `If-Match`, the change fails if an operator has changed the key since; the problem contains the key as `current`.',
   auth: admin,
   params,
   body: updateKeyBody,
@@ -102,12 +102,15 @@ const revoke = endpoint({
   method: 'DELETE',
   path: `${path}/{id}`,
   summary: 'Revoke a provisioning key',
+  description: 'With `If-Match`, it fails if an operator has changed the key since.',
   auth: admin,
   params,
   body: revokeKeyBody,
   replies: { 200: { description: 'Revoked, now or before', body: revokedKey } },
-  problems: [provisioningKeyNotFound],
-  run: async (ctx, { params, body }) => ({ body: await revokeProvisioningKey(ctx, params.id, body.reason) }),
+  problems: [provisioningKeyNotFound, preconditionFailed],
+  run: async (ctx, { params, body, headers }) => ({
+    body: await revokeProvisioningKey(ctx, params.id, body.reason, tagsOf(headers['if-match'])),
+  }),
 });
 
 export const handler = routes(create, update, revoke);

@@ -1,6 +1,11 @@
 -- Generated from a fresh, migrated database by `npm run generate:schema`: read it, do not run it.
 
 -- columns
+broker_certificates.broker_id integer not null
+broker_certificates.of text not null
+broker_certificates.subject text not null
+broker_certificates.expires_at timestamp with time zone not null
+broker_certificates.seen_at timestamp with time zone not null default now()
 broker_counts.broker_id integer not null
 broker_counts.assigned integer not null
 broker_counts.active_assigned integer not null
@@ -179,6 +184,18 @@ mqtt_users.is_superuser boolean default false
 mqtt_users.is_active boolean default true
 mqtt_users.created_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
 mqtt_users.updated_at timestamp without time zone default (now() AT TIME ZONE 'utc'::text)
+operator_events.id bigint not null default nextval('device_events_id_seq'::regclass)
+operator_events.at timestamp with time zone not null default now()
+operator_events.type text not null
+operator_events.target_kind text not null
+operator_events.target_id text not null
+operator_events.target_name text
+operator_events.before jsonb
+operator_events.after jsonb
+operator_events.actor text
+operator_events.reason text
+operator_events.source_ip text
+operator_events.request_id text
 provisioning_keys.id uuid not null default gen_random_uuid()
 provisioning_keys.key_hash character varying(255) not null
 provisioning_keys.fleet_id character varying(100) not null
@@ -203,6 +220,8 @@ refusal_counts.refusals integer not null default 1
 refusal_counts.until timestamp with time zone not null default (now() + '00:15:00'::interval)
 
 -- constraints
+broker_certificates: broker_certificates_of_check CHECK ((of = ANY (ARRAY['server'::text, 'ca_cert'::text, 'client_cert'::text])))
+broker_certificates: broker_certificates_pkey PRIMARY KEY (broker_id, of, subject, expires_at)
 broker_counts: broker_counts_pkey PRIMARY KEY (broker_id)
 broker_test_lease: broker_test_lease_one_row CHECK ((id = 1))
 broker_test_lease: broker_test_lease_pkey PRIMARY KEY (id)
@@ -227,11 +246,15 @@ mqtt_broker_config: mqtt_broker_config_pkey PRIMARY KEY (id)
 mqtt_broker_config: mqtt_broker_config_port_check CHECK (((port >= 1) AND (port <= 65535)))
 mqtt_broker_config: mqtt_broker_config_protocol_check CHECK (((protocol)::text = ANY ((ARRAY['mqtt'::character varying, 'mqtts'::character varying, 'ws'::character varying, 'wss'::character varying])::text[])))
 mqtt_users: mqtt_users_pkey PRIMARY KEY (id)
+operator_events: operator_events_pkey PRIMARY KEY (id)
+operator_events: operator_events_target_kind_check CHECK ((target_kind = ANY (ARRAY['broker'::text, 'key'::text, 'job'::text])))
+operator_events: operator_events_type_check CHECK ((type = ANY (ARRAY['broker-created'::text, 'broker-changed'::text, 'default-changed'::text, 'broker-deleted'::text, 'broker-tested'::text, 'key-issued'::text, 'key-changed'::text, 'key-revoked'::text, 'job-created'::text, 'job-cancelled'::text, 'job-resumed'::text])))
 provisioning_keys: provisioning_keys_default_broker_id_fkey FOREIGN KEY (default_broker_id) REFERENCES mqtt_broker_config(id) ON DELETE SET NULL
 provisioning_keys: provisioning_keys_pkey PRIMARY KEY (id)
 refusal_counts: refusal_counts_pkey PRIMARY KEY (source_ip, reason, subject)
 
 -- indexes
+CREATE UNIQUE INDEX broker_certificates_pkey ON public.broker_certificates USING btree (broker_id, of, subject, expires_at)
 CREATE UNIQUE INDEX broker_counts_pkey ON public.broker_counts USING btree (broker_id)
 CREATE UNIQUE INDEX broker_test_lease_pkey ON public.broker_test_lease USING btree (id)
 CREATE UNIQUE INDEX bulk_assign_jobs_once_key ON public.bulk_assign_jobs USING btree (once)
@@ -266,6 +289,10 @@ CREATE UNIQUE INDEX mqtt_broker_config_one_default ON public.mqtt_broker_config 
 CREATE UNIQUE INDEX mqtt_broker_config_pkey ON public.mqtt_broker_config USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_pkey ON public.mqtt_users USING btree (id)
 CREATE UNIQUE INDEX mqtt_users_username_key ON public.mqtt_users USING btree (username)
+CREATE INDEX operator_events_actor_idx ON public.operator_events USING btree (actor, id)
+CREATE UNIQUE INDEX operator_events_pkey ON public.operator_events USING btree (id)
+CREATE INDEX operator_events_target_idx ON public.operator_events USING btree (target_kind, target_id, id)
+CREATE INDEX operator_events_type_idx ON public.operator_events USING btree (type, id)
 CREATE INDEX provisioning_keys_created_at_idx ON public.provisioning_keys USING btree (COALESCE(created_at, 'infinity'::timestamp without time zone), id)
 CREATE INDEX provisioning_keys_fleet_id_idx ON public.provisioning_keys USING btree (fleet_id)
 CREATE INDEX provisioning_keys_key_hash_idx ON public.provisioning_keys USING btree (key_hash)
@@ -391,6 +418,18 @@ AS $function$
   select b.id from mqtt_broker_config b
   where b.default_until > coalesce(registered, '-infinity') at time zone 'utc' order by b.default_until limit 1
 $function$
+CREATE OR REPLACE FUNCTION public.berth_differences(one jsonb, other jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  -- A member that is missing counts as null. What is longer than a page of history can show becomes its hash.
+  select jsonb_object_agg(key, case
+    when length(value::text) > 1000 then to_jsonb('sha256:' || encode(sha256(convert_to(value::text, 'UTF8')), 'hex'))
+    else value end)
+  from jsonb_each(one)
+  where value is distinct from coalesce(other -> key, 'null')
+$function$
 CREATE OR REPLACE FUNCTION public.berth_end_former(device text, broker integer)
  RETURNS void
  LANGUAGE sql
@@ -479,6 +518,15 @@ begin
   -- Volatile, read committed: it sees what was committed while the statement waited for a lock.
   return exists (select from device_events where device_uuid = device and job_id is null and request_id = request);
 end $function$
+CREATE OR REPLACE FUNCTION public.berth_has_recorded_change(kind text, target text, request text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  -- Volatile, read committed: it sees what was committed while the statement waited for a lock.
+  return exists (
+    select from operator_events where target_kind = kind and target_id = target and request_id = request);
+end $function$
 CREATE OR REPLACE FUNCTION public.berth_is_event_type(type text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -560,6 +608,21 @@ AS $function$
          -- Ids grow with time: behind a page without an expired event there is none.
          count(*) < size or min(page.at) >= (select at from expiry)
   from page
+$function$
+CREATE OR REPLACE FUNCTION public.berth_purge_operator_events(days integer, size integer)
+ RETURNS integer
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  with purged as (
+    delete from operator_events
+    where id in (
+      select id from (select id, at from operator_events order by id limit size) oldest
+      where at < now() - make_interval(days => greatest(365, days)))
+    returning id
+  )
+  select count(*)::integer from purged
 $function$
 CREATE OR REPLACE FUNCTION public.berth_record_move()
  RETURNS trigger

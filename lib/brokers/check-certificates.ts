@@ -18,6 +18,9 @@ type CheckedBroker = {
   client_key_sealed: string | null;
 };
 
+/** `of`: the broker itself presented it, or the column that has it. */
+type Seen = { of: 'server' | 'ca_cert' | 'client_cert'; subject: string; expires_at: string };
+
 const DAY_MS = 86_400_000;
 /** Below this a certificate is logged, and an alarm is raised. */
 const WARNING_DAYS = 30;
@@ -26,7 +29,7 @@ const BROKER_MS = 8_000;
 
 /**
  * Measures how long certificates remain valid: those that active brokers with TLS present, and those stored for them. Each
- * is reported as the metric `CertificateDaysLeft`, and logged when it has less than 30 days left.
+ * is reported as the metric `CertificateDaysLeft`, stored, and logged when it has less than 30 days left.
  *
  * @throws Error when there was not enough time for all brokers
  */
@@ -41,17 +44,18 @@ export async function checkCertificates(ctx: Context): Promise<void> {
     if (Date.now() + BROKER_MS > ctx.deadline) {
       throw new Error(`certificates not checked in time: ${brokers.length - index} of ${brokers.length} brokers`);
     }
-    for (const column of ['ca_cert', 'client_cert'] as const) {
-      for (const { subject, expires_at } of describeCertificates(broker[column]) ?? []) {
-        report(broker.id, column, subject, expires_at);
-      }
-    }
-    await checkServer(broker);
+    const stored = (['ca_cert', 'client_cert'] as const).flatMap((of) =>
+      (describeCertificates(broker[of]) ?? []).map(({ subject, expires_at }) => ({ of, subject, expires_at })),
+    );
+    const server = await seeServer(broker);
+    const seen: Seen[] = server ? [...stored, server] : stored;
+    for (const one of seen) report(broker.id, one);
+    await store(ctx, broker.id, seen, server !== undefined);
   }
 }
 
-/** Reports the certificate that the broker presents, trusted or not. Sends nothing after the handshake. */
-async function checkServer(broker: CheckedBroker): Promise<void> {
+/** The certificate that the broker presents, trusted or not; undefined if it cannot be seen. Sends nothing after the handshake. */
+async function seeServer(broker: CheckedBroker): Promise<Seen | undefined> {
   const { id, host, port, ca_cert, client_cert } = broker;
   const deadline = Date.now() + BROKER_MS;
   try {
@@ -60,7 +64,7 @@ async function checkServer(broker: CheckedBroker): Promise<void> {
     const options = { host, ca: ca_cert || undefined, cert: client_cert || undefined, key };
     const { socket, facts } = await startTls(plain, options, deadline);
     socket.destroy();
-    if (facts.expiresAt) report(id, 'server', facts.subject, facts.expiresAt);
+    return facts.expiresAt ? { of: 'server', subject: facts.subject, expires_at: facts.expiresAt } : undefined;
   } catch (error) {
     if (!(error instanceof DialError) && !(error instanceof Problem)) throw error;
     log.warn('certificate not seen', { brokerId: id, reason: error.message });
@@ -68,8 +72,27 @@ async function checkServer(broker: CheckedBroker): Promise<void> {
   }
 }
 
-function report(brokerId: number, of: 'server' | 'ca_cert' | 'client_cert', subject: string, expiresAt: string): void {
+function report(brokerId: number, { of, subject, expires_at: expiresAt }: Seen): void {
   const daysLeft = Math.floor((Date.parse(expiresAt) - Date.now()) / DAY_MS);
   measure({ CertificateDaysLeft: daysLeft });
   if (daysLeft < WARNING_DAYS) log.warn('certificate expires', { brokerId, of, subject, expiresAt, daysLeft });
+}
+
+/** Replaces what was seen of the broker before, except its own certificate if it could not be seen now. */
+async function store(ctx: Context, brokerId: number, seen: Seen[], isServerSeen: boolean): Promise<void> {
+  await query(
+    ctx,
+    (sql) => sql`
+      with seen as (
+        select distinct on (of, subject, expires_at) * from jsonb_to_recordset(${sql.json(seen)}) as s (of text, subject text, expires_at timestamptz)
+      ), gone as (
+        delete from broker_certificates c
+        where c.broker_id = ${brokerId} and (c.of <> 'server' or ${isServerSeen})
+          and not exists (
+            select from seen where seen.of = c.of and seen.subject = c.subject and seen.expires_at = c.expires_at)
+      )
+      insert into broker_certificates (broker_id, of, subject, expires_at)
+      select ${brokerId}, of, subject, expires_at from seen
+      on conflict (broker_id, of, subject, expires_at) do update set seen_at = excluded.seen_at`,
+  );
 }

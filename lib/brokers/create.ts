@@ -1,14 +1,16 @@
 import type { Context } from '../context.ts';
 import { query, type Sql } from '../database/db.ts';
+import { recordOperatorEvents } from '../events/record.ts';
 import { type Columns, columnsOf, NEW_BROKER } from './columns.ts';
 import { type BrokerChange, countAffected, totalOf } from './count-affected.ts';
 import type { BrokerInput } from './input.ts';
+import { formerDefaultEvent, recordedBroker } from './record.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
-import { formatBroker, type OneRow, oneColumns } from './row.ts';
+import { brokerTag, formatBroker, type OneRow, oneColumns } from './row.ts';
 
 /**
  * Adds a broker. If it becomes the default, the same statement unsets the former default.
- * @returns the broker, and how many devices resolve to it instead of another one; null: they could not be counted in time
+ * @returns the broker with its entity tag, and how many devices resolve to it instead of another one; null: they could not be counted in time
  * @throws Problem `broker-name-taken`, `broker-changing` and those of {@link columnsOf}
  */
 export async function createBroker(ctx: Context, input: BrokerInput) {
@@ -28,18 +30,15 @@ export async function createBroker(ctx: Context, input: BrokerInput) {
   };
   const affected = columns.is_default ? totalOf(await countAffected(ctx, becomesDefault)) : 0;
   const row = await retryOnConflict(ctx, async () => {
-    const [inserted] = await query<OneRow>(ctx, (sql) => insertStatement(sql, id, columns));
+    const [inserted] = await query<OneRow & { tag: string }>(ctx, (sql) => insertStatement(sql, ctx, id, columns));
     return inserted;
   });
-  return {
-    success: true,
-    message: 'Broker configuration created',
-    data: formatBroker(row),
-    devices_affected: affected,
-  };
+  const { tag, ...data } = row;
+  const message = 'Broker configuration created';
+  return { body: { success: true, message, data: formatBroker(data), devices_affected: affected }, tag };
 }
 
-function insertStatement(sql: Sql, id: number, { extra_config, is_default, ...columns }: Columns) {
+function insertStatement(sql: Sql, ctx: Context, id: number, { extra_config, is_default, ...columns }: Columns) {
   const values = {
     id,
     ...columns,
@@ -49,17 +48,29 @@ function insertStatement(sql: Sql, id: number, { extra_config, is_default, ...co
     created_at: sql`berth_now()`,
     updated_at: sql`berth_now()`,
   };
-  return sql<OneRow[]>`
+  return sql<(OneRow & { tag: string })[]>`
     with former as (
       update mqtt_broker_config set is_default = false, updated_at = berth_now()
       where ${is_default === true} and is_default and id <> ${id}
-      returning id
+      returning *
     ), former_unset as (
       select count(*) >= 0 as done from former
     ), broker as (
       insert into mqtt_broker_config ${sql(values as never)}
       on conflict (id) do update set id = excluded.id
-      returning *
+      -- xmax is 0 in a row that is inserted, not updated: this is no repetition after a lost reply.
+      returning *, xmax::text = '0' as is_new, ${brokerTag(sql, sql`mqtt_broker_config`)} as tag
+    ), event as (
+      ${recordOperatorEvents(
+        sql,
+        ctx,
+        'broker',
+        sql`
+          select 'broker-created' as type, b.id, b.name, null as reason, null::jsonb as before, ${recordedBroker(sql)} as after
+          from broker b where b.is_new
+          union all
+          ${formerDefaultEvent(sql)}`,
+      )}
     )
-    select ${oneColumns(sql)} from broker b`;
+    select ${oneColumns(sql)}, b.tag from broker b`;
 }

@@ -9,13 +9,16 @@ import {
   Problem,
   reassignTargetUnusable,
 } from '../errors.ts';
-import { recordEvents } from '../events/record.ts';
+import { recordEvents, recordOperatorEvents } from '../events/record.ts';
 import { devicesAlike, kindOf } from '../resolution/alike.ts';
 import { settings } from '../settings/settings.ts';
 import { affectedMembers, countAffected, totalOf } from './count-affected.ts';
 import { leftWithout } from './default-dependents.ts';
 import { mayUseAsFormer } from './former-devices.ts';
+import { refuseChangedBroker } from './get.ts';
+import { recordedBroker } from './record.ts';
 import { retryOnConflict } from './retry-on-conflict.ts';
+import { brokerTag } from './row.ts';
 import { lockOf, withdrawAlone } from './withdrawal.ts';
 
 /** More devices than this must be moved by a bulk-assign job first: one statement would outlast the request. */
@@ -28,10 +31,13 @@ type Options = {
   reassignTo: number | 'default' | undefined;
   /** Delete even if devices are left without a broker, or still use it after a move. */
   force: boolean;
+  /** The entity tags of If-Match without quotes; undefined: whatever the broker is now. */
+  tags: string[] | undefined;
 };
 
 type Outcome = {
   found: boolean;
+  tag_matches: boolean | null;
   deleted: boolean;
   assigned: number;
   target_usable: boolean;
@@ -48,10 +54,11 @@ type Outcome = {
  * How many devices that one moved is not known then.
  *
  * @returns how many devices the deletion affects, counted before it; null: they could not be counted in time
- * @throws Problem `broker-config-not-found`, `broker-in-use`, `reassign-target-unusable`, `broker-needed`,
- *   `broker-has-devices`, `broker-changing`
+ * @throws Problem `broker-config-not-found`, `precondition-failed`, `broker-in-use`, `reassign-target-unusable`,
+ *   `broker-needed`, `broker-has-devices`, `broker-changing`
  */
-export async function deleteBroker(ctx: Context, id: number, { reassignTo, force }: Options) {
+export async function deleteBroker(ctx: Context, id: number, options: Options) {
+  const { reassignTo, force } = options;
   const mayLeaveDevicesWithout = force || settings().mqttBrokerUrl !== undefined;
   const [before] = await query(ctx, (sql) => sql`select id from mqtt_broker_config where id = ${id}`);
   if (!before) throw new Problem(brokerConfigNotFound);
@@ -67,17 +74,18 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
   const run = async (lease?: Lease) => {
     const [outcome] = await query<Outcome>(ctx, (sql, failure) => {
       isRepeated ||= failure !== undefined;
-      return deleteStatement(sql, ctx, id, { reassignTo, force }, lease);
+      return deleteStatement(sql, ctx, id, options, lease);
     });
     return outcome;
   };
   const outcome = await retryOnConflict(ctx, () => (mayLeaveDevicesWithout ? run() : withdrawAlone(ctx, run)));
-  const { found, deleted, assigned, target_usable, left_without, former, moved } = outcome;
+  const { found, tag_matches, deleted, assigned, target_usable, left_without, former, moved } = outcome;
   if (!found && !isRepeated) throw new Problem(brokerConfigNotFound);
   if (!found || deleted) {
     const moves = found && reassignTo ? { devices_moved: moved } : {};
     return { success: true, message: 'Broker configuration deleted', devices_affected: totalOf(affected), ...moves };
   }
+  if (!tag_matches) return refuseChangedBroker(ctx, id);
   if (!target_usable) throw new Problem(reassignTargetUnusable);
   if (assigned > 0 && (!reassignTo || assigned > MAX_MOVED)) throw inUse(assigned);
   if (left_without > 0) throw new Problem(brokerNeeded, undefined, { extra: affectedMembers(left_without) });
@@ -88,21 +96,31 @@ export async function deleteBroker(ctx: Context, id: number, { reassignTo, force
  * Returns no row, and changes nothing, when the lease is lost.
  * @param lease undefined when devices may be left without a broker: then they are not counted
  */
-function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force }: Options, lease: Lease | undefined) {
+function deleteStatement(
+  sql: Sql,
+  ctx: Context,
+  id: number,
+  { reassignTo, force, tags }: Options,
+  lease: Lease | undefined,
+) {
   const targetId = typeof reassignTo === 'number' ? reassignTo : null;
   return sql<Outcome[]>`
     with lock as materialized (
       ${lockOf(sql, lease)}
     ), keys as (
       -- Locked before the broker, as a registration locks them; the other order would deadlock.
-      select id from provisioning_keys where default_broker_id = ${id} and exists (select from lock) for no key update
+      select id, fleet_id from provisioning_keys
+      where default_broker_id = ${id} and exists (select from lock) for no key update
     ), broker as (
-      select id, is_active, is_default and is_active as is_default from mqtt_broker_config
+      select id, is_active, is_default and is_active as is_default, ${brokerTag(sql)} as tag, name,
+             ${recordedBroker(sql)} as recorded
+      from mqtt_broker_config b
       where id = ${id} and exists (select from lock) and (select count(*) from keys) is not null for update
     ), target as (
       select id from mqtt_broker_config where id = ${targetId} and id <> ${id} and is_active for share
     ), facts as (
       select
+        (select ${tags === undefined} or tag = any(${tags ?? []}::text[]) from broker) as tag_matches,
         (select count(*) from devices where mqtt_broker_id = ${id})::integer as assigned,
         case
           when ${targetId !== null} then exists (select from target)
@@ -116,7 +134,7 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
     ), allowed as (
       select from broker, facts
       where target_usable and left_without = 0 and former = 0
-        and (assigned = 0 or (${reassignTo !== undefined} and assigned <= ${MAX_MOVED}))
+        and tag_matches and (assigned = 0 or (${reassignTo !== undefined} and assigned <= ${MAX_MOVED}))
     ), moved as (
       update devices
       set mqtt_broker_id = (select id from target), mqtt_broker_assigned_at = now(), modified_at = berth_now()
@@ -136,6 +154,25 @@ function deleteStatement(sql: Sql, ctx: Context, id: number, { reassignTo, force
       delete from mqtt_broker_config
       where id = ${id} and exists (select from allowed) and (select count(*) from moved) is not null
       returning id
+    ), operator_event as (
+      ${recordOperatorEvents(
+        sql,
+        ctx,
+        'broker',
+        sql`
+          select 'broker-deleted' as type, broker.id, name, null as reason, recorded as before, null::jsonb as after
+          from broker join deleted on deleted.id = broker.id`,
+      )}
+    ), key_event as (
+      ${recordOperatorEvents(
+        sql,
+        ctx,
+        'key',
+        sql`
+          select 'key-changed' as type, keys.id, fleet_id as name, 'broker deleted' as reason,
+                 jsonb_build_object('default_broker_id', deleted.id) as before, '{"default_broker_id": null}'::jsonb as after
+          from keys, deleted`,
+      )}
     )
     select exists (select from broker) as found, exists (select from deleted) as deleted, facts.*,
            (select count(*) from moved)::integer as moved

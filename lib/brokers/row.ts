@@ -58,6 +58,14 @@ export function oneColumns(sql: Sql): Fragment {
     (b.client_key_sealed is not null or b.client_key is not null) as has_client_key`;
 }
 
+/**
+ * SQL: the entity tag of the row of mqtt_broker_config, without quotes. Every change by an operator changes it, also that of a secret; a
+ * connection test does not, nor a change to the same values.
+ */
+export function brokerTag(sql: Sql, row = sql`b`): Fragment {
+  return sql`md5((to_jsonb(${row}) - '{updated_at,last_connected_at,default_until}'::text[])::text)`;
+}
+
 export type OneRow = { id: number; ca_cert: string | null; client_cert: string | null };
 
 export function formatBroker<Row extends OneRow>(row: Row) {

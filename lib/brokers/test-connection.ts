@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { releaseLease, takeLease } from '../database/leases.ts';
 import { brokerConfigNotFound, brokerTestRunning, Problem } from '../errors.ts';
+import { isChangeRepeated, recordOperatorEvents } from '../events/record.ts';
 import { log } from '../log.ts';
 import { mqttConnect } from '../mqtt/connect.ts';
 import { connectTcp, DialError, resolveHost, startTls } from '../mqtt/dial.ts';
@@ -82,7 +83,7 @@ export async function testBrokerConnection(ctx: Context, id: number) {
   if (!lease) throw new Problem(brokerTestRunning, undefined, { retryAfterSeconds: 2 });
   try {
     const data = await testConnection(broker, ctx.deadline - RESERVE_MS);
-    if (data.reachable) await recordSuccess(ctx, id);
+    await recordTest(ctx, id, data);
     log.info('broker tested', { brokerId: id, reachable: data.reachable, problem: data.problem });
     return { success: true, message: messageOf(data), broker: describe(broker), data };
   } finally {
@@ -110,8 +111,25 @@ function describe({ protocol, host, port, username, password_sealed, password_ha
   return { protocol, host, port, username, has_password: Boolean(password_sealed ?? password_hash), use_tls };
 }
 
-async function recordSuccess(ctx: Context, id: number): Promise<void> {
-  await query(ctx, (sql) => sql`update mqtt_broker_config set last_connected_at = berth_now() where id = ${id}`);
+/** Records who tested the broker with which result, and when it was last reached. */
+async function recordTest(ctx: Context, id: number, { tls: _, ...result }: TestResult): Promise<void> {
+  await query(
+    ctx,
+    (sql, failure) => sql`
+      with connected as (
+        update mqtt_broker_config set last_connected_at = berth_now() where id = ${id} and ${result.reachable}
+      )
+      ${recordOperatorEvents(
+        sql,
+        ctx,
+        'broker',
+        sql`
+          select 'broker-tested' as type, id, name, null as reason, null::jsonb as before,
+                 ${JSON.stringify(result)}::text::jsonb as after
+          from mqtt_broker_config
+          where id = ${id} and not ${isChangeRepeated(sql, ctx, failure, 'broker', sql`${String(id)}`)}`,
+      )}`,
+  );
 }
 
 async function testConnection(broker: TestedBroker, deadline: number): Promise<TestResult> {

@@ -1,6 +1,7 @@
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { getDefaultBrokerConfig } from '../resolution/resolve.ts';
+import { isNew, recordCreation } from './record.ts';
 
 /**
  * Creates the scheduled job that assigns every unassigned device to the default broker. Creates none when there is no such
@@ -14,17 +15,22 @@ export async function assignUnassigned(ctx: Context, time: string): Promise<numb
   const [job] = await query<{ id: number }>(
     ctx,
     (sql) => sql`
-      insert into bulk_assign_jobs as j
-        (once, request_id, created_by, filter, target_broker_id, start_id, cursor_id, end_id)
-      select ${once}, ${ctx.requestId}, ${ctx.actor}, '{"unassigned": true}', b.id, 0, 0, (select max(id) from devices)
-      from mqtt_broker_config b
-      where b.id = ${getDefaultBrokerConfig(sql)} and b.refusal is null
-        and exists (select from devices where mqtt_broker_id is null)
-        and not exists (
-          select from bulk_assign_jobs
-          where once like 'schedule:unassigned:%' and state in ('queued', 'running') and once <> ${once})
-      on conflict (once) do update set once = excluded.once
-      returning j.id`,
+      with job as (
+        insert into bulk_assign_jobs as j
+          (once, request_id, created_by, filter, target_broker_id, start_id, cursor_id, end_id)
+        select ${once}, ${ctx.requestId}, ${ctx.actor}, '{"unassigned": true}', b.id, 0, 0, (select max(id) from devices)
+        from mqtt_broker_config b
+        where b.id = ${getDefaultBrokerConfig(sql)} and b.refusal is null
+          and exists (select from devices where mqtt_broker_id is null)
+          and not exists (
+            select from bulk_assign_jobs
+            where once like 'schedule:unassigned:%' and state in ('queued', 'running') and once <> ${once})
+        on conflict (once) do update set once = excluded.once
+        returning j.*, ${isNew(sql)}
+      ), event as (
+        ${recordCreation(sql, ctx)}
+      )
+      select id from job`,
   );
   return job?.id;
 }

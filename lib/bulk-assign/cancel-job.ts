@@ -2,6 +2,7 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { bulkAssignJobEnded, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
+import { recordChange } from './record.ts';
 import { type Job, jobColumns } from './row.ts';
 
 /**
@@ -12,9 +13,17 @@ export async function cancelJob(ctx: Context, id: number): Promise<Job> {
   const [job] = await query<Job>(
     ctx,
     (sql) => sql`
-      update bulk_assign_jobs j set state = 'cancelled', ended_at = coalesce(j.ended_at, now())
-      where j.id = ${id} and j.state in ('queued', 'running', 'cancelled')
-      returning ${jobColumns(sql)}`,
+      with before as (
+        select * from bulk_assign_jobs j
+        where j.id = ${id} and j.state in ('queued', 'running', 'cancelled') for no key update
+      ), job as (
+        update bulk_assign_jobs j set state = 'cancelled', ended_at = coalesce(j.ended_at, now())
+        from before where j.id = before.id
+        returning j.*
+      ), event as (
+        ${recordChange(sql, ctx, 'job-cancelled')}
+      )
+      select ${jobColumns(sql)} from job j`,
   );
   if (job) return job;
   const { state } = await findJob(ctx, id);

@@ -4,6 +4,7 @@ import { query } from '../database/db.ts';
 import { idempotencyKeyReused, Problem } from '../errors.ts';
 import { idBounds } from './filter-sql.ts';
 import type { NewJob } from './input.ts';
+import { isNew, recordCreation } from './record.ts';
 import { type Target, targetBroker, targetProblem } from './target.ts';
 import { unknownValues } from './unknown-values.ts';
 
@@ -37,9 +38,12 @@ export async function createJob(ctx: Context, input: NewJob, idempotencyKey: str
            or exists (select from target where refusal is null)
            or exists (select from bulk_assign_jobs where once = ${once})
         on conflict (once) do update set once = excluded.once
-        returning j.id, j.request_hash = ${hash} as same_body
+        returning j.*, ${isNew(sql)}
+      ), event as (
+        ${recordCreation(sql, ctx)}
       )
-      select (select row_to_json(target) from target) as target, job.id as job_id, job.same_body
+      select (select row_to_json(target) from target) as target, job.id as job_id,
+             job.request_hash = ${hash} as same_body
       from (select) as one left join job on true`,
   );
   if (!row?.job_id) throw targetProblem(row?.target, target.mqtt_broker_id);

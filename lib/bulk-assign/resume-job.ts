@@ -2,6 +2,7 @@ import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { bulkAssignJobEnded, Problem } from '../errors.ts';
 import { findJob } from './find-job.ts';
+import { recordChange } from './record.ts';
 import { isOpen } from './row.ts';
 
 /**
@@ -12,10 +13,19 @@ export async function resumeJob(ctx: Context, id: number): Promise<void> {
   const [job] = await query(
     ctx,
     (sql) => sql`
-      update bulk_assign_jobs j set state = 'queued', failure = null, ended_at = null
-      where j.id = ${id} and j.state in ('failed', 'cancelled')
-        and not exists (select from bulk_assign_jobs revert where revert.reverts_job_id = j.id)
-      returning j.id`,
+      with before as (
+        select * from bulk_assign_jobs j
+        where j.id = ${id} and j.state in ('failed', 'cancelled')
+          and not exists (select from bulk_assign_jobs revert where revert.reverts_job_id = j.id)
+        for no key update
+      ), job as (
+        update bulk_assign_jobs j set state = 'queued', failure = null, ended_at = null
+        from before where j.id = before.id
+        returning j.*
+      ), event as (
+        ${recordChange(sql, ctx, 'job-resumed')}
+      )
+      select id from job`,
   );
   if (job) return;
   const found = await findJob(ctx, id);

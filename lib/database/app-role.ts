@@ -3,7 +3,8 @@ import { grantRights, unlessForbidden } from './login-role.ts';
 
 /**
  * Creates the role that the functions log in as, and grants it what they need: the rows of all tables, also of later
- * tables, but not their structure. It may add events, but not change them, and delete only old ones with berth_purge_events.
+ * tables, but not their structure. It may add events, but not change them, and delete only old ones with berth_purge_events and
+ * berth_purge_operator_events.
  *
  * @param client logged in as the role that owns the tables
  * @param log receives a line when the role is created
@@ -18,8 +19,8 @@ function rightsOf(role: string): string {
     grant usage on schema public to ${role};
     grant select, insert, update, delete on all tables in schema public to ${role};
     grant usage, select on all sequences in schema public to ${role};
-    revoke update, delete on device_events from ${role};
-    grant execute on function berth_purge_events to ${role};
+    revoke update, delete on device_events, operator_events from ${role};
+    grant execute on function berth_purge_events, berth_purge_operator_events to ${role};
     revoke insert, update, delete on berth_migrations from ${role};
     alter default privileges in schema public grant select, insert, update, delete on tables to ${role};
     alter default privileges in schema public grant usage, select on sequences to ${role};

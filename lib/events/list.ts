@@ -4,6 +4,7 @@ import { query } from '../database/db.ts';
 import { deviceNotFound, Problem } from '../errors.ts';
 import { integerText, pageQuery } from '../fields.ts';
 import { brokerName } from './broker-name.ts';
+import { deviceIds } from './device-ids.ts';
 import type { EventType } from './record.ts';
 
 export const listEventsQuery = z.strictObject({
@@ -50,9 +51,7 @@ export async function listDeviceEvents(
     return sql`
       -- Events of jobs are found by the device's id (an index in the order of jobs), all others by its uuid.
       with device_ids as (
-        select id from devices where uuid = berth_uuid(${uuid})
-        union
-        select device_id from device_events where device_uuid = ${uuid} and job_id is null and type = 'deleted'
+        ${deviceIds(sql, uuid)}
       ), event as (
         (select e.* from device_events e where e.device_uuid = ${uuid} and e.job_id is null ${page})
         union all

@@ -1,7 +1,14 @@
+import { sha256Hex } from '../crypto/hash.ts';
+
 /** Whether an `If-None-Match` header contains this tag. The comparison is weak (RFC 9110, 13.1.2). */
 export function matches(ifNoneMatch: string | undefined, etag: string): boolean {
   if (!ifNoneMatch) return false;
   return ifNoneMatch.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag);
+}
+
+/** The entity tag of a reply's body, with quotes: another body has another tag. */
+export function bodyTag(body: object): string {
+  return quoted(sha256Hex(JSON.stringify(body)).slice(0, 32));
 }
 
 /** An entity tag with the quotes that a header needs. */

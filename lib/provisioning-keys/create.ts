@@ -5,8 +5,10 @@ import { hashSecret } from '../crypto/hash.ts';
 import { query, type Sql } from '../database/db.ts';
 import { violates } from '../database/violates.ts';
 import { brokerNotFound, Problem } from '../errors.ts';
+import { recordOperatorEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import type { createKeyBody } from './input.ts';
+import { recordedKey } from './row.ts';
 import { type Target, targetProblem } from './target.ts';
 
 type Outcome = { target: Target | null; expires_at: Date | null };
@@ -52,7 +54,18 @@ function insertStatement(sql: Sql, ctx: Context, id: string, keyHash: string, in
         -- Committed, and only the reply was lost.
         or exists (select from provisioning_keys where id = ${id})
       on conflict (id) do update set id = excluded.id
-      returning expires_at
+      -- xmax is 0 in a row that is inserted, not updated: this is no repetition after a lost reply.
+      returning *, xmax::text = '0' as is_new
+    ), event as (
+      ${recordOperatorEvents(
+        sql,
+        ctx,
+        'key',
+        sql`
+          select 'key-issued' as type, k.id, k.fleet_id as name, null as reason, null::jsonb as before,
+                 ${recordedKey(sql)} as after
+          from key k where k.is_new`,
+      )}
     )
     select (select row_to_json(target) from target) as target, key.expires_at at time zone 'utc' as expires_at
     from (select) one left join key on true`;

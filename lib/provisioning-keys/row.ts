@@ -56,6 +56,15 @@ export function listedColumns(sql: Sql): Fragment {
     k.created_by, k.last_used_at at time zone 'utc' as last_used_at, k.default_broker_id, k.updated_at, k.updated_by`;
 }
 
+/** SQL: the key `k` as the history of operators has it: JSON without the key and its hash, and without what registrations change. */
+export function recordedKey(sql: Sql): Fragment {
+  return sql`
+    jsonb_build_object(
+      'fleet_id', k.fleet_id, 'description', k.description, 'max_devices', k.max_devices,
+      'expires_at', k.expires_at at time zone 'utc', 'is_active', k.is_active, 'default_broker_id', k.default_broker_id,
+      'revoked_reason', k.revoked_reason)`;
+}
+
 /** SQL: the entity tag of the key `k`, without quotes. Every change by an operator changes it; registrations do not. */
 export function keyTag(sql: Sql): Fragment {
   return sql`

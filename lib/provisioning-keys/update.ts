@@ -1,9 +1,11 @@
 import type { Context } from '../context.ts';
 import { type Fragment, query, type Sql } from '../database/db.ts';
 import { violates } from '../database/violates.ts';
-import { brokerNotFound, nothingToUpdate, Problem, preconditionFailed, provisioningKeyNotFound } from '../errors.ts';
+import { brokerNotFound, nothingToUpdate, Problem, provisioningKeyNotFound } from '../errors.ts';
+import { recordOperatorEvents } from '../events/record.ts';
+import { refuseChangedKey } from './get.ts';
 import type { KeyUpdate } from './input.ts';
-import { keyTag, type ListedKey, listedColumns } from './row.ts';
+import { keyTag, type ListedKey, listedColumns, recordedKey } from './row.ts';
 import { type Target, targetProblem } from './target.ts';
 
 type Outcome = {
@@ -33,7 +35,7 @@ export async function updateProvisioningKey(ctx: Context, id: string, update: Ke
   });
   const { found, tag_matches, target, tag, ...body } = outcome as Outcome;
   if (!found) throw new Problem(provisioningKeyNotFound);
-  if (!tag_matches) throw new Problem(preconditionFailed);
+  if (!tag_matches) return refuseChangedKey(ctx, id);
   if (!tag) throw targetProblem(target);
   return { body, tag };
 }
@@ -75,6 +77,18 @@ function updateStatement(sql: Sql, ctx: Context, id: string, update: KeyUpdate, 
         (k.max_devices, k.expires_at, k.description, k.default_broker_id) is distinct from
         (allowed.max_devices, allowed.expires_at, allowed.description, allowed.default_broker_id)
       returning k.*
+    ), was as (
+      select ${recordedKey(sql)} as recorded from before k
+    ), event as (
+      ${recordOperatorEvents(
+        sql,
+        ctx,
+        'key',
+        sql`
+          select 'key-changed' as type, k.id, k.fleet_id as name, null as reason, was.recorded as before,
+                 ${recordedKey(sql)} as after
+          from changed k, was`,
+      )}
     ), ${followersLeave(sql)}, key as (
       select * from changed union all
       select before.* from before, tag

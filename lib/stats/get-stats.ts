@@ -10,6 +10,7 @@ const STEP_MS: Record<Resolution, number> = { minute: 60_000, hour: HOUR_MS };
 const DEFAULT_MS: Record<Resolution, number> = { minute: 3 * HOUR_MS, hour: 7 * 24 * HOUR_MS };
 const MAX_POINTS = 1_000;
 const MAX_BROKERS = 1_000;
+const MAX_WARNINGS = 20;
 
 function timeText(description: string) {
   return z.pipe(
@@ -49,6 +50,35 @@ export const statsReply = z.object({
       }),
     )
     .check(z.meta({ description: 'The first 1,000, the default first, then by name' })),
+  keys: z
+    .array(
+      z.object({
+        id: z.string(),
+        fleet_id: z.string(),
+        description: z.nullable(z.string()),
+        devices_provisioned: z.int(),
+        max_devices: z.nullable(z.int()),
+        expires_at: z.string(),
+      }),
+    )
+    .check(
+      z.meta({
+        description:
+          'Provisioning keys that need attention: those that expire within 14 days, and those in use of which less than a tenth is left. At most 20',
+      }),
+    ),
+  certificates: z
+    .array(
+      z.object({
+        broker_id: z.int(),
+        broker_name: z.string(),
+        of: z.enum(['server', 'ca_cert', 'client_cert']),
+        subject: z.string(),
+        expires_at: z.string(),
+        seen_at: z.string().check(z.meta({ description: 'A schedule checks every 6 hours' })),
+      }),
+    )
+    .check(z.meta({ description: 'Certificates that expire within 30 days, or have expired. At most 20' })),
   points: z.array(
     z.object({
       at: z.string().check(z.meta({ description: 'The begin of the minute or hour' })),
@@ -61,11 +91,11 @@ export const statsReply = z.object({
     }),
   ),
 });
-type Stats = z.output<typeof statsReply>;
+export type Stats = z.output<typeof statsReply>;
 type Point = Stats['points'][number];
 
 type EventCount = { at_ms: number; kind: 'registered' | 'moved' | 'refused'; code: string; events: number };
-type Found = { brokers: Stats['brokers']; counts: EventCount[]; counted_at: Date | null };
+type Found = Pick<Stats, 'brokers' | 'keys' | 'certificates'> & { counts: EventCount[]; counted_at: Date | null };
 
 /**
  * What the schedule has counted: devices by broker, and events by minute or hour, oldest first.
@@ -82,12 +112,25 @@ export async function getStats(ctx: Context, asked: z.output<typeof statsQuery>)
            select b.id, b.name, c.resolved, c.behind, c.active, c.counted_at
            from mqtt_broker_config b left join broker_counts c on c.broker_id = b.id
            order by (b.is_default is true) desc, b.name limit ${MAX_BROKERS}) broker) as brokers,
+        (select coalesce(json_agg(key), '[]') from (
+           select id, fleet_id, description, coalesce(devices_provisioned, 0) as devices_provisioned, max_devices,
+                  expires_at at time zone 'utc' as expires_at
+           from provisioning_keys
+           where is_active and expires_at > berth_now()
+             and (expires_at < berth_now() + interval '14 days'
+                  or last_used_at > berth_now() - interval '7 days' and coalesce(devices_provisioned, 0) > 0.9 * max_devices)
+           order by expires_at, id limit ${MAX_WARNINGS}) key) as keys,
+        (select coalesce(json_agg(certificate), '[]') from (
+           select c.broker_id, b.name as broker_name, c.of, c.subject, c.expires_at, c.seen_at
+           from broker_certificates c join mqtt_broker_config b on b.id = c.broker_id and b.is_active and b.protocol in ('mqtts', 'wss')
+           where c.expires_at < now() + interval '30 days'
+           order by c.expires_at, c.broker_id, c.of limit ${MAX_WARNINGS}) certificate) as certificates,
         (select coalesce(json_agg(count), '[]') from (
            select extract(epoch from at) * 1000 as at_ms, kind, code, events from event_counts
            where resolution = ${resolution} and at >= ${new Date(from)} and at < ${new Date(to)}) count) as counts,
         (select counted_at from event_counting) as counted_at`,
   );
-  const { brokers, counts, counted_at } = found as Found;
+  const { brokers, keys, certificates, counts, counted_at } = found as Found;
   const end = Math.min(to, counted_at?.getTime() ?? from);
   return {
     generated_at: new Date().toISOString(),
@@ -95,6 +138,12 @@ export async function getStats(ctx: Context, asked: z.output<typeof statsQuery>)
     from: new Date(from).toISOString(),
     to: new Date(Math.max(from, end)).toISOString(),
     brokers: brokers.map((broker) => ({ ...broker, counted_at: broker.counted_at && isoOf(broker.counted_at) })),
+    keys: keys.map((key) => ({ ...key, expires_at: isoOf(key.expires_at) })),
+    certificates: certificates.map((one) => ({
+      ...one,
+      expires_at: isoOf(one.expires_at),
+      seen_at: isoOf(one.seen_at),
+    })),
     points: pointsOf(counts, from, end, STEP_MS[resolution]),
   };
 }

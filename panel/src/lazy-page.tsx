@@ -25,7 +25,8 @@ export function lazyPage(load: () => Promise<{ default: Page }>): LazyPage {
     const [, update] = useState(0);
     const [error, setError] = useState<unknown>();
     useEffect(() => {
-      if (!loaded) preload().then(() => update(1), setError);
+      // Also when it is loaded by now: it may have arrived between the first rendering and this.
+      preload().then(() => update(1), setError);
     }, []);
     if (error) return <LoadFailed />;
     const Loaded = loaded;

@@ -46,6 +46,16 @@ it('resuming a failed job removes failure and end, and leaves other failed jobs 
   expect(await rowOf(other)).toEqual(before);
 });
 
+it('an open job answers 304 to its own ETag until it has changed', async () => {
+  const id = await leaveOpen(berth, waiting);
+  const { status, headers } = await requestOnJob('GET', id);
+  expect(status).toBe(200);
+  const again = () => requestOnJob('GET', id, '', { headers: { 'if-none-match': String(headers.etag) } });
+  expect(await again()).toMatchObject({ status: 304, text: '', headers: { etag: headers.etag } });
+  await berth.sql('update bulk_assign_jobs set moved = moved + 1 where id = $1', [id]);
+  expect(await again()).toMatchObject({ status: 200, body: { moved: 1 } });
+});
+
 it('a revert looks only at the events of its job', async () => {
   const second = await addBroker(berth);
   await addDevices(berth, 3);

@@ -14,7 +14,9 @@ let three: number;
 beforeAll(async () => {
   [one, two, three] = [await addBroker(berth), await addBroker(berth), await addBroker(berth)];
 });
-beforeEach(() => berth.sql('truncate devices, device_events, bulk_assign_jobs, leases restart identity cascade'));
+beforeEach(() =>
+  berth.sql('truncate devices, device_events, operator_events, bulk_assign_jobs, leases restart identity cascade'),
+);
 
 async function batchOf(id: number, size: number) {
   const ctx = contextFor(5_000);

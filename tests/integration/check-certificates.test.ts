@@ -24,6 +24,7 @@ afterAll(() => berth.stop());
 beforeEach(async () => {
   setEnv({ BERTH_STAGE: 'local', BERTH_SEAL_KEY: randomBytes(32).toString('base64') });
   await berth.sql('delete from mqtt_broker_config');
+  await berth.sql('delete from broker_certificates');
   vi.clearAllMocks();
 });
 afterEach(async () => {
@@ -59,6 +60,7 @@ it('every certificate that an active broker presents, trusted or not, and every 
   await run();
   expect(daysLeft()).toEqual([-4, 59, 399, 3649]);
   expect(notSeen()).toBe(0);
+  expect(await berth.sql('select count(*)::int as n from broker_certificates')).toEqual([{ n: 4 }]);
 });
 
 it('fewer than 30 days left are a warning with broker and certificate', async () => {
@@ -69,6 +71,36 @@ it('fewer than 30 days left are a warning with broker and certificate', async ()
     { brokerId: id, of: 'client_cert', subject: 'CN=berth', expiresAt: expect.stringMatching(/^20.*Z$/), daysLeft: 11 },
   ]);
 });
+
+it('what was seen is stored until the next check sees something else; the certificate of a broker that is away is kept', async () => {
+  const seen = () =>
+    berth.sql('select of, subject, expires_at > now() as "isValid" from broker_certificates order by of');
+  const [old, renewed] = [
+    await authority.issue({ commonName: 'old', days: 5 }),
+    await authority.issue({ commonName: 'renewed', days: 50 }),
+  ];
+  const id = await brokerWith(-3, { client_cert: old.cert, client_key: old.key });
+  await run();
+  const server = { of: 'server', subject: 'CN=broker', isValid: false };
+  expect(await seen()).toEqual([{ of: 'client_cert', subject: 'CN=old', isValid: true }, server]);
+  await berth.sql('update mqtt_broker_config set client_cert = $2, client_key = $3, port = 1 where id = $1', [
+    ...[id, renewed.cert, renewed.key],
+  ]);
+  await run();
+  expect(await seen()).toEqual([{ of: 'client_cert', subject: 'CN=renewed', isValid: true }, server]);
+  await berth.sql('update mqtt_broker_config set client_cert = null, port = $2 where id = $1', [
+    ...[id, (await startRenewed()).port],
+  ]);
+  await run();
+  expect(await seen()).toEqual([{ ...server, isValid: true }]);
+});
+
+async function startRenewed() {
+  const { cert, key } = await authority.issue({ commonName: 'broker', hosts: ['localhost'], days: 50 });
+  const server = await startMqttServer({ protocol: 'mqtts', tls: { cert, key } });
+  closing.push(server);
+  return server;
+}
 
 it('brokers without TLS and inactive brokers are skipped', async () => {
   await brokerWith(10, { is_active: false });

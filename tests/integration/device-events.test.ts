@@ -5,7 +5,7 @@ import { admin, useBerth } from '../support/berth.ts';
 /** The pages of GET /devices/{uuid}/events. */
 const berth = useBerth();
 beforeEach(async () => {
-  await berth.sql('truncate devices, device_events restart identity');
+  await berth.sql('truncate devices, device_events, operator_events restart identity');
   await berth.sql(`insert into devices (uuid) values ('pump')`);
 });
 

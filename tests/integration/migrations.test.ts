@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { isBcrypt } from '../../lib/crypto/legacy-hash.ts';
 import { verifyMqttPassword } from '../../lib/crypto/mqtt-password.ts';
 import { MigrationRefused, migrate } from '../../lib/database/migrate.ts';
-import { EVENT_TYPES } from '../../lib/events/record.ts';
+import { EVENT_TYPES, OPERATOR_EVENT_TYPES } from '../../lib/events/record.ts';
 import { migrationHashes } from '../../tools/release-bundle.ts';
 import { call } from '../support/api.ts';
 import { addBroker, admin, type Berth, bearer, issueKey, newDevice, register, startBerth } from '../support/berth.ts';
@@ -61,6 +61,14 @@ describe('on a fresh database', () => {
     await expect(berth.sql(`insert into device_events (type) values ('guessed')`)).rejects.toThrow(
       'device_events_type_check',
     );
+  });
+
+  it('operator_events accepts exactly the types of lib/events/record.ts', async () => {
+    const [check] = await berth.sql(
+      `select pg_get_constraintdef(oid) as definition from pg_constraint where conname = 'operator_events_type_check'`,
+    );
+    const types = [...String(check?.definition).matchAll(/'([a-z-]+)'/g)].map(([, type]) => type);
+    expect(types).toEqual([...OPERATOR_EVENT_TYPES]);
   });
 
   it('two concurrent runs: one applies all migrations, the other none', async () => {

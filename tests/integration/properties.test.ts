@@ -39,7 +39,7 @@ const sequence = <T>(command: fc.Arbitrary<T>) => fc.array(command, { maxLength:
 
 const emptyTables = () =>
   berth.sql(
-    'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, refusal_counts, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
+    'truncate devices, mqtt_users, mqtt_acls, provisioning_keys, device_events, operator_events, refusal_counts, bulk_assign_jobs, leases, mqtt_broker_config restart identity cascade',
   );
 const registrationOf = (device: number, deviceApiKey: string) => ({
   uuid: `device-${device}`,

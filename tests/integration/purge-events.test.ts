@@ -10,7 +10,9 @@ const berth = useBerth();
 let two: number;
 beforeEach(async () => {
   setEnv({});
-  await berth.sql('truncate devices, device_events, bulk_assign_jobs, leases restart identity cascade');
+  await berth.sql(
+    'truncate devices, device_events, operator_events, bulk_assign_jobs, leases restart identity cascade',
+  );
   two = await addBroker(berth);
 });
 

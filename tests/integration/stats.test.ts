@@ -208,6 +208,40 @@ it('points are oldest first, also without events, and end where the count ends',
   expect([168, 169]).toContain(kept.points.length);
 });
 
+it('GET /stats has the provisioning keys that expire soon or run out while they are used', async () => {
+  const key = async (description: string, set: string) => {
+    const { id } = await issueKey({ description, maxDevices: 100 });
+    await berth.sql('update provisioning_keys set last_used_at = berth_now() where id = $1', [id]);
+    await berth.sql(`update provisioning_keys set ${set} where id = $1`, [id]);
+  };
+  await key('expires', `expires_at = berth_now() + interval '13 days'`);
+  await key('later', `expires_at = berth_now() + interval '15 days', devices_provisioned = 90`);
+  await key('runs out', `expires_at = berth_now() + interval '20 days', devices_provisioned = 91`);
+  await key('not used', `devices_provisioned = 100, last_used_at = berth_now() - interval '8 days'`);
+  await key('expired', `expires_at = berth_now() - interval '1 minute', devices_provisioned = 100`);
+  await key('revoked', `is_active = false, devices_provisioned = 100`);
+  const { keys } = (await stats()).body;
+  expect(keys.map(({ description }: { description: string }) => description)).toEqual(['expires', 'runs out']);
+  expect(keys[1]).toMatchObject({ fleet_id: 'fleet-a', devices_provisioned: 91, max_devices: 100 });
+  expect(Date.parse(keys[1].expires_at) - Date.now()).toBeGreaterThan(19.9 * 86_400_000);
+  expect(Object.keys(keys[0])).not.toContain('key_hash');
+});
+
+it('GET /stats has the certificates that expire within 30 days, as the check of certificates has seen them', async () => {
+  await berth.sql(`update mqtt_broker_config set protocol = 'mqtts'`);
+  const plain = await addBroker(berth, { name: 'without TLS by now' });
+  await berth.sql(
+    `insert into broker_certificates values ($1, 'server', 'CN=a', now() + interval '31 days'), ($1, 'ca_cert', 'CN=b', now() + interval '29 days'),
+     ($2, 'server', 'CN=c', now() - interval '1 day'), (999, 'server', 'CN=d', now()), ($3, 'server', 'CN=e', now())`,
+    [main, other, plain],
+  );
+  expect((await stats()).body.certificates).toMatchObject([
+    { broker_id: other, broker_name: 'other', of: 'server', subject: 'CN=c' },
+    { broker_id: main, broker_name: 'main', of: 'ca_cert', subject: 'CN=b', seen_at: expect.stringMatching(/Z$/) },
+  ]);
+  await berth.sql('truncate broker_certificates');
+});
+
 it('400 for a range that is empty, too long or no time', async () => {
   const from = (ms: number) => new Date(Date.now() + ms).toISOString();
   for (const [query, message] of [
@@ -350,7 +384,7 @@ it('minutes are kept for 48 hours, hours for 90 days; older events are not count
   await record('registered', null, '49 hours');
   await record('registered', null, '2159 hours');
   await record('registered', null, '2161 hours');
-  await run();
+  await countEvents(ctx());
   expect(await counted()).toEqual({ 'minute registered': 1, 'hour registered': 3 });
   await berth.sql(`update event_counts set at = at - interval '1 hour 1 minute' where resolution = 'minute'`);
   await removeOldCounts(ctx());

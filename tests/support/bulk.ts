@@ -7,7 +7,7 @@ export const JOBS = '/api/v1/devices/bulk-assign';
 /** Removes all devices, jobs, keys and brokers, and adds two brokers: `one` is the default. */
 export async function beginWithTwoBrokers(berth: Berth): Promise<{ one: number; two: number }> {
   await berth.sql(
-    'truncate devices, device_events, bulk_assign_jobs, leases, provisioning_keys, mqtt_broker_config restart identity cascade',
+    'truncate devices, device_events, operator_events, bulk_assign_jobs, leases, provisioning_keys, mqtt_broker_config restart identity cascade',
   );
   return {
     one: await addBroker(berth, { name: 'one', is_default: true }),

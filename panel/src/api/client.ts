@@ -49,10 +49,17 @@ export async function get<T>(path: string, etag?: string, signal?: AbortSignal):
   return { status: reply.status, data: reply.body as T, etag: reply.headers.get('etag') ?? undefined };
 }
 
-/** GET of something that is not JSON, such as CSV. */
-export async function getText(path: string, accept: string, signal?: AbortSignal): Promise<string> {
-  const reply = await fetchReply({ method: 'GET', path }, { accept }, signal);
-  return typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body);
+/** GET of a text such as CSV. `next`: the link to the next page, from the header `Link`. */
+export async function getText(
+  path: string,
+  accept: string,
+  signal?: AbortSignal,
+): Promise<{ text: string; next: string | undefined }> {
+  const { body, headers } = await fetchReply({ method: 'GET', path }, { accept }, signal);
+  return {
+    text: typeof body === 'string' ? body : JSON.stringify(body),
+    next: /<([^>]*)>; rel="next"/.exec(headers.get('link') ?? '')?.[1],
+  };
 }
 
 async function fetchReply(

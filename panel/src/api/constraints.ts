@@ -725,3 +725,82 @@ export const GetStatsQuery: Fields = {
     "description": "Default: now"
   }
 };
+
+export const GetEventsQuery: Fields = {
+  "limit": {
+    "type": "integer",
+    "min": 1,
+    "max": 200,
+    "description": "Events per page. Default: 50"
+  },
+  "before": {
+    "type": "integer",
+    "min": 1,
+    "max": 9007199254740991,
+    "description": "Events before this id; `next` of the previous page has it"
+  },
+  "kind": {
+    "type": "string",
+    "enum": [
+      "device",
+      "operator"
+    ],
+    "description": "Of devices, or what operators did with brokers, keys and jobs. Default: both"
+  },
+  "type": {
+    "type": "string",
+    "enum": [
+      "registered",
+      "refused",
+      "moved",
+      "skipped",
+      "updated",
+      "fleet-changed",
+      "activated",
+      "deactivated",
+      "credentials-renewed",
+      "credentials-revoked",
+      "deleted",
+      "broker-created",
+      "broker-changed",
+      "default-changed",
+      "broker-deleted",
+      "broker-tested",
+      "key-issued",
+      "key-changed",
+      "key-revoked",
+      "job-created",
+      "job-cancelled",
+      "job-resumed"
+    ]
+  },
+  "actor": {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 500,
+    "description": "Who did it, such as `admin` or `schedule`"
+  },
+  "broker_id": {
+    "type": "integer",
+    "min": 1,
+    "max": 2147483647,
+    "description": "Of this broker, and of devices that came to it or left it"
+  },
+  "key_id": {
+    "type": "string",
+    "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+  },
+  "job_id": {
+    "type": "integer",
+    "min": 1,
+    "max": 2147483647,
+    "description": "Of this job, and of devices by this job"
+  },
+  "device_uuid": {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": "^(?!(\\.{1,2}|bulk-assign)$)[A-Za-z0-9._:-]{1,255}$",
+    "description": "Device identifier"
+  }
+};

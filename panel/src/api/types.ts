@@ -258,6 +258,36 @@ export type GetDevicesUuidReply = {
   why_follows: string;
 };
 
+export type GetEventsReply = {
+  items: ({
+    id: number;
+    at: string;
+    type: string;
+    actor: string | null;
+    target: {
+      kind: "broker" | "key" | "job" | "device";
+      /** Of a key its id, of a device its uuid */
+      id: number | string;
+      /** Of a broker or a key as it was then */
+      name: string | null;
+    };
+    /** What differs, as it was. Null: nothing, or the target did not exist */
+    before: {
+      [name: string]: unknown;
+    } | null;
+    /** The same members afterwards, without secrets; what is longer than 1,000 characters as its SHA-256. Of a test its result */
+    after: {
+      [name: string]: unknown;
+    } | null;
+    reason: string | null;
+    /** The job that did it to the device */
+    job_id: number | null;
+    source_ip: string | null;
+    request_id: string | null;
+  })[];
+  next?: string;
+};
+
 export type GetFleetsReply = {
   count: number;
   fleets: {
@@ -330,6 +360,25 @@ export type GetStatsReply = {
     active: number | null;
     /** A schedule counts every minute */
     counted_at: string | null;
+  })[];
+  /** Provisioning keys that need attention: those that expire within 14 days, and those in use of which less than a tenth is left. At most 20 */
+  keys: ({
+    id: string;
+    fleet_id: string;
+    description: string | null;
+    devices_provisioned: number;
+    max_devices: number | null;
+    expires_at: string;
+  })[];
+  /** Certificates that expire within 30 days, or have expired. At most 20 */
+  certificates: ({
+    broker_id: number;
+    broker_name: string;
+    of: "server" | "ca_cert" | "client_cert";
+    subject: string;
+    expires_at: string;
+    /** A schedule checks every 6 hours */
+    seen_at: string;
   })[];
   points: {
     /** The begin of the minute or hour */
@@ -984,4 +1033,23 @@ export type GetStatsQuery = {
   from?: string;
   /** Default: now */
   to?: string;
+};
+
+export type GetEventsQuery = {
+  /** Events per page. Default: 50 */
+  limit?: number;
+  /** Events before this id; `next` of the previous page has it */
+  before?: number;
+  /** Of devices, or what operators did with brokers, keys and jobs. Default: both */
+  kind?: "device" | "operator";
+  type?: "registered" | "refused" | "moved" | "skipped" | "updated" | "fleet-changed" | "activated" | "deactivated" | "credentials-renewed" | "credentials-revoked" | "deleted" | "broker-created" | "broker-changed" | "default-changed" | "broker-deleted" | "broker-tested" | "key-issued" | "key-changed" | "key-revoked" | "job-created" | "job-cancelled" | "job-resumed";
+  /** Who did it, such as `admin` or `schedule` */
+  actor?: string;
+  /** Of this broker, and of devices that came to it or left it */
+  broker_id?: number;
+  key_id?: string;
+  /** Of this job, and of devices by this job */
+  job_id?: number;
+  /** Device identifier */
+  device_uuid?: string;
 };

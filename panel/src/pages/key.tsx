@@ -1,9 +1,288 @@
-import { Page } from '../ui/page.tsx';
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { useRoute } from 'preact-iso/router';
+import { get, type Request } from '../api/client.ts';
+import { PutProvisioningKeysIdBody } from '../api/constraints.ts';
+import { EVENTS, FLEETS, KEYS } from '../api/paths.ts';
+import type { ProvisioningKey, PutProvisioningKeysIdReply } from '../api/types.ts';
+import { useAction } from '../data/action.ts';
+import { useBrokers } from '../data/brokers.ts';
+import { useQuery } from '../data/query.ts';
+import { BrokerLink, brokerOptions } from '../ui/broker-choice.tsx';
+import { Button, ForWriters } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
+import { ConfirmDialog } from '../ui/dialog.tsx';
+import { type Change, changesBetween, Diff } from '../ui/diff.tsx';
+import { Facts } from '../ui/facts.tsx';
+import { changesOf, SelectField, TextField, useForm, type Values } from '../ui/form.tsx';
+import { KeyState, KeyUse } from '../ui/key-state.tsx';
+import { Loaded } from '../ui/loaded.tsx';
+import { Code, Name } from '../ui/name.tsx';
+import { counted } from '../ui/number.tsx';
+import { Page, Section } from '../ui/page.tsx';
+import { ActionProblem } from '../ui/problem.tsx';
+import { RegisterCommand } from '../ui/register-command.tsx';
+import { Age, Time } from '../ui/time.tsx';
+
+/** The field of the time has no zone: what is sent has one. */
+const RULES = {
+  ...PutProvisioningKeysIdBody,
+  expires_at: { required: true },
+  max_devices: { ...PutProvisioningKeysIdBody.max_devices, required: true },
+};
+const FIELDS = ['description', 'max_devices', 'expires_at', 'default_broker_id'] as const;
 
 export default function Key() {
+  const { params } = useRoute();
+  const path = `${KEYS}/${encodeURIComponent(params.id ?? '')}`;
+  const known = useQuery<ProvisioningKey>(path);
+  const key = known.data;
+  const isRevoking = useSignal(false);
+  const title = key?.description || (key ? `Key prov_${key.id.slice(0, 8)}…` : 'Provisioning key');
+  const revokeButton = key?.is_active && (
+    <ForWriters>
+      <Button kind="danger" onClick={() => (isRevoking.value = true)}>
+        Revoke …
+      </Button>
+    </ForWriters>
+  );
   return (
-    <Page title="Provisioning key">
-      <p class="loading">This page is not built yet.</p>
+    <Page title={title} above={[['Provisioning keys', '/keys']]} actions={revokeButton}>
+      <Loaded known={known} path={path}>
+        {(loaded) => (
+          <>
+            <KeyFacts of={loaded} />
+            <p class="note">
+              <Age at={known.at} />
+            </p>
+            <ForWriters>
+              {/* A change by another operator must not change what is being typed: the form keeps the values it began with. */}
+              <Edit key={loaded.id} of={loaded} etag={known.etag} path={path} />
+            </ForWriters>
+            {loaded.is_active && (
+              <Section
+                title="Register a device with it"
+                note="The key was shown only when it was issued. Put it into the variable PROVISIONING_KEY."
+              >
+                <RegisterCommand />
+              </Section>
+            )}
+            <Curl request={{ method: 'GET', path }} />
+            {isRevoking.value && <Revoke of={loaded} path={path} onClose={() => (isRevoking.value = false)} />}
+          </>
+        )}
+      </Loaded>
     </Page>
+  );
+}
+
+function KeyFacts({ of }: { of: ProvisioningKey }) {
+  return (
+    <Facts
+      rows={[
+        ['State', <KeyState of={of} />],
+        ['Places taken', <KeyUse of={of} />],
+        ['Expires', <Time at={of.expires_at} />],
+        [
+          'Fleet',
+          <a href={`/devices?fleet_id=${encodeURIComponent(of.fleet_id)}`}>
+            <Name text={of.fleet_id} />
+          </a>,
+        ],
+        ['Broker of its devices', <BrokerLink id={of.default_broker_id} />],
+        ['Last used', <Time at={of.last_used_at} />],
+        ['Id', <Code text={of.id} />],
+        ['Issued', <By at={of.created_at} who={of.created_by} />],
+        ...(of.updated_at
+          ? [['Changed', <By at={of.updated_at} who={of.updated_by} />] as [string, preact.JSX.Element]]
+          : []),
+      ]}
+    />
+  );
+}
+
+function By({ at, who }: { at: string | null; who: string | null }) {
+  return (
+    <>
+      <Time at={at} />
+      {who && (
+        <>
+          {' '}
+          by <bdi>{who}</bdi>
+        </>
+      )}
+    </>
+  );
+}
+
+function valuesOf(key: ProvisioningKey): Values {
+  return {
+    description: key.description ?? '',
+    max_devices: String(key.max_devices ?? ''),
+    expires_at: localTime(key.expires_at),
+    default_broker_id: String(key.default_broker_id ?? ''),
+  };
+}
+
+/** For an input of type datetime-local: in the browser's time zone, to the minute. */
+function localTime(at: string): string {
+  const date = new Date(at);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefined; path: string }) {
+  /** What the form began with. Another operator's change does not replace it until this one looks. */
+  const base = useSignal({ key: of, etag });
+  const form = useForm(RULES, () => valuesOf(of));
+  const brokers = useBrokers();
+  const theirs = useSignal<Change[]>([]);
+  const restart = (key: ProvisioningKey, tag: string | undefined) => {
+    base.value = { key, etag: tag };
+    theirs.value = [];
+  };
+  const wanted = bodyOf(changesOf(form, valuesOf(base.value.key)));
+  const action = useAction<PutProvisioningKeysIdReply>({
+    changes: [KEYS, FLEETS, EVENTS],
+    message: ({ devices_affected: affected }) =>
+      affected ? `Key changed. ${counted(affected, 'device')} now belong to another broker.` : 'Key changed',
+    done: ({ data, etag: tag }) => {
+      restart(data, tag);
+      form.setAll(valuesOf(data));
+    },
+    check: async () => {
+      const reply = await get<ProvisioningKey>(path);
+      if (!reply) return undefined;
+      const isMade = Object.entries(wanted).every(([name, value]) => sameValue(reply.data, name, value));
+      restart(reply.data, reply.etag);
+      return isMade;
+    },
+  });
+  useEffect(() => form.fail(action.failure), [action.failure]);
+  const isStale = action.failure?.code === 'precondition-failed';
+  useEffect(() => {
+    if (!isStale) return;
+    get<ProvisioningKey>(path).then((reply) => {
+      if (!reply) return;
+      const [before, now] = [valuesOf(base.value.key), valuesOf(reply.data)];
+      theirs.value = changesBetween(pick(base.value.key), pick(reply.data));
+      base.value = { key: reply.data, etag: reply.etag };
+      form.setAll(merged(form.values, before, now));
+    });
+  }, [isStale]);
+  const request: Request = { method: 'PUT', path, body: wanted, ifMatch: base.value.etag };
+  const hasChanges = Object.keys(wanted).length > 0;
+  return (
+    <Section title="Change it">
+      <form
+        class="form"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (hasChanges && form.check()) action.run(request);
+        }}
+      >
+        <TextField form={form} name="description" label="Description" />
+        <TextField form={form} name="max_devices" label="Places" />
+        <TextField form={form} name="expires_at" label="Expires" type="datetime-local" hint="In your time zone" />
+        <SelectField
+          form={form}
+          name="default_broker_id"
+          label="Broker of its devices"
+          options={[
+            ['', 'none: they follow the default broker'],
+            ...brokerOptions(brokers, String(form.values.default_broker_id)),
+          ]}
+          hint="For devices that register from now on, and for those that follow the key. Devices that are assigned to a broker stay there"
+        />
+        <ActionProblem action={action} shownFields={[...FIELDS]} />
+        {theirs.value.length > 0 && (
+          <div class="problem" role="status">
+            <p class="problem-title">Somebody changed this key meanwhile</p>
+            <Diff changes={theirs.value} />
+            <p>
+              The form has these values now, and what you typed where you changed the same field. Save it, or discard
+              what you typed.
+            </p>
+          </div>
+        )}
+        <div class="form-end">
+          <Button type="submit" kind="primary" isBusy={action.isBusy} disabled={!hasChanges}>
+            Save
+          </Button>
+          <Button
+            disabled={!hasChanges}
+            onClick={() => {
+              theirs.value = [];
+              form.setAll(valuesOf(base.value.key));
+              action.reset();
+            }}
+          >
+            Discard
+          </Button>
+        </div>
+        {hasChanges && <Curl request={request} />}
+      </form>
+    </Section>
+  );
+}
+
+/** What another operator changed, except where this one changed the same field. */
+function merged(mine: Values, before: Values, now: Values): Values {
+  const members = Object.entries(mine).map(([name, value]) => [name, value === before[name] ? now[name] : value]);
+  return Object.fromEntries(members) as Values;
+}
+
+/** The body of a change: the time with its zone, and a number where the select field has a text. */
+function bodyOf(changes: Record<string, unknown>): Record<string, unknown> {
+  const { expires_at: at, ...others } = changes;
+  const time = at === undefined || at === null ? {} : { expires_at: new Date(String(at)).toISOString() };
+  return { ...others, ...time };
+}
+
+function sameValue(key: ProvisioningKey, name: string, value: unknown): boolean {
+  const now = key[name as keyof ProvisioningKey];
+  if (name !== 'expires_at') return now === value || (now === null && value === null);
+  return Date.parse(String(now)) === Date.parse(String(value));
+}
+
+function pick(key: ProvisioningKey): Record<string, unknown> {
+  return Object.fromEntries(FIELDS.map((name) => [name, key[name]]));
+}
+
+function Revoke({ of, path, onClose }: { of: ProvisioningKey; path: string; onClose: () => void }) {
+  const reason = useSignal('');
+  const action = useAction<{ status: string }>({
+    changes: [KEYS, FLEETS, EVENTS],
+    message: 'Key revoked',
+    done: onClose,
+    check: async () => (await get<ProvisioningKey>(path))?.data.is_active === false,
+  });
+  const request: Request = { method: 'DELETE', path, body: reason.value ? { reason: reason.value } : {} };
+  return (
+    <ConfirmDialog
+      title="Revoke this key?"
+      verb="Revoke"
+      kind="danger"
+      request={request}
+      action={action}
+      onClose={onClose}
+    >
+      <p>
+        No new device can register with it, and this cannot be undone. The{' '}
+        {counted(of.devices_provisioned ?? 0, 'device')} that registered with it keep working.
+      </p>
+      <div class="field">
+        <label for="revoke-reason">Reason</label>
+        <input
+          id="revoke-reason"
+          dir="auto"
+          maxLength={1000}
+          autocomplete="off"
+          value={reason.value}
+          onInput={(event) => (reason.value = event.currentTarget.value)}
+        />
+        <p class="hint">For the record</p>
+      </div>
+    </ConfirmDialog>
   );
 }

@@ -1,0 +1,2 @@
+/** The charts' library, as a chunk of its own. */
+export { default } from 'uplot';
