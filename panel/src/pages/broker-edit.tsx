@@ -2,9 +2,10 @@ import { useEffect, useState } from 'preact/hooks';
 import { useLocation, useRoute } from 'preact-iso/router';
 import { get, type Request } from '../api/client.ts';
 import { BrokerChange } from '../api/constraints.ts';
-import { BROKERS, brokerPath, DEVICES, EVENTS, STATS, SUMMARY } from '../api/paths.ts';
-import type { Broker, GetMqttBrokersIdReply, GetMqttBrokersSummaryReply, PostMqttBrokersReply } from '../api/types.ts';
+import { BROKERS, brokerPath, DEVICES, EVENTS, STATS } from '../api/paths.ts';
+import type { Broker, GetMqttBrokersIdReply, PostMqttBrokersReply } from '../api/types.ts';
 import { useAction } from '../data/action.ts';
+import { useCounts } from '../data/brokers.ts';
 import { type Known, useQuery } from '../data/query.ts';
 import { canWrite } from '../session.ts';
 import { BROKER_SECRETS, BrokerFields, brokerBody, HANDED_FIELDS, newBroker } from '../ui/broker-form.tsx';
@@ -157,8 +158,7 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
 
 /** How many devices are at a broker, as they were last counted. */
 function useDevicesOf(id: number): number {
-  const { data } = useQuery<GetMqttBrokersSummaryReply>(SUMMARY);
-  const counts = data?.data.find((broker) => broker.id === id);
+  const counts = useCounts().all?.find((broker) => broker.id === id);
   return counts ? counts.assigned_count + counts.following_default_count : 0;
 }
 
