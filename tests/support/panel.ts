@@ -133,6 +133,13 @@ function caller({ url, adminToken }: SharedStack): Panel['api'] {
   };
 }
 
+/** With SCREENSHOTS=1: pictures to look at, in .screenshots/. */
+export async function keepPicture(page: Page, name: string, options: { fullPage?: boolean } = {}): Promise<void> {
+  if (!process.env.SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`), ...options });
+}
+
 /** What the pages of a failed test show. */
 async function keepPictures(name: string, contexts: { page: Page }[]): Promise<void> {
   const dir = path.join(SCREENSHOTS, 'failed');
