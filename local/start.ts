@@ -75,7 +75,8 @@ async function start(settings: Settings, mayUseAny: boolean): Promise<void> {
     const applied = await withDatabase(databaseUrl, (url) => migrate(url, roles));
     return applied.length === 0 ? 'up to date' : `${applied.length} applied`;
   });
-  const brokers = getsDemo ? await registerBrokers(databaseUrl, settings.mqttPorts) : [];
+  const register = (url: string) => registerBrokers(url, settings.mqttPorts);
+  const brokers = getsDemo ? await withDatabase(databaseUrl, register) : [];
   if (getsDemo) await step('MQTT brokers', () => openBrokers(brokers, databaseUrl));
   const loginOf = async (role: string) => (isEmbedded ? loginAs(role, databaseUrl) : databaseUrl);
   const logins = { DATABASE_URL: await loginOf(APP_ROLE), MQTT_AUTH_DATABASE_URL: await loginOf(MQTT_AUTH_ROLE) };
@@ -107,7 +108,7 @@ function isConfirmed(args: string[]): boolean {
  * @throws UserError for a database that is somebody's, unless this is confirmed
  */
 async function mayGetDemo(databaseUrl: string, mayUseAny: boolean): Promise<boolean> {
-  const { kind, hasBrokers } = await contentOf(databaseUrl);
+  const { kind, hasBrokers } = await withDatabase(databaseUrl, contentOf);
   if (kind === 'other' && !mayUseAny) {
     const { hostname, pathname } = new URL(databaseUrl);
     throw new UserError(

@@ -78,6 +78,7 @@ async function register(): Promise<Settings> {
 
 /** Applies new settings: connects to the new broker first, and leaves the old one when that has worked (see `open`). */
 function follow(reply: Settings): void {
+  if (stopping) return;
   const before = settings;
   settings = { ...(before?.password && { password: before.password }), ...reply };
   // Another source of the same broker (`assignment`) is no reason to reconnect.

@@ -106,8 +106,12 @@ describe('DATABASE_URL=… npm start', () => {
     expect(await third.end('SIGINT')).toBe(0);
   });
 
-  it('says in one sentence that the role has no rights', async () => {
-    const url = await database('guarded', `create role guest login password 'guest'`);
+  it.each([
+    ['to create tables', 'guarded', []],
+    ['to read Berth’s tables', 'foreign_tables', ['create table mqtt_broker_config (id int)']],
+  ])('says in one sentence that the role has no rights %s', async (_, name, tables) => {
+    const guest = `do $$ begin create role guest login password 'guest'; exception when duplicate_object then null; end $$`;
+    const url = await database(name, guest, ...tables);
     const stack = await start(Object.assign(new URL(url), { username: 'guest', password: 'guest' }).href);
     expect(await stack.ended).toBe(1);
     expect(stack.output()).toContain('The role guest may not do this (permission denied');

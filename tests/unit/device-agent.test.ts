@@ -1,5 +1,6 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -59,6 +60,31 @@ it('a known password is kept: a device moves with a reply that has none, as for 
   expect([first.clients.length, second.clients.length]).toEqual([1, 1]);
   // The file has the device key.
   expect(statSync(path.join(dir, 'moves', 'identity.json')).mode & 0o777).toBe(0o600);
+});
+
+it('SIGTERM opens no further connection, while a broker is slow to end the one in use', async () => {
+  let connections = 0;
+  // Accepts a client, and says nothing more.
+  const broker = createTcpServer({ allowHalfOpen: true }, (socket) => {
+    connections++;
+    socket.once('data', () => socket.write(Buffer.of(0x20, 2, 0, 0)));
+  });
+  const served = await serve(broker);
+  closing.push(served);
+  const mqtt = {
+    username: USERNAME,
+    password: PASSWORD,
+    broker: `mqtt://127.0.0.1:${served.port}`,
+    topics: { publish: [], subscribe: ['x'] },
+    assignment: { source: 'device', brokerId: 1, brokerName: 'b' },
+  };
+  const url = await startService(({ method }) => ({ status: 200, body: method === 'POST' ? { mqtt } : mqtt }));
+  const agent = run(process.execPath, [AGENT], {
+    cwd: dir,
+    env: { BERTH_URL: url, BERTH_PROVISIONING_KEY: 'k', DEVICE_DIR: path.join(dir, 'stops'), POLL_SECONDS: '0.1' },
+  });
+  await agent.says(/connected to/, 4_000).finally(() => agent.end('SIGTERM'));
+  expect(connections).toBe(1);
 });
 
 it.each([429, 500, 503])('%i is not final: the device asks again after a pause', async (status) => {
