@@ -104,7 +104,7 @@ export const it = base.extend<{ panel: Panel }>({
 /** Waits until a page has what it shows: a heading, and nothing that is still loading. */
 export async function settled(page: Page): Promise<void> {
   await page.getByRole('heading', { level: 1 }).waitFor();
-  const loading = page.locator('.loading', { hasNotText: 'not built yet' });
+  const loading = page.locator('.loading');
   await expect.poll(() => loading.count(), { timeout: PATIENCE_MS }).toBe(0);
 }
 
