@@ -1,8 +1,12 @@
+import { PROBE_USER } from '../tools/probe-user.ts';
 import type { LocalBroker } from './database.ts';
 import type { LocalFile } from './state.ts';
 
-/** What `npm start` prints when everything runs: commands that work when pasted into another terminal. */
-export function banner(local: LocalFile, brokers: LocalBroker[]): string {
+/**
+ * What `npm start` prints when everything runs: commands that work when pasted into another terminal.
+ * @param probePassword of the user that connection tests log in as
+ */
+export function banner(local: LocalFile, brokers: LocalBroker[], probePassword: string): string {
   const api = `${local.url}/api/v1`;
   const device = { uuid: 'test-123', deviceName: 'Test Device', deviceType: 'raspberry-pi', deviceApiKey: 'test-key' };
   const list = brokers.map(({ name, url, isDefault }) => `${name} ${url}${isDefault ? ' (default)' : ''}`).join(', ');
@@ -25,6 +29,7 @@ Open ${local.url}/ – the operators' panel, signed in.
 
 Berth runs at ${api}
 MQTT brokers: ${list}
+For the connection test of a broker that you add for one of these addresses: user ${PROBE_USER}, password ${probePassword}
 
 Register a device in another terminal. If you repeat this, you get the same credentials:
 

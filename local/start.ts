@@ -92,7 +92,7 @@ async function start(settings: Settings, mayUseAny: boolean): Promise<void> {
   const local = { url, adminToken: secrets.adminToken, provisioningKey, databaseUrl, brokers: listed };
   stoppers.push(removeLocalFile);
   writeLocalFile(local);
-  console.log(banner(local, brokers));
+  console.log(banner(local, brokers, secrets.probePassword));
   isReady = true;
 }
 

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
-import { build, type Metafile } from 'esbuild';
+import { build, type Metafile, type Plugin } from 'esbuild';
 
 const ROOT = new URL('.', import.meta.url).pathname;
 export const DIST = path.join(ROOT, 'dist');
@@ -22,27 +22,7 @@ export type Manifest = { index: Asset; assets: Asset[] };
  * sources give the same names.
  */
 export async function buildPanel({ outDir = DIST }: { outDir?: string } = {}): Promise<Manifest> {
-  const { outputFiles, metafile } = await build({
-    entryPoints: { main: 'src/main.tsx', theme: 'src/theme-first.ts', style: 'src/style.css', icon: 'src/icon.svg' },
-    absWorkingDir: ROOT,
-    outdir: ASSETS,
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    target: 'es2022',
-    minify: true,
-    charset: 'utf8',
-    legalComments: 'none',
-    jsx: 'automatic',
-    jsxImportSource: 'preact',
-    loader: { '.svg': 'copy' },
-    entryNames: '[name]-[hash]',
-    chunkNames: '[name]-[hash]',
-    define: { 'process.env.NODE_ENV': '"production"' },
-    metafile: true,
-    write: false,
-    logLevel: 'warning',
-  });
+  const { outputFiles, metafile } = await bundle([oneSharedChunk((await bundle()).metafile)]);
   const first = firstLoad(metafile);
   const files = outputFiles.map((file) => ({
     path: path.posix.join('/', path.relative('/', file.path)),
@@ -62,6 +42,69 @@ export async function buildPanel({ outDir = DIST }: { outDir?: string } = {}): P
   };
   writeFileSync(path.join(outDir, 'manifest.json'), JSON.stringify(manifest, null, 2));
   return manifest;
+}
+
+function bundle(plugins: Plugin[] = []) {
+  return build({
+    entryPoints: { main: 'src/main.tsx', theme: 'src/theme-first.ts', style: 'src/style.css', icon: 'src/icon.svg' },
+    absWorkingDir: ROOT,
+    outdir: ASSETS,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    target: 'es2022',
+    minify: true,
+    charset: 'utf8',
+    legalComments: 'none',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    loader: { '.svg': 'copy' },
+    entryNames: '[name]-[hash]',
+    chunkNames: '[name]-[hash]',
+    define: { 'process.env.NODE_ENV': '"production"' },
+    plugins,
+    metafile: true,
+    write: false,
+    logLevel: 'warning',
+  });
+}
+
+const SHARED = 'berth:shared';
+const STANDALONE = ['src/theme-first.ts', 'src/style.css', 'src/icon.svg'];
+
+/**
+ * Puts everything that more than one page uses into one chunk. esbuild makes a chunk for each set of pages that share something:
+ * a page had 15 requests, each a request to the panel's function. If each page imports all that is shared, there is one set.
+ *
+ * @param of a build without this plugin, which shows what is shared
+ */
+function oneSharedChunk({ outputs }: Metafile): Plugin {
+  const entries = Object.values(outputs).flatMap(({ entryPoint }) =>
+    entryPoint && !STANDALONE.includes(entryPoint) ? [entryPoint] : [],
+  );
+  const shared = Object.values(outputs)
+    .filter(({ entryPoint }) => entryPoint === undefined)
+    .flatMap(({ inputs }) => Object.keys(inputs))
+    .filter((file) => /^src\/.*\.tsx?$/.test(file))
+    .sort();
+  return {
+    name: 'one-shared-chunk',
+    setup(building) {
+      building.onResolve({ filter: new RegExp(`^${SHARED}$`) }, () => ({ path: SHARED, namespace: SHARED }));
+      building.onLoad({ filter: /.*/, namespace: SHARED }, () => ({
+        contents: [
+          ...shared.map((file, index) => `import * as m${index} from './${file}';`),
+          `export const keep = () => [${shared.map((_, index) => `m${index}`)}];`,
+        ].join('\n'),
+        resolveDir: ROOT,
+      }));
+      building.onLoad({ filter: /\/panel\/src\/.*\.tsx?$/ }, ({ path: file }) => {
+        if (!entries.includes(path.relative(ROOT, file))) return undefined;
+        const contents = `${readFileSync(file, 'utf8')}\nimport { keep } from '${SHARED}'; keep();`;
+        return { contents, loader: file.endsWith('x') ? 'tsx' : 'ts' };
+      });
+    },
+  };
 }
 
 /** The entry points with everything that they import statically. */

@@ -66,7 +66,7 @@ function isEncoded(path: string): boolean {
 
 /** Who is signed in already has nothing to do at `/sign-in`. */
 function SignedIn() {
-  return <p>You are signed in.</p>;
+  return <p>You are signed in. If another tab has asked for it, you can close this one.</p>;
 }
 
 /** A mistake in a page must not leave an empty window. */

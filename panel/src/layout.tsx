@@ -5,6 +5,7 @@ import { NAVIGATION } from './routes.ts';
 import { canWrite, settings, signOut, state } from './session.ts';
 import { setTheme, THEMES, type Theme, theme } from './theme.ts';
 import { Badge } from './ui/badge.tsx';
+import { PaletteKey } from './ui/palette-key.tsx';
 import { ExpiredDialog } from './ui/sign-in-form.tsx';
 
 /** Everything around a page: navigation, who is signed in, the theme, and the place where results are said. */
@@ -37,6 +38,7 @@ function Side() {
         </svg>
         Berth
       </a>
+      <PaletteKey />
       <nav aria-label="Main">
         <ul>
           {NAVIGATION.map(([href, label]) => {

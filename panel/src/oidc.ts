@@ -45,23 +45,25 @@ export async function beginSignIn(oidc: Oidc, origin: string, returnTo: string, 
   return page.href;
 }
 
+/** Where to go after the sign-in that this tab has begun; undefined: it has begun none. */
+export function returnToOf(store: Store): string | undefined {
+  const text = store.getItem(PENDING);
+  return text === null ? undefined : (JSON.parse(text) as Pending).returnTo;
+}
+
 /**
  * Exchanges the code in the address for an access token.
  *
  * @param address with the issuer's reply
- * @returns the token, and the path to show
+ * @returns the token
  * @throws Failure also for a reply that this tab did not ask for
  */
-export async function finishSignIn(
-  oidc: Oidc,
-  address: URL,
-  store: Store,
-): Promise<{ token: string; returnTo: string }> {
+export async function finishSignIn(oidc: Oidc, address: URL, store: Store): Promise<string> {
   const text = store.getItem(PENDING);
   if (!text) throw failed('This tab has not begun to sign in, or has already ended it.');
   // One attempt for each code.
   store.removeItem(PENDING);
-  const { state, nonce, verifier, returnTo }: Pending = JSON.parse(text);
+  const { state, nonce, verifier }: Pending = JSON.parse(text);
   return explained(async () => {
     const server = await discover(oidc);
     const client = { client_id: oidc.clientId };
@@ -81,7 +83,7 @@ export async function finishSignIn(
       expectedNonce: nonce,
       requireIdToken: true,
     });
-    return { token: access_token, returnTo };
+    return access_token;
   });
 }
 

@@ -22,6 +22,10 @@ type State =
   | { name: 'signed-in'; session: Session; hasExpired: boolean }
   | { name: 'failed'; failure: Failure };
 
+/** A tab that is opened only to sign in again, for the tab whose credential has expired: where it begins, and where it ends. */
+const AGAIN = '/sign-in?again';
+const DONE = '/sign-in?done';
+const CHANNEL = 'berth-sign-in';
 /** Of this tab only: closing it signs out. */
 const KEY = 'berth-token';
 
@@ -45,6 +49,7 @@ export async function startSession(): Promise<void> {
     if (reply) settings.value = reply.data;
     const { auth, localToken } = settings.value;
     if (answer && auth.kind === 'oidc') return await finish(auth, answer);
+    if (auth.kind === 'oidc' && location.pathname + location.search === AGAIN) return await begin(auth);
     const kept = sessionStorage.getItem(KEY) ?? undefined;
     if (kept !== undefined && localToken !== undefined) await open(kept).catch(() => open(localToken));
     else if (kept !== undefined || localToken !== undefined || auth.kind === 'gateway') await open(kept ?? localToken);
@@ -84,7 +89,8 @@ async function open(token: string | undefined): Promise<void> {
  */
 export async function signInAt(oidc: Oidc): Promise<void> {
   const { beginSignIn } = await import('./oidc.ts');
-  const returnTo = location.pathname === '/sign-in' ? '/' : location.pathname + location.search;
+  const here = location.pathname + location.search;
+  const returnTo = here === AGAIN ? DONE : location.pathname === '/sign-in' ? '/' : here;
   location.assign(await beginSignIn(oidc, location.origin, returnTo, sessionStorage));
 }
 
@@ -97,14 +103,38 @@ function answeredAddress(): URL | undefined {
   return address;
 }
 
-async function finish(oidc: Oidc, address: URL): Promise<void> {
-  const { finishSignIn } = await import('./oidc.ts');
+/** Signs in at the issuer in another tab, so that this page stays as it is. It gets the token from there. */
+export function signInInNewTab(): void {
+  window.open(AGAIN, '_blank', 'noopener');
+}
+
+/** Calls the listener with the token of a tab that {@link signInInNewTab} has opened. @returns stops it */
+export function whenSignedInElsewhere(listener: (token: string) => void): () => void {
+  const channel = new BroadcastChannel(CHANNEL);
+  channel.onmessage = ({ data }) => listener(String(data));
+  return () => channel.close();
+}
+
+async function begin(oidc: Oidc): Promise<void> {
   try {
-    const { token, returnTo } = await finishSignIn(oidc, address, sessionStorage);
-    history.replaceState(null, '', returnTo);
-    // At this event, the router reads the address.
-    dispatchEvent(new PopStateEvent('popstate'));
+    await signInAt(oidc);
+  } catch (failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    state.value = { name: 'signed-out', failure };
+  }
+}
+
+async function finish(oidc: Oidc, address: URL): Promise<void> {
+  const { finishSignIn, returnToOf } = await import('./oidc.ts');
+  const returnTo = returnToOf(sessionStorage) ?? location.pathname;
+  history.replaceState(null, '', returnTo);
+  // At this event, the router reads the address.
+  dispatchEvent(new PopStateEvent('popstate'));
+  try {
+    const token = await finishSignIn(oidc, address, sessionStorage);
     await signIn(token);
+    // Only tabs of the panel can listen, and only those that wait for it do.
+    if (returnTo === DONE) new BroadcastChannel(CHANNEL).postMessage(token);
   } catch (failure) {
     if (!(failure instanceof Failure)) throw failure;
     state.value = { name: 'signed-out', failure };

@@ -62,8 +62,9 @@ describePanel('provisioning keys', () => {
     await second.getByLabel('Description').fill('Mine');
     expectError(/status of 412/);
     await second.getByRole('button', { name: 'Save' }).click();
-    await second.getByText('Somebody changed this key meanwhile').waitFor();
-    expect(await second.getByRole('row', { name: 'max_devices 100 250' }).count()).toBe(1);
+    const dialog = second.getByRole('dialog', { name: 'Somebody changed this key meanwhile' });
+    await dialog.getByRole('row', { name: 'max_devices 100 250' }).waitFor();
+    await dialog.getByRole('button', { name: 'Merge' }).click();
     expect(await second.getByRole('textbox', { name: /^Places/ }).inputValue()).toBe('250');
     expect(await second.getByLabel('Description').inputValue()).toBe('Mine');
     await second.getByRole('button', { name: 'Save' }).click();

@@ -112,6 +112,24 @@ describe('npm start', () => {
     expect(asked('attacker.example.com')).not.toContain(local.adminToken);
   });
 
+  it('prints the user with which a broker that is added passes its connection test', async () => {
+    const [, username, password] = /user (\S+), password (\S+)/.exec(stack.output()) ?? [];
+    const { port } = new URL(local.brokers[0]?.url ?? '');
+    const body = { name: 'added', host: 'localhost', port: Number(port), username, password };
+    const post = async (path: string, body: object) => {
+      const headers = { authorization: `Bearer ${local.adminToken}` };
+      const reply = await fetch(`${local.url}/api/v1/mqtt/brokers${path}`, {
+        ...{ method: 'POST', headers, body: JSON.stringify(body) },
+      });
+      return (await reply.json()) as { data: { id: number; reachable?: boolean } };
+    };
+    const { data: added } = await post('', body);
+    expect((await post(`/${added.id}/test`, {})).data).toMatchObject({ reachable: true });
+    await fetch(`${local.url}/api/v1/mqtt/brokers/${added.id}`, {
+      ...{ method: 'DELETE', headers: { authorization: `Bearer ${local.adminToken}` } },
+    });
+  });
+
   it('prints no line without a result', () => {
     expect(stack.output()).not.toMatch(/λ|RequestId:|invoked scheduled/);
   });

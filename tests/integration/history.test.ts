@@ -159,7 +159,7 @@ describe('pages of GET /events', () => {
       with numbers as (select n, nextval('device_events_id_seq') as id from generate_series(1, 60000) n),
       operator as (
         insert into operator_events (id, type, target_kind, target_id, actor)
-        select id, case when n % 15000 = 0 then 'key-issued' else 'broker-tested' end, 'broker', '1', 'admin'
+        select id, case when n % 15000 = 0 then 'key-issued' else 'broker-tested' end, 'broker', '1', case when n = 3 then 'admin:rare' else 'admin' end
         from numbers where n % 3 = 0)
       insert into device_events (id, type, device_uuid, job_id, actor)
       overriding system value

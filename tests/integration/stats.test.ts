@@ -35,7 +35,7 @@ let main: number;
 let other: number;
 beforeEach(async () => {
   setEnv({});
-  await berth.sql(`truncate devices, device_events, bulk_assign_jobs, provisioning_keys, mqtt_broker_config,
+  await berth.sql(`truncate devices, device_events, operator_events, bulk_assign_jobs, provisioning_keys, mqtt_broker_config,
     broker_counts, event_counts, refusal_counts restart identity cascade`);
   await berth.sql(`update event_counting set counted_id = 0, marked_id = 0, counted_at = null`);
   main = await addBroker(berth, { name: 'main', is_default: true });
@@ -399,6 +399,23 @@ it('goes on after the rows were copied to a server that counts transactions from
   await berth.sql(`update event_counting set marked_xid = '9999999999'::xid8`);
   await countEvents(ctx());
   expect(await counted()).toEqual(twice('registered', 1));
+});
+
+it('registration pays nothing: it writes no counts, and no table that it writes has a trigger or an index for them', async () => {
+  const { key } = await issueKey();
+  const before = await berth.sql('select xmin, * from event_counting');
+  await register(key, newDevice());
+  expect(await berth.sql('select xmin, * from event_counting')).toEqual(before);
+  expect(await counted()).toEqual({});
+  const written = `('devices', 'device_events', 'mqtt_users', 'mqtt_acls', 'provisioning_keys', 'refusal_counts')`;
+  const triggers = await berth.sql(
+    `select tgname from pg_trigger where tgrelid::regclass::text in ${written} and not tgisinternal order by 1`,
+  );
+  expect(triggers.map(({ tgname }) => tgname)).toEqual(['berth_record_move']);
+  const indexes = await berth.sql(
+    `select indexname from pg_indexes where tablename = 'device_events' and indexdef not like '% WHERE %' order by 1`,
+  );
+  expect(indexes.map(({ indexname }) => indexname)).toEqual(['device_events_pkey']);
 });
 
 it('a new database and one with a history begin at their first event', async () => {

@@ -17,7 +17,8 @@ export async function startGateway(): Promise<Gateway> {
     for await (const chunk of request) chunks.push(chunk);
     const url = new URL(request.url as string, 'http://localhost');
     const reply = await call(`${request.method} ${url.pathname}`, {
-      headers: request.headers as Record<string, string>,
+      // Uncompressed: `call` reads replies as text.
+      headers: { ...(request.headers as Record<string, string>), 'accept-encoding': 'identity' },
       query: Object.fromEntries(url.searchParams),
       body: Buffer.concat(chunks).toString('utf8'),
       base64: true,

@@ -28,7 +28,7 @@ export type Local = {
   adminToken: string;
   provisioningKey: string;
   databaseUrl: string;
-  brokers: { id: number; url: string }[];
+  brokers: { id: number; name: string; url: string }[];
 };
 
 /** A program that runs during the test. */

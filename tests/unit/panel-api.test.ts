@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
+import { DeviceChange, GetDevicesQuery, NewBroker } from '../../panel/src/api/constraints.ts';
 import { curlOf } from '../../panel/src/api/curl.ts';
 import { failureOf, noReply } from '../../panel/src/api/failure.ts';
 import { complaintOf } from '../../panel/src/api/rules.ts';
@@ -73,4 +74,13 @@ it.each([
   [{ pattern: '^[^\\u0000]*\\S[^\\u0000]*$' }, '  ', 'must not be blank'],
 ])('the rule %o says of %o: %s', (rule, text, expected) => {
   expect(complaintOf(rule, text)).toBe(expected);
+});
+
+it('the rules of forms are those of the specs', () => {
+  expect(NewBroker.port).toEqual({ type: 'integer', required: true, min: 1, max: 65_535, description: 'TCP port' });
+  expect(NewBroker.protocol).toMatchObject({ enum: ['mqtt', 'mqtts', 'ws', 'wss'] });
+  expect(NewBroker.name).toMatchObject({ required: true, minLength: 1, maxLength: 255 });
+  expect(NewBroker.password).toMatchObject({ nullable: true, maxLength: 1024 });
+  expect(DeviceChange.mqtt_broker_id).toMatchObject({ type: 'integer', nullable: true, min: 1 });
+  expect(GetDevicesQuery.search).toMatchObject({ maxLength: 255 });
 });

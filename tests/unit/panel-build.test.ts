@@ -20,6 +20,12 @@ it('the first load is at most 60 KB compressed', () => {
   expect(sum).toBeLessThanOrEqual(MAX_FIRST_LOAD);
 });
 
+it('a page is one request beyond the first load: what pages share is in one file', () => {
+  const scripts = assets.filter(({ path: name }) => name.endsWith('.js'));
+  expect(scripts.filter(({ isFirstLoad }) => isFirstLoad)).toHaveLength(3);
+  expect(scripts.filter(({ path: name }) => name.startsWith('/assets/chunk-'))).toHaveLength(1);
+});
+
 it('the first load contains neither charts nor pages', () => {
   const first = assets.filter(({ isFirstLoad, path: name }) => isFirstLoad && name.endsWith('.js'));
   for (const { path: name } of first) {

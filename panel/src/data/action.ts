@@ -45,6 +45,8 @@ export function useAction<T>({ changes, done, message, check }: Options<T>): Act
     } catch (failure) {
       if (!(failure instanceof Failure)) throw failure;
       state.value = { isBusy: false, failure };
+      // Another operator was faster: what the page shows is stale.
+      if (failure.code === 'precondition-failed') changed(...changes);
       if (failure.kind === 'no-reply') {
         state.value = { isBusy: false, failure, outcome: 'checking' };
         const outcome = await outcomeOf(check);

@@ -1,5 +1,5 @@
 import { type Signal, signal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { get } from '../api/client.ts';
 import { Failure } from '../api/failure.ts';
 
@@ -48,6 +48,15 @@ export function useQuery<T>(path: string | undefined, pollMs?: number | ((data: 
     return () => clearInterval(timer);
   }, [entry, interval]);
   return known;
+}
+
+/** {@link useQuery} for lists: while another page or filter is fetched, the former rows stay, so that nothing jumps. */
+export function useListQuery<T>(path: string): Known<T> {
+  const known = useQuery<T>(path);
+  const former = useRef<T>(undefined);
+  if (known.data !== undefined) former.current = known.data;
+  if (known.data !== undefined || known.failure || former.current === undefined) return known;
+  return { ...known, data: former.current };
 }
 
 const NOTHING: Known<never> = { isLoading: false };

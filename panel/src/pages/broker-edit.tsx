@@ -2,9 +2,10 @@ import { useEffect, useState } from 'preact/hooks';
 import { useLocation, useRoute } from 'preact-iso/router';
 import { get, type Request } from '../api/client.ts';
 import { BrokerChange } from '../api/constraints.ts';
-import { BROKERS, brokerPath, DEVICES, EVENTS, STATS, SUMMARY } from '../api/paths.ts';
-import type { Broker, GetMqttBrokersIdReply, GetMqttBrokersSummaryReply, PostMqttBrokersReply } from '../api/types.ts';
+import { BROKERS, brokerPath, DEVICES, EVENTS, STATS } from '../api/paths.ts';
+import type { Broker, GetMqttBrokersIdReply, PostMqttBrokersReply } from '../api/types.ts';
 import { useAction } from '../data/action.ts';
+import { useCounts } from '../data/brokers.ts';
 import { type Known, useQuery } from '../data/query.ts';
 import { canWrite } from '../session.ts';
 import { BROKER_SECRETS, BrokerFields, brokerBody, HANDED_FIELDS, newBroker } from '../ui/broker-form.tsx';
@@ -14,6 +15,7 @@ import { ConfirmDialog } from '../ui/dialog.tsx';
 import { type Change, Diff } from '../ui/diff.tsx';
 import { changesOf, useForm, type Values } from '../ui/form.tsx';
 import { Loaded } from '../ui/loaded.tsx';
+import { changedMeanwhile, MergeDialog, MergedNote } from '../ui/merge-dialog.tsx';
 import { counted } from '../ui/number.tsx';
 import { Page } from '../ui/page.tsx';
 import { ActionProblem } from '../ui/problem.tsx';
@@ -56,7 +58,8 @@ function valuesOf(broker: Broker): Values {
 function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBrokersIdReply> }) {
   const { route } = useLocation();
   // What the operator saw when the form was opened: a later fetch must not change it under the typing.
-  const [base] = useState(() => ({ values: valuesOf(broker), etag: known.etag }));
+  const [base, setBase] = useState(() => ({ row: broker, values: valuesOf(broker), etag: known.etag }));
+  const [isMerged, setIsMerged] = useState(false);
   const [toConfirm, setToConfirm] = useState<Request>();
   const form = useForm(BrokerChange, () => base.values, base.values);
   const devices = useDevicesOf(broker.id);
@@ -74,6 +77,16 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
       form.fail(action.failure);
     }
   }, [action.failure]);
+  const other = changedMeanwhile<Broker>(action.failure);
+  useEffect(() => {
+    if (other) setToConfirm(undefined);
+  }, [action.failure]);
+  const merge = (row: Broker, etag: string, values: Values) => {
+    setBase({ row, values: valuesOf(row), etag });
+    form.setAll(values);
+    setIsMerged(true);
+    action.reset();
+  };
   const { body, complaint } = brokerBody(changes);
   const request: Request = { method: 'PUT', path: brokerPath(broker.id), body, ifMatch: base.etag };
   const changesDevices = Object.keys(changes).some((name) => HANDED_FIELDS.includes(name));
@@ -95,6 +108,7 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
       }}
     >
       <BrokerFields form={form} stored={broker} />
+      {isMerged && <MergedNote />}
       {!toConfirm && <ActionProblem action={action} shownFields={Object.keys(form.values)} />}
       {action.outcome === 'made' && (
         <p>
@@ -109,7 +123,19 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
         {!hasChanges && <span class="muted">Nothing is changed yet.</span>}
       </div>
       {hasChanges && <Curl request={request} secrets={BROKER_SECRETS} />}
-      {toConfirm && (
+      {other && (
+        <MergeDialog
+          what={{ filter: 'broker_id', id: broker.id, noun: 'broker' }}
+          before={base.row}
+          now={other.row}
+          base={base.values}
+          theirs={valuesOf(other.row)}
+          mine={form.values}
+          onMerge={(values) => merge(other.row, other.etag, values)}
+          onClose={action.reset}
+        />
+      )}
+      {toConfirm && !other && (
         <ConfirmDialog
           title={`Hand other settings to ${counted(devices, 'device')}?`}
           verb="Save"
@@ -132,8 +158,7 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
 
 /** How many devices are at a broker, as they were last counted. */
 function useDevicesOf(id: number): number {
-  const { data } = useQuery<GetMqttBrokersSummaryReply>(SUMMARY);
-  const counts = data?.data.find((broker) => broker.id === id);
+  const counts = useCounts().all?.find((broker) => broker.id === id);
   return counts ? counts.assigned_count + counts.following_default_count : 0;
 }
 

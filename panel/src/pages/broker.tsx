@@ -1,49 +1,43 @@
-import { useState } from 'preact/hooks';
-import { useLocation, useRoute } from 'preact-iso/router';
-import { get, type Request } from '../api/client.ts';
-import { Failure } from '../api/failure.ts';
-import { BROKERS, brokerPath, DEVICES, EVENTS, KEYS, STATS, SUMMARY } from '../api/paths.ts';
-import type {
-  Broker as BrokerRow,
-  GetMqttBrokersIdReply,
-  GetMqttBrokersSummaryReply,
-  SummarisedBroker,
-} from '../api/types.ts';
-import { targetOptions, urlOf, useBrokers } from '../data/brokers.ts';
+import { useRoute } from 'preact-iso/router';
+import { brokerPath } from '../api/paths.ts';
+import type { Broker as BrokerRow, GetMqttBrokersIdReply } from '../api/types.ts';
+import { urlOf, useCounts } from '../data/brokers.ts';
 import { useQuery } from '../data/query.ts';
 import { canWrite } from '../session.ts';
 import { Badge } from '../ui/badge.tsx';
+import { BROKER_DIALOGS, BrokerDialog, type BrokerDoing } from '../ui/broker-dialogs.tsx';
 import { BrokerState } from '../ui/broker-parts.tsx';
 import { Button, ForWriters, LinkButton } from '../ui/button.tsx';
 import { ConnectionTest } from '../ui/connection-test.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { useDialog } from '../ui/dialog-state.ts';
 import { type Fact, Facts } from '../ui/facts.tsx';
-import { ForceDialog } from '../ui/force-dialog.tsx';
 import { Loaded } from '../ui/loaded.tsx';
 import { Code, Name } from '../ui/name.tsx';
-import { Count, counted } from '../ui/number.tsx';
+import { Count } from '../ui/number.tsx';
 import { Page, Section } from '../ui/page.tsx';
 import { Table } from '../ui/table.tsx';
 import { Age, Time } from '../ui/time.tsx';
 import { withQuery } from '../url-state.ts';
-
-/** What every change of a broker makes stale. */
-const CHANGES = [BROKERS, DEVICES, KEYS, STATS, EVENTS];
-
-const DIALOGS = ['default', 'drain', 'accept', 'activate', 'deactivate', 'delete'] as const;
-type Doing = (typeof DIALOGS)[number];
 
 export default function Broker() {
   const { id = '' } = useRoute().params;
   const path = brokerPath(id);
   const known = useQuery<GetMqttBrokersIdReply>(path);
   const broker = known.data?.data;
-  const { open, start, close } = useDialog(DIALOGS);
+  const { open, start, close } = useDialog(BROKER_DIALOGS);
   return (
     <Page
       title={broker?.name ?? `Broker ${id}`}
       above={[['Brokers', '/brokers']]}
-      actions={broker && <Actions broker={broker} start={start} />}
+      actions={
+        broker && (
+          <>
+            <LinkButton href={`/history?broker_id=${id}&kind=operator`}>History</LinkButton>
+            <Actions broker={broker} start={start} />
+          </>
+        )
+      }
     >
       <Loaded known={known} path={path}>
         {({ data }) => (
@@ -64,7 +58,8 @@ export default function Broker() {
               </Section>
             </div>
             <Certificates broker={data} />
-            {open && canWrite.value && <ActionDialog doing={open} broker={data} etag={known.etag} onClose={close} />}
+            <Curl request={{ method: 'GET', path }} />
+            {open && canWrite.value && <BrokerDialog doing={open} broker={data} etag={known.etag} onClose={close} />}
           </>
         )}
       </Loaded>
@@ -72,7 +67,7 @@ export default function Broker() {
   );
 }
 
-function Actions({ broker, start }: { broker: BrokerRow; start: (doing: Doing) => void }) {
+function Actions({ broker, start }: { broker: BrokerRow; start: (doing: BrokerDoing) => void }) {
   const { id, is_active, is_default, accepts_new_devices } = broker;
   return (
     <ForWriters>
@@ -94,17 +89,11 @@ function Actions({ broker, start }: { broker: BrokerRow; start: (doing: Doing) =
   );
 }
 
-/** The counts of all brokers, as the API last made them. */
-function useCounts(): { all: SummarisedBroker[] | undefined; at: number | undefined } {
-  const { data, at } = useQuery<GetMqttBrokersSummaryReply>(SUMMARY);
-  return { all: data?.data, at };
-}
-
 function Counts({ broker: { id, is_default } }: { broker: BrokerRow }) {
-  const { all, at } = useCounts();
+  const { all } = useCounts();
   const counts = all?.find((one) => one.id === id);
   return (
-    <Section title="Devices" actions={<Age at={at} verb="Fetched" />}>
+    <Section title="Devices" actions={<Age at={counts?.counted_at ?? undefined} verb="counted" />}>
       <Facts
         rows={[
           ['Assigned to it', <a href={`/devices?broker_id=${id}`}>{<Count value={counts?.assigned_count} />}</a>],
@@ -188,164 +177,5 @@ function Expiry({ at }: { at: string }) {
     <Badge tone={tone}>
       <Time at={at} />
     </Badge>
-  );
-}
-
-type DialogProps = { doing: Doing; broker: BrokerRow; etag: string | undefined; onClose: () => void };
-
-function ActionDialog({ doing, ...props }: DialogProps) {
-  if (doing === 'delete') return <DeleteDialog {...props} />;
-  return <ChangeDialog {...{ doing }} {...props} />;
-}
-
-const BODIES = {
-  default: { is_default: true },
-  drain: { accepts_new_devices: false },
-  accept: { accepts_new_devices: true },
-  activate: { is_active: true },
-  deactivate: { is_active: false },
-};
-
-function ChangeDialog({ doing, broker, etag, onClose }: DialogProps & { doing: Exclude<Doing, 'delete'> }) {
-  const { all } = useCounts();
-  const own = all?.find(({ id }) => id === broker.id);
-  const former = all?.find(({ is_default }) => is_default);
-  const here = (own?.assigned_count ?? 0) + (own?.following_default_count ?? 0);
-  const body = BODIES[doing];
-  const request: Request = { method: 'PUT', path: brokerPath(broker.id), body, ifMatch: etag };
-  const check = async () => {
-    const reply = await get<GetMqttBrokersIdReply>(brokerPath(broker.id));
-    const stored = reply?.data.data as unknown as Record<string, unknown>;
-    return Object.entries(body).every(([name, value]) => stored[name] === value);
-  };
-  const common = { request, check, onClose, changes: CHANGES };
-  switch (doing) {
-    case 'default':
-      return (
-        <ForceDialog
-          {...common}
-          title={`Make ${broker.name} the default?`}
-          verb="Make default"
-          message="It is the default now"
-          devices={former?.following_default_count}
-        >
-          {former ? (
-            <p>
-              <Name text={former.name} /> is the default now. {counted(former.following_default_count, 'device')}{' '}
-              without an assignment would follow to this broker when they next ask. Until then they keep their
-              connection.
-            </p>
-          ) : (
-            <p>There is no default now. Devices without an assignment would get this broker.</p>
-          )}
-        </ForceDialog>
-      );
-    case 'drain':
-      return (
-        <ForceDialog {...common} title={`Drain ${broker.name}?`} verb="Drain" message="It is draining">
-          <p>
-            It keeps its {counted(here, 'device')} and takes no new ones. Nobody is disconnected, and you can undo it at
-            any time.
-          </p>
-          {broker.is_default && <p>It is the default: new devices cannot register until another broker is.</p>}
-        </ForceDialog>
-      );
-    case 'accept':
-      return (
-        <ForceDialog
-          {...common}
-          title={`Let ${broker.name} take devices again?`}
-          verb="Accept devices"
-          message="It takes devices again"
-        >
-          <p>New devices may be assigned to it again.</p>
-        </ForceDialog>
-      );
-    case 'activate':
-      return (
-        <ForceDialog {...common} title={`Activate ${broker.name}?`} verb="Activate" message="It is active">
-          <p>{counted(here, 'device')} assigned to it would use it again.</p>
-        </ForceDialog>
-      );
-    case 'deactivate':
-      return (
-        <ForceDialog
-          {...common}
-          kind="danger"
-          title={`Deactivate ${broker.name}?`}
-          verb="Deactivate"
-          message="It is inactive"
-        >
-          <p>
-            An inactive broker serves nobody. {counted(here, 'device')} would have to go to another one; Berth refuses
-            this while they need it.
-          </p>
-        </ForceDialog>
-      );
-  }
-}
-
-/** At most this many devices are moved by the deletion itself. */
-const MAX_MOVED = 10_000;
-
-function DeleteDialog({ broker, onClose }: Omit<DialogProps, 'doing'>) {
-  const { route } = useLocation();
-  const { all } = useCounts();
-  const brokers = useBrokers();
-  const [target, setTarget] = useState('');
-  const counts = all?.find(({ id }) => id === broker.id);
-  const assigned = counts?.assigned_count ?? 0;
-  const options = targetOptions(brokers).filter(([id]) => id !== String(broker.id));
-  const request: Request = { method: 'DELETE', path: withQuery(brokerPath(broker.id), { reassign_to: target }) };
-  const check = async () => {
-    try {
-      await get(brokerPath(broker.id));
-      return false;
-    } catch (error) {
-      return error instanceof Failure && error.status === 404;
-    }
-  };
-  return (
-    <ForceDialog
-      kind="danger"
-      title={`Delete ${broker.name}?`}
-      verb="Delete"
-      message="Broker deleted"
-      devices={target === '' ? undefined : assigned}
-      changes={CHANGES}
-      {...{ request, check, onClose }}
-      onDone={() => route('/brokers', true)}
-    >
-      <ul>
-        <li>{counted(assigned, 'device')} assigned to it</li>
-        {broker.is_default && (
-          <li>{counted(counts?.following_default_count ?? 0, 'device')} here because it is the default</li>
-        )}
-        <li>{counted(counts?.behind_count ?? 0, 'device')} behind, which have not followed a change yet</li>
-        <li>Provisioning keys that name it name no broker afterwards</li>
-      </ul>
-      {assigned > MAX_MOVED ? (
-        <p>
-          That is more than a deletion moves. <a href={`/jobs/new?broker_id=${broker.id}`}>Move them with a job</a>{' '}
-          first.
-        </p>
-      ) : (
-        assigned > 0 && (
-          <div class="field">
-            <label for="reassign">Move its devices to</label>
-            <select id="reassign" value={target} onChange={(event) => setTarget(event.currentTarget.value)}>
-              <option value="">nowhere: refuse while it has devices</option>
-              <option value="default">the default broker, by losing their assignment</option>
-              {options.map(([id, name]) => (
-                <option key={id} value={id}>
-                  {name}
-                </option>
-              ))}
-            </select>
-          </div>
-        )
-      )}
-      <p>A deletion cannot be undone. To keep the broker for later, deactivate it.</p>
-    </ForceDialog>
   );
 }

@@ -2,9 +2,10 @@ import { useLocation } from 'preact-iso/router';
 import { SUMMARY } from '../api/paths.ts';
 import type { GetMqttBrokersSummaryReply, SummarisedBroker } from '../api/types.ts';
 import { urlOf } from '../data/brokers.ts';
-import { useQuery } from '../data/query.ts';
+import { useListQuery } from '../data/query.ts';
 import { BrokerState } from '../ui/broker-parts.tsx';
 import { ForWriters, LinkButton } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { Empty } from '../ui/empty.tsx';
 import { Loaded } from '../ui/loaded.tsx';
 import { Code, Name } from '../ui/name.tsx';
@@ -51,7 +52,7 @@ const COLUMNS: Column<SummarisedBroker>[] = [
 export default function Brokers() {
   const { query } = useLocation();
   const path = apiPath(SUMMARY, { limit: PAGE, after: query.after });
-  const known = useQuery<GetMqttBrokersSummaryReply>(path);
+  const known = useListQuery<GetMqttBrokersSummaryReply>(path);
   return (
     <Page
       title="Brokers"
@@ -87,12 +88,13 @@ export default function Brokers() {
             />
             {data.length > 0 && (
               <Pager next={next}>
-                <Age at={known.at} verb="Counts fetched" />
+                <Age at={data.map(({ counted_at }) => counted_at).sort()[0] ?? undefined} verb="Devices counted" />
               </Pager>
             )}
           </>
         )}
       </Loaded>
+      <Curl request={{ method: 'GET', path }} />
     </Page>
   );
 }

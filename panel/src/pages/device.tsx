@@ -2,11 +2,12 @@ import { useLocation, useRoute } from 'preact-iso/router';
 import { DEVICES, devicePath } from '../api/paths.ts';
 import type { DeviceEvent, GetDevicesUuidEventsReply, GetDevicesUuidReply } from '../api/types.ts';
 import { useBrokers } from '../data/brokers.ts';
-import { type Known, refresh, useQuery } from '../data/query.ts';
+import { type Known, refresh, useListQuery, useQuery } from '../data/query.ts';
 import { canWrite } from '../session.ts';
 import { Badge, type Tone } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
 import { Button, ForWriters } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { DEVICE_DIALOGS, DeviceDialog, type DeviceDoing } from '../ui/device-dialogs.tsx';
 import { useDialog } from '../ui/dialog-state.ts';
 import { Empty } from '../ui/empty.tsx';
@@ -39,6 +40,7 @@ export default function Device() {
         <DeviceDialog doing={open} reply={known.data} etag={known.etag} refetch={() => refresh(path)} onClose={close} />
       )}
       <History uuid={uuid} />
+      <Curl request={{ method: 'GET', path }} />
     </Page>
   );
 }
@@ -209,7 +211,7 @@ const COLUMNS: Column<DeviceEvent>[] = [
 function History({ uuid }: { uuid: string }) {
   const { query } = useLocation();
   const path = apiPath(`${DEVICES}/${encodeURIComponent(uuid)}/events`, { limit: PAGE, before: query.before });
-  const known = useQuery<GetDevicesUuidEventsReply>(path);
+  const known = useListQuery<GetDevicesUuidEventsReply>(path);
   if (known.failure?.status === 404) return null;
   return (
     <Section title="History">

@@ -2,10 +2,11 @@ import { useLocation } from 'preact-iso/router';
 import { DEVICES, FLEETS } from '../api/paths.ts';
 import type { Device, GetDevicesReply, GetFleetsReply, ListedBroker } from '../api/types.ts';
 import { useBrokers } from '../data/brokers.ts';
-import { useQuery } from '../data/query.ts';
+import { useListQuery, useQuery } from '../data/query.ts';
 import { Badge } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
 import { ForWriters, LinkButton } from '../ui/button.tsx';
+import { Curl } from '../ui/curl.tsx';
 import { Empty } from '../ui/empty.tsx';
 import { Filters, SelectFilter, TextFilter, ToggleFilter } from '../ui/filters.tsx';
 import { Loaded } from '../ui/loaded.tsx';
@@ -25,7 +26,7 @@ export default function Devices() {
   const { query } = useLocation();
   const brokers = useBrokers();
   const path = devicesPath(query);
-  const known = useQuery<GetDevicesReply>(path);
+  const known = useListQuery<GetDevicesReply>(path);
   const isFiltered = Object.keys(query).some((name) => !['after', 'trail'].includes(name));
   return (
     <Page title="Devices" actions={<MoveThese query={query} />}>
@@ -48,6 +49,7 @@ export default function Devices() {
           </>
         )}
       </Loaded>
+      <Curl request={{ method: 'GET', path }} />
     </Page>
   );
 }
@@ -71,7 +73,7 @@ function DeviceFilters({ brokers }: { brokers: ListedBroker[] }) {
   ];
   return (
     <Filters>
-      <TextFilter name="search" label="Search" placeholder="uuid or name begins with" />
+      <TextFilter name="search" label="Search" placeholder="uuid or name" />
       <SelectFilter name="broker_id" label="Assigned to" options={brokerOptions} />
       {fleets?.next ? (
         <TextFilter name="fleet_id" label="Fleet" maxLength={100} />
@@ -80,7 +82,7 @@ function DeviceFilters({ brokers }: { brokers: ListedBroker[] }) {
       )}
       <TextFilter name="device_type" label="Type" maxLength={100} />
       <TextFilter name="region" label="Region" maxLength={100} />
-      <TextFilter name="tags" label="Tags" placeholder="site:berlin,line:3" />
+      <TextFilter name="tags" label="Tags" placeholder="site:berlin" />
       <SelectFilter
         name="is_active"
         label="State"
@@ -90,7 +92,7 @@ function DeviceFilters({ brokers }: { brokers: ListedBroker[] }) {
           ['false', 'inactive'],
         ]}
       />
-      <ToggleFilter name="behind" label="Behind: still on former settings" />
+      <ToggleFilter name="behind" label="Behind" />
     </Filters>
   );
 }

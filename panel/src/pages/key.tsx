@@ -9,14 +9,14 @@ import { useAction } from '../data/action.ts';
 import { useBrokers } from '../data/brokers.ts';
 import { useQuery } from '../data/query.ts';
 import { BrokerLink, brokerOptions } from '../ui/broker-choice.tsx';
-import { Button, ForWriters } from '../ui/button.tsx';
+import { Button, ForWriters, LinkButton } from '../ui/button.tsx';
 import { Curl } from '../ui/curl.tsx';
 import { ConfirmDialog } from '../ui/dialog.tsx';
-import { type Change, changesBetween, Diff } from '../ui/diff.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { changesOf, SelectField, TextField, useForm, type Values } from '../ui/form.tsx';
 import { KeyState, KeyUse } from '../ui/key-state.tsx';
 import { Loaded } from '../ui/loaded.tsx';
+import { changedMeanwhile, MergeDialog, MergedNote } from '../ui/merge-dialog.tsx';
 import { Code, Name } from '../ui/name.tsx';
 import { counted } from '../ui/number.tsx';
 import { Page, Section } from '../ui/page.tsx';
@@ -47,7 +47,18 @@ export default function Key() {
     </ForWriters>
   );
   return (
-    <Page title={title} above={[['Provisioning keys', '/keys']]} actions={revokeButton}>
+    <Page
+      title={title}
+      above={[['Provisioning keys', '/keys']]}
+      actions={
+        key && (
+          <>
+            <LinkButton href={`/history?key_id=${key.id}`}>History</LinkButton>
+            {revokeButton}
+          </>
+        )
+      }
+    >
       <Loaded known={known} path={path}>
         {(loaded) => (
           <>
@@ -135,10 +146,10 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
   const base = useSignal({ key: of, etag });
   const form = useForm(RULES, () => valuesOf(of));
   const brokers = useBrokers();
-  const theirs = useSignal<Change[]>([]);
+  const isMerged = useSignal(false);
   const restart = (key: ProvisioningKey, tag: string | undefined) => {
     base.value = { key, etag: tag };
-    theirs.value = [];
+    isMerged.value = false;
   };
   const wanted = bodyOf(changesOf(form, valuesOf(base.value.key)));
   const action = useAction<PutProvisioningKeysIdReply>({
@@ -158,17 +169,13 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
     },
   });
   useEffect(() => form.fail(action.failure), [action.failure]);
-  const isStale = action.failure?.code === 'precondition-failed';
-  useEffect(() => {
-    if (!isStale) return;
-    get<ProvisioningKey>(path).then((reply) => {
-      if (!reply) return;
-      const [before, now] = [valuesOf(base.value.key), valuesOf(reply.data)];
-      theirs.value = changesBetween(pick(base.value.key), pick(reply.data));
-      base.value = { key: reply.data, etag: reply.etag };
-      form.setAll(merged(form.values, before, now));
-    });
-  }, [isStale]);
+  const other = changedMeanwhile<ProvisioningKey>(action.failure);
+  const merge = (key: ProvisioningKey, tag: string, values: Values) => {
+    restart(key, tag);
+    form.setAll(values);
+    isMerged.value = true;
+    action.reset();
+  };
   const request: Request = { method: 'PUT', path, body: wanted, ifMatch: base.value.etag };
   const hasChanges = Object.keys(wanted).length > 0;
   return (
@@ -195,15 +202,18 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
           hint="For devices that register from now on, and for those that follow the key. Devices that are assigned to a broker stay there"
         />
         <ActionProblem action={action} shownFields={[...FIELDS]} />
-        {theirs.value.length > 0 && (
-          <div class="problem" role="status">
-            <p class="problem-title">Somebody changed this key meanwhile</p>
-            <Diff changes={theirs.value} />
-            <p>
-              The form has these values now, and what you typed where you changed the same field. Save it, or discard
-              what you typed.
-            </p>
-          </div>
+        {isMerged.value && <MergedNote />}
+        {other && (
+          <MergeDialog
+            what={{ filter: 'key_id', id: of.id, noun: 'key' }}
+            before={base.value.key}
+            now={other.row}
+            base={valuesOf(base.value.key)}
+            theirs={valuesOf(other.row)}
+            mine={form.values}
+            onMerge={(values) => merge(other.row, other.etag, values)}
+            onClose={action.reset}
+          />
         )}
         <div class="form-end">
           <Button type="submit" kind="primary" isBusy={action.isBusy} disabled={!hasChanges}>
@@ -212,7 +222,7 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
           <Button
             disabled={!hasChanges}
             onClick={() => {
-              theirs.value = [];
+              isMerged.value = false;
               form.setAll(valuesOf(base.value.key));
               action.reset();
             }}
@@ -226,12 +236,6 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
   );
 }
 
-/** What another operator changed, except where this one changed the same field. */
-function merged(mine: Values, before: Values, now: Values): Values {
-  const members = Object.entries(mine).map(([name, value]) => [name, value === before[name] ? now[name] : value]);
-  return Object.fromEntries(members) as Values;
-}
-
 /** The body of a change: the time with its zone, and a number where the select field has a text. */
 function bodyOf(changes: Record<string, unknown>): Record<string, unknown> {
   const { expires_at: at, ...others } = changes;
@@ -243,10 +247,6 @@ function sameValue(key: ProvisioningKey, name: string, value: unknown): boolean 
   const now = key[name as keyof ProvisioningKey];
   if (name !== 'expires_at') return now === value || (now === null && value === null);
   return Date.parse(String(now)) === Date.parse(String(value));
-}
-
-function pick(key: ProvisioningKey): Record<string, unknown> {
-  return Object.fromEntries(FIELDS.map((name) => [name, key[name]]));
 }
 
 function Revoke({ of, path, onClose }: { of: ProvisioningKey; path: string; onClose: () => void }) {

@@ -34,21 +34,27 @@ export default function Overview() {
   return (
     <Page title="Overview">
       <Loaded known={stats} path={path}>
-        {(data) => (
-          <>
+        {(data) =>
+          data.brokers.length === 0 ? (
             <FirstSteps stats={data} />
-            <Totals stats={data} />
-            <Activity stats={data} />
-            <div class="columns">
-              <Brokers brokers={data.brokers} />
-              <Section title="Open bulk-assign jobs">
-                <Loaded known={jobs}>{({ jobs }) => <OpenJobs jobs={jobs} />}</Loaded>
-              </Section>
-              <Keys keys={data.keys} />
-              <Certificates certificates={data.certificates} />
-            </div>
-          </>
-        )}
+          ) : (
+            <>
+              <FirstSteps stats={data} />
+              <Totals stats={data} />
+              <Activity stats={data} />
+              <div class="columns">
+                <Brokers brokers={data.brokers} />
+                <div class="stack">
+                  <Section title="Open bulk-assign jobs">
+                    <Loaded known={jobs}>{({ jobs }) => <OpenJobs jobs={jobs} />}</Loaded>
+                  </Section>
+                  <Keys keys={data.keys} />
+                  <Certificates certificates={data.certificates} />
+                </div>
+              </div>
+            </>
+          )
+        }
       </Loaded>
     </Page>
   );
@@ -108,21 +114,30 @@ function FirstSteps({ stats: { brokers } }: { stats: GetStatsReply }) {
   );
 }
 
-function Totals({ stats: { brokers } }: { stats: GetStatsReply }) {
+/** The schedule counts every minute. */
+const OLD_MS = 180_000;
+
+function Totals({ stats: { brokers, generated_at } }: { stats: GetStatsReply }) {
   const at = countedAt(brokers);
   if (at === undefined)
     return brokers.length > 0 ? (
       <p class="note">The devices are not counted yet. A schedule does it every minute.</p>
     ) : null;
   const behind = total(brokers, (broker) => broker.behind);
+  const isOld = Date.parse(generated_at) - Date.parse(at) > OLD_MS;
   return (
     <Section title="Devices" actions={<Age at={at} verb="Counted" />}>
+      {isOld && (
+        <p class="row">
+          <Badge tone="warn">old</Badge> The schedule count-stats has not run since. These numbers may be wrong.
+        </p>
+      )}
       <Facts
         rows={[
           ['With a broker', <Count key="all" value={total(brokers, ({ resolved }) => resolved)} />],
           ['Active', <Count key="active" value={total(brokers, ({ active }) => active)} />],
           [
-            'Behind: still on former settings',
+            'Behind',
             behind === 0 ? (
               <Count key="behind" value={0} />
             ) : (
@@ -179,7 +194,7 @@ function Activity({ stats }: { stats: GetStatsReply }) {
     <Section
       title="Registrations and refusals"
       actions={
-        <nav class="row" aria-label="Resolution">
+        <nav class="row choice" aria-label="Resolution">
           <a href={withQuery(url, { by: undefined })} aria-current={resolution === 'minute' ? 'true' : undefined}>
             3 hours by minute
           </a>

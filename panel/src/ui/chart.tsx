@@ -34,7 +34,7 @@ export function Chart(props: Props) {
     <figure class="chart">
       <Canvas {...props} onPoint={(at) => (pointed.value = at)} />
       <p class="chart-legend" aria-hidden="true">
-        <span class="chart-time">{index === undefined ? '' : timeText(times[index] ?? 0)}</span>
+        <span class="chart-time">{index === undefined ? 'In all' : timeText(times[index] ?? 0)}</span>
         {series.map(({ name, values }, n) => (
           <span key={name} class={`series series-${n + 1}`}>
             {name} <strong>{formatted(index === undefined ? sum(values) : (values[index] ?? 0))}</strong>
@@ -156,6 +156,8 @@ function optionsOf(
     axes: [
       {
         ...axis,
+        // One line for times, two where days are named.
+        size: (_chart, values) => (values?.some((value) => value?.includes('\n')) ? 46 : 28),
         values: [
           [86_400, '{D} {MMM}', null, null, null, null, null, null, 1],
           [3_600, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
@@ -164,7 +166,8 @@ function optionsOf(
       },
       {
         ...axis,
-        size: 56,
+        size: 64,
+        space: 26,
         incrs: [1, 2, 5]
           .flatMap((one) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].map((size) => one * size))
           .sort((a, b) => a - b),

@@ -63,6 +63,8 @@ export function ConfirmDialog({ kind = 'primary', devices = 0, isWaiting = false
         noValidate
         onSubmit={(event) => {
           event.preventDefault();
+          // A form may contain this dialog, and must not be submitted with it.
+          event.stopPropagation();
           if (isConfirmed && !isWaiting && props.onSubmit?.() !== false) action.run(request);
         }}
       >

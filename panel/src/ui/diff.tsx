@@ -41,7 +41,8 @@ export function Diff({ changes }: { changes: Change[] }) {
   );
 }
 
-function shown(value: unknown) {
+/** A value of any kind, as text. */
+export function shown(value: unknown) {
   if (value === undefined || value === null || value === '') return <span class="muted">none</span>;
   return <bdi class="wrap">{typeof value === 'string' ? value : JSON.stringify(value)}</bdi>;
 }

@@ -1,7 +1,9 @@
 import type { ComponentChildren } from 'preact';
+import { useEffect } from 'preact/hooks';
 import type { Request } from '../api/client.ts';
 import type { Failure } from '../api/failure.ts';
 import { useAction } from '../data/action.ts';
+import { refresh } from '../data/query.ts';
 import { withQuery } from '../url-state.ts';
 import { ConfirmDialog } from './dialog.tsx';
 import { counted } from './number.tsx';
@@ -16,6 +18,7 @@ type Props = {
   request: Request;
   /** As far as it is known before. */
   devices?: number | undefined;
+  isWaiting?: boolean;
   changes: string[];
   message: string;
   check?: () => Promise<boolean | undefined>;
@@ -47,6 +50,10 @@ export function ForceDialog({
     done: onDone ?? onClose,
   });
   const { failure } = action;
+  useEffect(() => {
+    // Then the next attempt is about the broker as it is now.
+    if (failure?.code === 'precondition-failed') refresh(brokerPathOf(request));
+  }, [failure]);
   const isForced = failure !== undefined && FORCEABLE.includes(failure.code);
   const affected = isForced ? affectedBy(failure) : undefined;
   return (
@@ -59,6 +66,7 @@ export function ForceDialog({
       devices={affected ?? devices}
     >
       {props.children}
+      {failure?.code === 'precondition-failed' && <p>Somebody changed it meanwhile. The page shows it as it is now.</p>}
       {isForced && (
         <p>
           <strong>
@@ -69,6 +77,10 @@ export function ForceDialog({
       )}
     </ConfirmDialog>
   );
+}
+
+function brokerPathOf({ path }: Request): string {
+  return path.split('?')[0] as string;
 }
 
 function affectedBy({ body }: Failure): number | undefined {

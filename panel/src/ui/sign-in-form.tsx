@@ -1,8 +1,17 @@
 import { useSignal } from '@preact/signals';
-import { useId } from 'preact/hooks';
+import { useEffect, useId } from 'preact/hooks';
 import { Failure } from '../api/failure.ts';
 import type { Oidc } from '../oidc.ts';
-import { dismissExpiry, state as session, settings, signIn, signInAt, signOut } from '../session.ts';
+import {
+  dismissExpiry,
+  state as session,
+  settings,
+  signIn,
+  signInAt,
+  signInInNewTab,
+  signOut,
+  whenSignedInElsewhere,
+} from '../session.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
 import { Problem } from './problem.tsx';
@@ -93,19 +102,44 @@ function TokenForm({ children }: Props) {
   );
 }
 
-/** Over the page, so that nothing that was typed is lost: it can still be read, also before signing in at an issuer. */
+/** Over the page, so that nothing that was typed is lost. */
 export function ExpiredDialog() {
   return (
     <Dialog title="Sign in again" onClose={dismissExpiry}>
-      <p class="dialog-text">
-        Berth no longer accepts the credential.{' '}
-        {settings.value.auth.kind === 'oidc'
-          ? 'Signing in reloads this page: what was typed into it is lost.'
-          : 'The page stays as it is.'}
-      </p>
-      <SignInForm>
-        <Button onClick={signOut}>Sign out</Button>
-      </SignInForm>
+      <p class="dialog-text">Berth no longer accepts the credential. The page stays as it is.</p>
+      {settings.value.auth.kind === 'oidc' ? (
+        <InNewTab />
+      ) : (
+        <SignInForm>
+          <Button onClick={signOut}>Sign out</Button>
+        </SignInForm>
+      )}
     </Dialog>
+  );
+}
+
+/** The page of the issuer in another tab, which gives its token to this one. */
+function InNewTab() {
+  const failure = useSignal<Failure | undefined>(undefined);
+  useEffect(
+    () =>
+      whenSignedInElsewhere((token) => {
+        signIn(token).catch((error) => {
+          if (!(error instanceof Failure)) throw error;
+          failure.value = error;
+        });
+      }),
+    [],
+  );
+  return (
+    <>
+      <Problem failure={failure.value} />
+      <div class="dialog-actions">
+        <Button onClick={signOut}>Sign out</Button>
+        <Button kind="primary" onClick={signInInNewTab}>
+          Sign in in a new tab
+        </Button>
+      </div>
+    </>
   );
 }
