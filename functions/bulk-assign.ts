@@ -2,7 +2,6 @@ import * as z from 'zod/mini';
 import { assignUnassigned as createScheduledJob } from '../lib/bulk-assign/assign-unassigned.ts';
 import { createJob } from '../lib/bulk-assign/create-job.ts';
 import { findJob } from '../lib/bulk-assign/find-job.ts';
-import { idempotencyKey } from '../lib/bulk-assign/idempotency-key.ts';
 import { jobParams, newJobBody, revertBody } from '../lib/bulk-assign/input.ts';
 import { preview, previewReply } from '../lib/bulk-assign/preview.ts';
 import { reportStuckJobs } from '../lib/bulk-assign/report-stuck-jobs.ts';
@@ -24,6 +23,7 @@ import {
 } from '../lib/errors.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, type Input, routes } from '../lib/http/endpoint.ts';
+import { idempotencyKey } from '../lib/http/idempotency-key.ts';
 import { prefersAsync } from '../lib/http/prefer.ts';
 import { scheduled } from '../lib/http/scheduled.ts';
 

@@ -11,6 +11,7 @@ import { rowUuid } from '../lib/fields.ts';
 import { admin } from '../lib/http/admin.ts';
 import { endpoint, routes } from '../lib/http/endpoint.ts';
 import { quoted, tagsOf } from '../lib/http/etag.ts';
+import { idempotencyKey } from '../lib/http/idempotency-key.ts';
 import { nextLink } from '../lib/http/page.ts';
 import { createProvisioningKey } from '../lib/provisioning-keys/create.ts';
 import { getProvisioningKey } from '../lib/provisioning-keys/get.ts';
@@ -27,12 +28,16 @@ const create = endpoint({
   method: 'POST',
   path,
   summary: 'Issue a provisioning key',
-  description: 'Only this reply contains the key.',
+  description:
+    'Only this reply contains the key. A request that is repeated with the same `Idempotency-Key` and the same body gets the same reply.',
   auth: admin,
   body: createKeyBody,
   replies: { 201: { description: 'Issued', body: createdKey } },
   problems: [brokerNotFound, brokerInactive, brokerDraining],
-  run: async (ctx, { body }) => ({ status: 201, body: await createProvisioningKey(ctx, body) }),
+  run: async (ctx, { body, headers }) => ({
+    status: 201,
+    body: await createProvisioningKey(ctx, body, idempotencyKey(headers['idempotency-key'])),
+  }),
 });
 
 const list = endpoint({

@@ -10,7 +10,11 @@ export function sha256Hex(text: string | Uint8Array): string {
 }
 
 /** HMAC-SHA256(pepper, label ‖ secret). Each use of a secret has its own label, so that one value does not reveal another. */
-export function hmacSecret(pepper: Pepper, label: StoredKey | 'mqtt-password', secret: string): Buffer {
+export function hmacSecret(
+  pepper: Pepper,
+  label: StoredKey | 'mqtt-password' | 'provisioning-key-order',
+  secret: string,
+): Buffer {
   return createHmac('sha256', pepper.key).update(label).update(secret).digest();
 }
 

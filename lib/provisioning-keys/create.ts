@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import type * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { hashSecret } from '../crypto/hash.ts';
@@ -8,6 +7,7 @@ import { brokerNotFound, Problem } from '../errors.ts';
 import { recordOperatorEvents } from '../events/record.ts';
 import { settings } from '../settings/settings.ts';
 import type { createKeyBody } from './input.ts';
+import { keyOfOrder, randomKey } from './new-key.ts';
 import { recordedKey } from './row.ts';
 import { type Target, targetProblem } from './target.ts';
 
@@ -15,12 +15,17 @@ type Outcome = { target: Target | null; expires_at: Date | null };
 
 /**
  * Issues a provisioning key. Only this reply contains the key; the database has its HMAC.
+ * @param idempotencyKey a repeat with the same one and the same body issues no second key, and has the same reply
  * @throws Problem `broker-not-found`, `broker-inactive`, `broker-draining`: `default_broker_id` takes no devices
  */
-export async function createProvisioningKey(ctx: Context, input: z.output<typeof createKeyBody>) {
-  const id = randomUUID();
-  const key = `prov_${id}_${randomBytes(32).toString('base64url')}`;
-  const keyHash = hashSecret(settings().peppers[0], 'provisioning-key', key);
+export async function createProvisioningKey(
+  ctx: Context,
+  input: z.output<typeof createKeyBody>,
+  idempotencyKey?: string,
+) {
+  const [pepper] = settings().peppers;
+  const { id, key } = idempotencyKey ? keyOfOrder(pepper, [idempotencyKey, ctx.actor, input]) : randomKey();
+  const keyHash = hashSecret(pepper, 'provisioning-key', key);
   const [outcome] = await query<Outcome>(ctx, (sql) => insertStatement(sql, ctx, id, keyHash, input)).catch((error) => {
     // The broker was deleted while the statement ran.
     throw violates(error, 'foreign-key') ? new Problem(brokerNotFound) : error;

@@ -34,6 +34,29 @@ describe('issuing', () => {
     expect(await register(body.key, newDevice())).toMatchObject({ status: 200, body: { fleetId: 'fz' } });
   });
 
+  it('the same Idempotency-Key and body: the same reply, and one key, which works', async () => {
+    const issue = (once: string | undefined, body: object = { fleetId: 'once' }) =>
+      call(`POST ${path}`, { headers: { ...admin, ...(once ? { 'idempotency-key': once } : {}) }, body });
+    const first = await issue('a');
+    expect(first.status).toBe(201);
+    expect(first.body.key).toMatch(
+      /^prov_[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}_[\w-]{43}$/,
+    );
+    expect(await issue('a')).toMatchObject({ status: 201, body: first.body });
+    const others = [
+      await issue('b'),
+      await issue('a', { fleetId: 'once', maxDevices: 7 }),
+      await issue(undefined),
+      await issue(undefined),
+    ];
+    expect(new Set([first, ...others].map(({ body }) => body.key)).size).toBe(5);
+    expect(await call(`GET ${path}`, { headers: admin, query: { fleetId: 'once' } })).toMatchObject({
+      body: { count: 5 },
+    });
+    expect(await register(first.body.key, newDevice())).toMatchObject({ status: 200, body: { fleetId: 'once' } });
+    expect(await issue('ü')).toMatchObject({ status: 400, body: { errors: [{ path: 'Idempotency-Key' }] } });
+  });
+
   it('accepts the spelling of the columns', async () => {
     const second = await addBroker(berth);
     const columns = { fleet_id: 'fz', max_devices: 7, expires_in_days: 10, default_broker_id: second };

@@ -8,6 +8,7 @@ import type { GetDevicesBulkAssignReply, GetFleetsReply, Job, JobPreview } from 
 import { useAction } from '../data/action.ts';
 import { useBrokers } from '../data/brokers.ts';
 import { useQuery } from '../data/query.ts';
+import { randomHex } from '../random.ts';
 import { canWrite } from '../session.ts';
 import { BrokerLink, brokerOptions } from '../ui/broker-choice.tsx';
 import { Button, LinkButton } from '../ui/button.tsx';
@@ -313,7 +314,7 @@ type RunProps = { body: Record<string, unknown>; preview: JobPreview; newest: nu
 function Run({ body, preview, newest, onClose }: RunProps) {
   const { route } = useLocation();
   /** One order: a repeat after a lost reply finds the same job. */
-  const idempotencyKey = useMemo(() => `panel-${crypto.getRandomValues(new Uint32Array(4)).join('-')}`, []);
+  const idempotencyKey = useMemo(() => `panel-${randomHex(16)}`, []);
   const found = useSignal<number | undefined>(undefined);
   const action = useAction<Job>({
     changes: CHANGES,

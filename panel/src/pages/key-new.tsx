@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
 import { get, type Request } from '../api/client.ts';
 import { NewProvisioningKey } from '../api/constraints.ts';
 import { EVENTS, FLEETS, KEYS } from '../api/paths.ts';
@@ -7,6 +7,7 @@ import type { Fields } from '../api/rules.ts';
 import type { GetProvisioningKeysReply, IssuedProvisioningKey } from '../api/types.ts';
 import { useAction } from '../data/action.ts';
 import { useBrokers } from '../data/brokers.ts';
+import { randomHex } from '../random.ts';
 import { canWrite } from '../session.ts';
 import { brokerOptions } from '../ui/broker-choice.tsx';
 import { Button, LinkButton } from '../ui/button.tsx';
@@ -43,18 +44,16 @@ export default function KeyNew() {
 function KeyForm({ onIssued }: { onIssued: (key: IssuedProvisioningKey) => void }) {
   const form = useForm(RULES, () => ({ ...INITIAL }));
   const brokers = useBrokers();
+  /** One order: a repeat of it gets the same key. */
+  const idempotencyKey = useMemo(() => `panel-${randomHex(16)}`, []);
   const newestBefore = useSignal<string | undefined>(undefined);
-  const newestNow = useSignal<string | undefined>(undefined);
   const action = useAction<IssuedProvisioningKey>({
     changes: [KEYS, FLEETS, EVENTS],
     message: 'Key issued',
     done: ({ data }) => onIssued(data),
-    check: async () => {
-      newestNow.value = await newestKey(String(form.values.fleet_id));
-      return newestNow.value !== newestBefore.value;
-    },
+    check: async () => (await newestKey(String(form.values.fleet_id))) !== newestBefore.value,
   });
-  const request: Request = { method: 'POST', path: KEYS, body: filledOf(form) };
+  const request: Request = { method: 'POST', path: KEYS, body: filledOf(form), idempotencyKey };
   const submit = async () => {
     if (!form.check()) return;
     newestBefore.value = await newestKey(String(form.values.fleet_id)).catch(() => undefined);
@@ -86,8 +85,7 @@ function KeyForm({ onIssued }: { onIssued: (key: IssuedProvisioningKey) => void 
       <ActionProblem action={action} shownFields={Object.keys(INITIAL)} />
       {action.outcome === 'made' && (
         <p class="note">
-          Nobody has seen that key, and it cannot be shown again: <a href={`/keys/${newestNow.value}`}>revoke it</a>,
-          then issue another one.
+          The reply with the key was lost. Issue it again: the same key is shown, and no second one is issued.
         </p>
       )}
       <div class="form-end">

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { randomHex } from '../random.ts';
 import { CopyButton } from './copy.tsx';
 
 /**
@@ -26,9 +27,4 @@ export function RegisterCommand({ provisioningKey }: { provisioningKey?: string 
       </p>
     </div>
   );
-}
-
-/** Random bytes as hex digits. `crypto.randomUUID` is missing where the page is not served by HTTPS. */
-function randomHex(bytes: number): string {
-  return [...crypto.getRandomValues(new Uint8Array(bytes))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
