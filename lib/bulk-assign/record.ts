@@ -6,7 +6,10 @@ import { recordOperatorEvents } from '../events/record.ts';
 function recordedJob(sql: Sql): Fragment {
   return sql`
     jsonb_build_object(
-      'state', j.state, 'failure', j.failure, 'target_broker_id', j.target_broker_id, 'reverts_job_id', j.reverts_job_id,
+      'state', j.state, 'failure', j.failure, 'reverts_job_id', j.reverts_job_id,
+      -- A member that is null is not stored.
+      'target_broker_id', case when j.target_broker_id is not null then to_jsonb(j.target_broker_id)
+                               when j.reverts_job_id is null then to_jsonb('no assignment'::text) end,
       'max_per_minute', j.max_per_minute, 'close_former', j.close_former,
       'filter', j.filter - 'uuids' || case
         when j.filter ? 'uuids' then jsonb_build_object('uuid_count', jsonb_array_length(j.filter -> 'uuids')) else '{}' end)`;

@@ -169,8 +169,15 @@ function indexedDeviceEvents(sql: Sql, filter: Filter, most: number | undefined)
   if (kind === 'operator' || key_id !== undefined || isOfOperators) {
     return sql`select * from device_events where false`;
   }
+  const end = most === undefined ? sql`` : sql`limit ${most}`;
+  if (uuid === undefined && job_id !== undefined) {
+    // A range in the order of the index by job. For an equation, Postgres may go through all events by id instead.
+    return sql`
+      select * from device_events e where e.job_id >= ${job_id} and e.job_id <= ${job_id} ${olderThan(sql, filter)}
+      order by e.job_id desc, e.id desc ${end}`;
+  }
   const job = job_id === undefined ? sql`` : sql`and e.job_id = ${job_id}`;
-  const page = sql`${job} ${olderThan(sql, filter)} order by e.id desc ${most === undefined ? sql`` : sql`limit ${most}`}`;
+  const page = sql`${job} ${olderThan(sql, filter)} order by e.id desc ${end}`;
   if (uuid === undefined) return sql`select * from device_events e where true ${page}`;
   return sql`
     (select e.* from device_events e where e.device_uuid = ${uuid} and e.job_id is null ${page})

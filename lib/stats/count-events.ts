@@ -7,6 +7,8 @@ import { kept } from './kept.ts';
 const BATCH = 20_000;
 /** A transaction that has taken an id has committed by then, as a rule. */
 const SETTLING_MS = 1_000;
+/** After this time a statement is repeated. It may pass the end of the run's time. */
+const STEP_MS = 5_000;
 
 type Step = { counted: number; is_settled: boolean; is_last: boolean };
 
@@ -19,6 +21,7 @@ type Step = { counted: number; is_settled: boolean; is_last: boolean };
  */
 export async function countEvents(ctx: Context, size = BATCH): Promise<number> {
   const old = await countUpToMark(ctx, size);
+  if (Date.now() >= ctx.deadline) return old;
   // Now there is a mark of this run.
   await sleep(SETTLING_MS);
   return old + (await countUpToMark(ctx, size));
@@ -40,7 +43,7 @@ async function countUpToMark(ctx: Context, size: number): Promise<number> {
  */
 async function countStep(ctx: Context, size: number): Promise<Step | undefined> {
   const [step] = await query<Step>(
-    ctx,
+    { ...ctx, deadline: Date.now() + STEP_MS },
     (sql) => sql`
       with mark as materialized (
         select counted_id, marked_id, marked_xid, marked_at,
@@ -85,7 +88,7 @@ async function countStep(ctx: Context, size: number): Promise<Step | undefined> 
 /** Removes the counts that are no longer kept. */
 export async function removeOldCounts(ctx: Context): Promise<void> {
   await query(
-    ctx,
+    { ...ctx, deadline: Date.now() + STEP_MS },
     (sql) => sql`
       delete from event_counts c using ${kept(sql)} where c.resolution = r.resolution and c.at < now() - r.kept`,
   );

@@ -1,7 +1,7 @@
 import { computed, signal } from '@preact/signals';
 import { get, setCredential, whenUnauthorised } from './api/client.ts';
 import { Failure } from './api/failure.ts';
-import { forgetEverything } from './data/query.ts';
+import { forgetEverything, refreshEverything } from './data/query.ts';
 import type { Oidc } from './oidc.ts';
 
 /** `GET /panel-settings.json`. */
@@ -80,7 +80,9 @@ async function open(token: string | undefined): Promise<void> {
   const session = reply?.data ?? { actor: '', scopes: [] };
   const before = state.value.name === 'signed-in' ? state.value.session.actor : session.actor;
   state.value = { name: 'signed-in', session, hasExpired: false };
-  if (before !== session.actor) forgetEverything();
+  // After an expired credential, the page shows failures.
+  if (before === session.actor) refreshEverything();
+  else forgetEverything();
 }
 
 /**

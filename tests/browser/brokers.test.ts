@@ -206,5 +206,12 @@ describePanel('brokers', () => {
     await save.click();
     await page.getByText('The current state shows that the change was made.').waitFor();
     expect(await get(panel, id)).toMatchObject({ description: 'first' });
+    // Nothing is left to save, and the next change is not taken for a conflict with the operator's own one.
+    expect(await save.isDisabled()).toBe(true);
+    front.decide(() => 'pass');
+    await description.fill('second');
+    await save.click();
+    await page.waitForURL(`${front.url}/brokers/${id}`);
+    expect(await get(panel, id)).toMatchObject({ description: 'second' });
   });
 });

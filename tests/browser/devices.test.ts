@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
+import { invalidAdminCredential } from '../../lib/errors.ts';
 import { describePanel, it, type Panel } from '../support/panel.ts';
 import { registerDevice } from '../support/panel-samples.ts';
 
@@ -148,6 +149,22 @@ describePanel('devices', () => {
     front.decide((method) => (method === 'DELETE' ? 'lose-reply' : 'pass'));
     await dialogOf(page).getByRole('button', { name: 'Delete' }).click();
     await page.getByText('There is no such device').waitFor();
+  });
+
+  it('after an expired credential, signing in again shows what was refused', async ({ panel }) => {
+    const front = await panel.front();
+    panel.expectError(/status of 401/);
+    const { uuid } = await register(panel, ['Expired']);
+    const page = await panel.open(`${front.url}/devices`);
+    await page.getByRole('table', { name: 'Devices' }).waitFor();
+    front.decide((_method, path) => (path.startsWith('/api/') ? invalidAdminCredential : 'pass'));
+    await page.getByRole('searchbox', { name: 'Search' }).fill(uuid);
+    const dialog = dialogOf(page);
+    await dialog.getByLabel('Admin token').fill(panel.stack.adminToken);
+    front.decide(() => 'pass');
+    await dialog.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('link', { name: 'Expired' }).waitFor();
+    expect(await page.getByRole('alert').count()).toBe(0);
   });
 
   it('a read-only credential sees everything, and no button that would fail', async ({ panel }) => {

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { databaseUnavailable, invalidAdminCredential, tooManyRequests } from '../../lib/errors.ts';
 import { FRONT_REQUEST_ID } from '../support/front.ts';
-import { describePanel, it } from '../support/panel.ts';
+import { describePanel, it, settled } from '../support/panel.ts';
 import { createSamples } from '../support/panel-samples.ts';
 
 const isApi = (path: string) => path.startsWith('/api/');
@@ -115,5 +115,27 @@ describePanel('a change whose reply never arrives', () => {
     front.decide(() => 'pass');
     await dialog.getByRole('button', { name: 'Move them' }).click();
     await page.waitForURL(`${front.url}/jobs/${job}`);
+  });
+});
+
+describePanel('a credential that may only read', () => {
+  it('sees keys and jobs, and no button that would fail', async ({ panel }) => {
+    const { page, show } = panel;
+    const { key, job } = await createSamples(panel, 'Only read');
+    await page.route('**/api/v1/session', (route) => route.fulfill({ json: { actor: 'reader', scopes: ['read'] } }));
+    for (const path of ['/keys', `/keys/${key}`, '/keys/new', '/jobs', `/jobs/${job}`, '/jobs/new']) {
+      await show(path);
+      await page.getByText('read only', { exact: true }).waitFor();
+      await settled(page);
+      const changing = page
+        .locator('main')
+        .getByRole('button', { name: /^(Revoke|Save|Issue|Undo|Resume|Cancel|Show what)/ });
+      const forms = page.locator('main').getByRole('link', { name: /^(Issue|Move|Repeat)/ });
+      expect({ path, changing: await changing.count(), forms: await forms.count() }).toEqual({
+        path,
+        changing: 0,
+        forms: 0,
+      });
+    }
   });
 });

@@ -45,6 +45,7 @@ describePanel('the overview', () => {
     await summary.focus();
     await page.keyboard.press('Enter');
     const table = page.getByRole('table', { name: 'Refusals in the last 3 hours' });
+    await table.waitFor();
     const row = table.getByRole('row').filter({ hasText: '9' }).first();
     expect((await table.getByRole('columnheader').allTextContents()).slice(1)).toEqual([...CODES.slice(0, 3), 'other']);
     expect((await row.getByRole('cell').allTextContents()).map(Number)).toEqual([9, 8, 7, 6 + 5]);

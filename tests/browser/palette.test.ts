@@ -1,6 +1,7 @@
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
-import { describePanel, it, type Panel, settled } from '../support/panel.ts';
+import { axeFindings } from '../support/axe.ts';
+import { describePanel, it, keepPicture, type Panel, settled } from '../support/panel.ts';
 
 /** Ctrl K finds, with the keyboard alone. The names are of these tests only, because the stack is shared. */
 const NAME = 'Palette <b>pump</b> 7';
@@ -53,6 +54,24 @@ describePanel('the command palette', () => {
       await page.waitForURL(stack.url + path);
       await find(page).waitFor({ state: 'detached' });
     }
+  });
+
+  it('axe-core finds nothing in it in either theme, and it fits a telephone', async ({ panel }) => {
+    const { page, show } = panel;
+    await create(panel);
+    await show('/api-reference');
+    await settled(page);
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('palette');
+    await find(page).getByRole('option', { name: NAME }).first().waitFor();
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      expect(await axeFindings(page), colorScheme).toEqual([]);
+      await keepPicture(page, `palette-${colorScheme}`);
+    }
+    await page.setViewportSize({ width: 390, height: 844 });
+    expect(await page.locator('html').evaluate((html) => html.scrollWidth)).toBe(390);
+    await keepPicture(page, 'palette-narrow');
   });
 
   it('the arrows choose among all groups and around their end, and Escape gives the focus back', async ({ panel }) => {

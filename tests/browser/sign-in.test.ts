@@ -39,10 +39,16 @@ describePanel('sign-in at an issuer', () => {
     panel,
   }) => {
     const { page, signIn } = await signInPage(panel, '/api-reference?search=session');
+    const during: unknown[] = [];
+    await page.route('**/panel-settings.json', async (route) => {
+      during.push(await page.evaluate('location.href'));
+      await route.continue();
+    });
     await signIn();
+    await page.getByText('admin:operator-7').waitFor();
     await settled(page);
     expect(page.url()).toBe(`${berth.url}/api-reference?search=session`);
-    await page.getByText('admin:operator-7').waitFor();
+    expect(during).toEqual([`${berth.url}/sign-in`]);
     expect(await page.getByText('read only').count()).toBe(0);
     await page.reload();
     await page.getByText('admin:operator-7').waitFor();

@@ -178,3 +178,51 @@ describe('GET /devices/bulk-assign/{id}/devices reads only events of the job', (
     expect(rows).toBeLessThanOrEqual(10 * PAGE);
   });
 });
+
+describe('GET /events', () => {
+  const limit = { limit: String(PAGE - 1) };
+  const list = (query: Record<string, string>) => () =>
+    call('GET /api/v1/events', { headers: admin, query: { ...limit, ...query } });
+  beforeAll(async () => {
+    await berth.sql('truncate device_events, operator_events');
+    await berth.sql(
+      `insert into device_events (type, device_uuid, device_id, job_id, actor)
+       select case when n % 3 = 0 then 'refused' else 'moved' end, 'dev-' || n % 10000, n % 10000,
+              case when n % 3 = 0 then null else n % 20 end, 'device' from generate_series(1, 200000) n`,
+    );
+    await berth.sql(
+      `insert into operator_events (type, target_kind, target_id, actor)
+       select case when n <= 20 then 'key-issued' else 'broker-tested' end, 'broker', n % 10, 'admin:' || n % 20
+       from generate_series(1, 50000) n`,
+    );
+    await berth.sql('analyze device_events, operator_events');
+  });
+
+  it.each<[Record<string, string>, number]>([
+    [{}, 10 * PAGE],
+    [{ before: '100000' }, 10 * PAGE],
+    [{ kind: 'device' }, 10 * PAGE],
+    [{ kind: 'operator' }, 0],
+    [{ type: 'key-issued' }, 0],
+    [{ job_id: '1' }, 10 * PAGE],
+    [{ device_uuid: 'dev-7' }, 10 * PAGE],
+    // The window, twice: once to find, once to say where the page ends.
+    [{ type: 'deleted' }, 2 * 2 * 20_000 + 10 * PAGE],
+    [{ actor: 'nobody', job_id: '1' }, 2 * 2 * 20_000 + 10 * PAGE],
+  ])('%j reads at most %i of the devices’ rows', async (query, most) => {
+    const { rows } = await rowsRead('device_events', list(query));
+    expect(rows).toBeLessThanOrEqual(most);
+  });
+
+  it.each<[Record<string, string>, number]>([
+    [{}, 10 * PAGE],
+    [{ kind: 'operator' }, 10 * PAGE],
+    [{ type: 'key-issued' }, 10 * PAGE],
+    // One of 20, or of 10: the way through the table in the order of ids costs less than the index.
+    [{ actor: 'admin:3' }, 2 * 20 * PAGE],
+    [{ broker_id: '3' }, 2 * 10 * PAGE],
+  ])('%j reads at most %i of the operators’ rows', async (query, most) => {
+    const { rows } = await rowsRead('operator_events', list(query));
+    expect(rows).toBeLessThanOrEqual(most);
+  });
+});

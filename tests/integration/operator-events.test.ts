@@ -292,6 +292,11 @@ describe('jobs', () => {
     expect(await types()).toEqual(['job-created']);
   });
 
+  it('a job that removes assignments says so', async () => {
+    await requestJob(null, { filter });
+    expect(await recorded()).toMatchObject([{ after: { target_broker_id: 'no assignment' } }]);
+  });
+
   it('of named devices only their number is recorded', async () => {
     const two = await addBroker(berth);
     await requestJob(two, { filter: { uuids: ['dev-1', 'dev-2'], fleet_id: 'fleet-a' } });

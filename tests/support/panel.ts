@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
 import { afterAll, it as base, beforeAll, expect, inject } from 'vitest';
 import type { SharedStack } from './browser-stack.ts';
 import { type Front, startFront } from './front.ts';
@@ -104,8 +104,24 @@ export const it = base.extend<{ panel: Panel }>({
 /** Waits until a page has what it shows: a heading, and nothing that is still loading. */
 export async function settled(page: Page): Promise<void> {
   await page.getByRole('heading', { level: 1 }).waitFor();
-  const loading = page.locator('.loading', { hasNotText: 'not built yet' });
+  const loading = page.locator('.loading');
   await expect.poll(() => loading.count(), { timeout: PATIENCE_MS }).toBe(0);
+}
+
+/**
+ * Opens a dialog that asks for the number of devices, types the number that it names, and confirms.
+ * @returns the number
+ */
+export async function confirmNumber(page: Page, opener: Locator, verb: string): Promise<number> {
+  await opener.click();
+  const dialog = page.getByRole('dialog');
+  const field = dialog.getByLabel(/^Type .* to confirm$/);
+  const devices = (await dialog.locator('label strong').first().textContent()) as string;
+  expect(await dialog.getByRole('button', { name: verb, exact: true }).isDisabled()).toBe(true);
+  await field.fill(devices);
+  await dialog.getByRole('button', { name: verb, exact: true }).click();
+  await dialog.waitFor({ state: 'detached' });
+  return Number(devices.replaceAll(',', ''));
 }
 
 function watch(page: Page, origin: string, problems: string[]): void {
@@ -131,6 +147,13 @@ function caller({ url, adminToken }: SharedStack): Panel['api'] {
     expect(reply.ok, `${method} ${path}: ${reply.status} ${text}`).toBe(true);
     return JSON.parse(text);
   };
+}
+
+/** With SCREENSHOTS=1: pictures to look at, in .screenshots/. */
+export async function keepPicture(page: Page, name: string, options: { fullPage?: boolean } = {}): Promise<void> {
+  if (!process.env.SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`), ...options });
 }
 
 /** What the pages of a failed test show. */

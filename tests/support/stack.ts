@@ -106,6 +106,7 @@ export async function startStack(
       await stack.says(/^Ready\.$/m, 120_000);
       return { stack, ports };
     } catch (error) {
+      if (stack.child.exitCode === null) await stack.end('SIGINT');
       if (attempt === 3 || !/is taken/.test(stack.output())) throw error;
     }
   }

@@ -132,6 +132,9 @@ export function forgetEverything(): void {
   }
 }
 
-addEventListener('focus', () => {
+/** Fetches everything again that is in use. */
+export function refreshEverything(): void {
   for (const entry of entries.values()) if (entry.users > 0) refetch(entry);
-});
+}
+
+addEventListener('focus', refreshEverything);

@@ -69,7 +69,13 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
     message: ({ devices_affected }) =>
       devices_affected ? `Broker changed; ${counted(devices_affected, 'device')} affected` : 'Broker changed',
     done: () => route(`/brokers/${broker.id}`, true),
-    check: () => isStored(broker.id, changes),
+    check: async () => {
+      const reply = await get<GetMqttBrokersIdReply>(brokerPath(broker.id));
+      const isMade = reply && has(reply.data.data, changes);
+      // What was saved is no change any more.
+      if (isMade) setBase({ row: reply.data.data, values: valuesOf(reply.data.data), etag: reply.etag });
+      return isMade;
+    },
   });
   useEffect(() => {
     if (action.failure?.kind === 'problem' && action.failure.errors.length > 0) {
@@ -172,12 +178,9 @@ function diffOf(before: Values, after: Values, fields: string[]): Change[] {
   );
 }
 
-/** After a lost reply: whether the broker has these values. Secrets cannot be compared. */
-async function isStored(id: number, changes: Record<string, unknown>): Promise<boolean | undefined> {
-  const reply = await get<GetMqttBrokersIdReply>(brokerPath(id));
-  if (!reply) return undefined;
-  const stored = reply.data.data as unknown as Record<string, unknown>;
+/** Whether a broker has these values; undefined: only secrets were sent, which cannot be compared. */
+function has(broker: Broker, changes: Record<string, unknown>): boolean | undefined {
+  const stored = broker as unknown as Record<string, unknown>;
   const comparable = Object.entries(changes).filter(([name]) => name in stored && name !== 'extra_config');
-  if (comparable.length === 0) return undefined;
-  return comparable.every(([name, value]) => stored[name] === value);
+  return comparable.length === 0 ? undefined : comparable.every(([name, value]) => stored[name] === value);
 }

@@ -11,6 +11,7 @@ import { Empty } from '../ui/empty.tsx';
 import { Filters, SelectFilter, TextFilter, ToggleFilter } from '../ui/filters.tsx';
 import { Loaded } from '../ui/loaded.tsx';
 import { Code, Name } from '../ui/name.tsx';
+import { counted } from '../ui/number.tsx';
 import { Page } from '../ui/page.tsx';
 import { type Column, Pager, Table } from '../ui/table.tsx';
 import { Age, Time } from '../ui/time.tsx';
@@ -34,6 +35,9 @@ export default function Devices() {
       <Loaded known={known} path={path}>
         {({ devices, next }) => (
           <>
+            <p class="visually-hidden" role="status">
+              {counted(devices.length, 'device')} on this page
+            </p>
             <Table
               caption="Devices"
               columns={columns(brokers)}

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { useLocation, useRoute } from 'preact-iso/router';
 import { announce } from '../announce.ts';
 import { get, type Request } from '../api/client.ts';
@@ -18,7 +18,7 @@ import { Facts } from '../ui/facts.tsx';
 import { Filters, SelectFilter } from '../ui/filters.tsx';
 import { FilterText, isOpen, JobState, JobTarget } from '../ui/job-text.tsx';
 import { Loaded } from '../ui/loaded.tsx';
-import { Name } from '../ui/name.tsx';
+import { Code, Name } from '../ui/name.tsx';
 import { counted, formatted } from '../ui/number.tsx';
 import { Page, Section } from '../ui/page.tsx';
 import { Problem } from '../ui/problem.tsx';
@@ -30,6 +30,8 @@ import { apiPath } from '../url-state.ts';
 const POLL_MS = 1_000;
 /** What a change of a job makes stale: jobs, devices, and the numbers of brokers. */
 const CHANGES = [DEVICES, SUMMARY, STATS, EVENTS];
+/** Without a batch for this long, the request that created the job has left it to the worker. */
+const WAITING_MS = 4_000;
 const CSV_ROWS = 10_000;
 
 const FAILURES: Record<string, string> = {
@@ -76,9 +78,11 @@ function Live({ job, at }: { job: Job; at: number | undefined }) {
     if (wasOpen.value && !isOpen(job)) announce(`Job ${job.id} ${job.state}: ${counted(job.moved, 'device')} moved`);
     wasOpen.value = isOpen(job);
   }, [job.state]);
+  const unchangedMs = useUnchanged(job, at);
+  const isWaiting = isOpen(job) && job.max_per_minute === null && unchangedMs > WAITING_MS;
   const facts = [
     job.devices_per_second !== null && isOpen(job) && `${formatted(Math.round(job.devices_per_second))} devices/s`,
-    job.seconds_left !== null && `${duration(job.seconds_left)} left`,
+    job.seconds_left !== null && !isWaiting && `${duration(job.seconds_left)} left`,
     job.max_per_minute !== null && `at most ${counted(job.max_per_minute, 'device')} a minute`,
   ].filter(Boolean);
   return (
@@ -87,11 +91,19 @@ function Live({ job, at }: { job: Job; at: number | undefined }) {
         <JobState state={job.state} /> {facts.join(' · ')} {isOpen(job) && <Age at={at} />}
       </p>
       {job.state !== 'finished' && <Progress part={job.progress} label={`Job ${job.id}`} />}
-      {job.state === 'queued' && job.batches === 0 && <p class="note">A worker begins within a minute.</p>}
+      {isWaiting && <p class="note">A worker continues it within a minute.</p>}
       {job.failure && <p class="problem">{FAILURES[job.failure]}</p>}
       {job.notice && <p class="note">{job.notice}</p>}
     </div>
   );
+}
+
+/** For how long, in milliseconds until the last reply, a job has been as it is. */
+function useUnchanged(job: Job, at = 0): number {
+  const last = useRef({ job, at });
+  // A reply 304 keeps the object.
+  if (last.current.job !== job) last.current = { job, at };
+  return at - last.current.at;
 }
 
 function JobFacts({ job }: { job: Job }) {
@@ -276,7 +288,7 @@ const COLUMNS: Column<JobDevice>[] = [
     kind: 'wide',
     cell: ({ device_uuid }) => (
       <a href={`/devices/${encodeURIComponent(device_uuid)}`}>
-        <Name text={device_uuid} />
+        <Code text={device_uuid} />
       </a>
     ),
   },

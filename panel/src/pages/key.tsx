@@ -188,9 +188,11 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
           if (hasChanges && form.check()) action.run(request);
         }}
       >
-        <TextField form={form} name="description" label="Description" />
-        <TextField form={form} name="max_devices" label="Places" />
-        <TextField form={form} name="expires_at" label="Expires" type="datetime-local" hint="In your time zone" />
+        <div class="fields">
+          <TextField form={form} name="description" label="Description" hint="For you: shown in the list of keys" />
+          <TextField form={form} name="max_devices" label="Places" />
+          <TextField form={form} name="expires_at" label="Expires" type="datetime-local" hint="In your time zone" />
+        </div>
         <SelectField
           form={form}
           name="default_broker_id"

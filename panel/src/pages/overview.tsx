@@ -351,7 +351,7 @@ function Certificates({ certificates }: { certificates: Certificate[] }) {
         columns={CERTIFICATE_COLUMNS}
         rows={certificates}
         keyOf={({ broker_id, of, subject, expires_at }) => `${broker_id} ${of} ${subject} ${expires_at}`}
-        empty={<p class="note">None within 30 days. A schedule checks the brokers with TLS every 6 hours.</p>}
+        empty={<p class="note">None within 30 days, of those that the check every 6 hours has seen.</p>}
       />
     </Section>
   );

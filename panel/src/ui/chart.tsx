@@ -29,6 +29,7 @@ const HEIGHT = 180;
 export function Chart(props: Props) {
   const { title, times, series, timeText } = props;
   const pointed = useSignal<number | undefined>(undefined);
+  const isOpen = useSignal(false);
   const index = pointed.value;
   return (
     <figure class="chart">
@@ -41,9 +42,9 @@ export function Chart(props: Props) {
           </span>
         ))}
       </p>
-      <details class="chart-table">
+      <details class="chart-table" onToggle={(event) => (isOpen.value = event.currentTarget.open)}>
         <summary>{title} as a table</summary>
-        <Numbers {...props} />
+        {isOpen.value && <Numbers {...props} />}
       </details>
     </figure>
   );

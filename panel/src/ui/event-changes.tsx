@@ -52,6 +52,7 @@ type Values = Event['before'];
 function valueAs(field: string, value: unknown, values: Values, brokers: ListedBroker[]) {
   if (field.endsWith('broker_id')) {
     if (value === null || value === undefined) return <span class="muted">the default</span>;
+    if (typeof value === 'string') return value;
     const name = values?.mqtt_broker_name ?? brokers.find(({ id }) => id === value)?.name;
     return <BrokerLink id={Number(value)} name={typeof name === 'string' ? name : undefined} />;
   }
