@@ -14,49 +14,59 @@ export type Issue = {
   /** Validity in days from now; negative: already expired. */
   days?: number;
 };
-export type Authority = Pair & { issue(options: Issue): Promise<Pair> };
+export type Authority = Pair & {
+  issue(options: Issue): Promise<Pair>;
+  /** An authority below this one. */
+  issueAuthority(commonName: string): Promise<Authority>;
+};
 
 /** Creates a certificate authority for one test. */
 export async function createAuthority(commonName: string): Promise<Authority> {
   const keys = await newKeys();
-  const root = await x509.X509CertificateGenerator.createSelfSigned({
-    name: `CN=${commonName}`,
-    keys,
-    ...validity(3650),
-    signingAlgorithm: ALGORITHM,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, undefined, true),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
+  return authorityOf(keys, await certificateOf(keys, { commonName, days: 3650, isAuthority: true }));
+}
+
+async function authorityOf(keys: webcrypto.CryptoKeyPair, certificate: x509.X509Certificate): Promise<Authority> {
+  const issuer = { certificate, key: keys.privateKey };
   return {
-    cert: root.toString('pem'),
+    cert: certificate.toString('pem'),
     key: await pemOf(keys.privateKey),
-    issue: (options) => issue(root, keys, options),
+    issue: async (options) => {
+      const own = await newKeys();
+      return {
+        cert: (await certificateOf(own, options, issuer)).toString('pem'),
+        key: await pemOf(own.privateKey),
+      };
+    },
+    issueAuthority: async (commonName) => {
+      const own = await newKeys();
+      return authorityOf(own, await certificateOf(own, { commonName, isAuthority: true }, issuer));
+    },
   };
 }
 
-async function issue(
-  root: x509.X509Certificate,
-  { privateKey }: webcrypto.CryptoKeyPair,
-  { commonName, hosts = [], days = 30 }: Issue,
-): Promise<Pair> {
-  const keys = await newKeys();
+/** @param issuer default: the certificate signs itself */
+async function certificateOf(
+  keys: webcrypto.CryptoKeyPair,
+  { commonName, hosts = [], days = 30, isAuthority = false }: Issue & { isAuthority?: boolean },
+  issuer?: { certificate: x509.X509Certificate; key: webcrypto.CryptoKey },
+): Promise<x509.X509Certificate> {
   const names = hosts.map((value) => ({ type: /^[\d.]+$|:/.test(value) ? ('ip' as const) : ('dns' as const), value }));
-  const cert = await x509.X509CertificateGenerator.create({
-    subject: `CN=${commonName}`,
-    issuer: root.subject,
+  const subject = `CN=${commonName}`;
+  return x509.X509CertificateGenerator.create({
+    subject,
+    issuer: issuer?.certificate.subject ?? subject,
     publicKey: keys.publicKey,
-    signingKey: privateKey,
+    signingKey: issuer?.key ?? keys.privateKey,
     ...validity(days),
     signingAlgorithm: ALGORITHM,
     extensions: [
-      new x509.BasicConstraintsExtension(false),
+      new x509.BasicConstraintsExtension(isAuthority, undefined, isAuthority),
       ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
-      await x509.AuthorityKeyIdentifierExtension.create(root.publicKey),
+      ...(isAuthority ? [await x509.SubjectKeyIdentifierExtension.create(keys.publicKey)] : []),
+      ...(issuer ? [await x509.AuthorityKeyIdentifierExtension.create(issuer.certificate.publicKey)] : []),
     ],
   });
-  return { cert: cert.toString('pem'), key: await pemOf(keys.privateKey) };
 }
 
 function validity(days: number) {

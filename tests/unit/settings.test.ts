@@ -5,6 +5,7 @@ import {
   reloadSettings,
   SettingsError,
   secretArns,
+  secretsTtlMs,
   settings,
   useSecrets,
 } from '../../lib/settings/settings.ts';
@@ -77,6 +78,21 @@ describe('a missing or wrong setting is an error that names the variable', () =>
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: 'token' }],
     ['ADMIN_TOKEN_HASH', { ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: `${'a'.repeat(64)},` }],
+    ['DATABASE_PREPARE', { DATABASE_PREPARE: 'no' }],
+    ['DATABASE_URL', { DATABASE_URL: 'x-postgres://localhost/berth' }],
+    ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '100000' }],
+    ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '1e3' }],
+    ['EVENT_RETENTION_DAYS', { EVENT_RETENTION_DAYS: '0x100' }],
+    ['DEVICE_KEY_MIN_LENGTH', { DEVICE_KEY_MIN_LENGTH: '1e2' }],
+    ['DEVICE_KEY_MIN_LENGTH', { DEVICE_KEY_MIN_LENGTH: '0x8' }],
+    ['FORMER_BROKER_HOURS', { FORMER_BROKER_HOURS: '1e2' }],
+    ['FORMER_BROKER_HOURS', { FORMER_BROKER_HOURS: '0x8' }],
+    ['MQTT_BROKER_URL', { MQTT_BROKER_URL: 'http+mqtt://broker' }],
+    ['MQTT_BROKER_URL', { MQTT_BROKER_URL: 'mqtt://' }],
+    ['BERTH_PEPPER', { BERTH_PEPPER: `2:${'a'.repeat(32)},1:short` }],
+    ['BERTH_PEPPER', { BERTH_PEPPER: `2:${'a'.repeat(32)},${'b'.repeat(32)}` }],
+    ['BERTH_SEAL_KEY', { BERTH_SEAL_KEY: `2:${'a'.repeat(64)},1:short` }],
+    ['BERTH_SEAL_KEY', { BERTH_SEAL_KEY: `2:${'a'.repeat(64)},2:${'b'.repeat(64)}` }],
     ['DATABASE_AUTH', { DATABASE_URL: '', DATABASE_AUTH: 'password' }],
     ['DATABASE_USER', { DATABASE_URL: '', ...iam, DATABASE_USER: '' }],
     ['DATABASE_HOST', { DATABASE_URL: '', ...iam, DATABASE_HOST: '' }],
@@ -163,5 +179,106 @@ describe('a function with only some settings', () => {
     useSecrets({ BERTH_PEPPER: 'p'.repeat(32) });
     expect(() => useSecrets({ BERTH_PEPPER: 'short' })).toThrow('BERTH_PEPPER is too short');
     expect(texts(settings().peppers)).toEqual([['1', 'p'.repeat(32)]]);
+  });
+});
+
+describe('what a setting is', () => {
+  const HASH = 'a'.repeat(64);
+  const OTHER = 'b'.repeat(64);
+  const token = { ADMIN_AUTH: 'token', ADMIN_TOKEN_HASH: HASH };
+
+  it('without its variable', () => {
+    expect(readSettings(good)).toMatchObject({
+      ...{ databaseCa: undefined, databasePrepare: true, databaseAppUser: undefined, databaseMqttAuthUser: undefined },
+      ...{ sealKeys: [], isLocalStack: false, mqttBrokerUrl: undefined, autoAssignBroker: false },
+      ...{ keepLegacyHashes: false, eventRetentionDays: 400, clientAddressHeader: undefined },
+      ...{ adminTokenHashes: [], adminReadTokenHashes: [], brokerSecretHash: undefined },
+      adminJwt: {
+        ...{ issuer: undefined, audience: undefined, jwksUrl: undefined, audienceClaim: 'aud', scopeClaim: undefined },
+        scopes: { read: 'berth:read', write: 'berth:write' },
+      },
+    });
+  });
+
+  it.each([
+    [{ DATABASE_CA: 'pem' }, { databaseCa: 'pem' }],
+    [{ DATABASE_PREPARE: 'false' }, { databasePrepare: false }],
+    [{ DATABASE_PREPARE: 'true' }, { databasePrepare: true }],
+    [{ DATABASE_APP_USER: 'app' }, { databaseAppUser: 'app' }],
+    [{ DATABASE_MQTT_AUTH_USER: 'auth' }, { databaseMqttAuthUser: 'auth' }],
+    [{ BERTH_STAGE: 'local' }, { isLocalStack: true }],
+    [{ BERTH_STAGE: 'prod' }, { isLocalStack: false }],
+    [{ AUTO_ASSIGN_BROKER: 'false' }, { autoAssignBroker: false }],
+    [{ MQTT_PASSWORD_HASH: 'bcrypt' }, { mqttPasswordHash: 'bcrypt' }],
+    [{ LEGACY_HASHES: 'keep' }, { keepLegacyHashes: true }],
+    [{ LEGACY_HASHES: 'upgrade' }, { keepLegacyHashes: false }],
+    [{ EVENT_RETENTION_DAYS: '90' }, { eventRetentionDays: 90 }],
+    [{ DEVICE_KEY_MIN_LENGTH: '1' }, { deviceKeyMinLength: 1 }],
+    [{ DEVICE_KEY_MIN_LENGTH: '255' }, { deviceKeyMinLength: 255 }],
+    [{ FORMER_BROKER_HOURS: '1' }, { formerBrokerHours: 1 }],
+    [{ FORMER_BROKER_HOURS: '8760' }, { formerBrokerHours: 8760 }],
+    [{ CLIENT_ADDRESS_HEADER: `x-${'a'.repeat(22)}` }, { clientAddressHeader: `x-${'a'.repeat(22)}` }],
+    [{ ...token }, { adminTokenHashes: [HASH], adminReadTokenHashes: [] }],
+    [{ ...token, ADMIN_READ_TOKEN_HASH: `${HASH},${OTHER}` }, { adminReadTokenHashes: [HASH, OTHER] }],
+    [{ ...token, ADMIN_READ_TOKEN_HASH: `${HASH} , ${OTHER}` }, { adminReadTokenHashes: [HASH, OTHER] }],
+    // Only a token has a hash: what another way of authentication does not read may be wrong.
+    [
+      { ...token, ADMIN_AUTH: 'none', ADMIN_TOKEN_HASH: 'x' },
+      { adminTokenHashes: [], adminReadTokenHashes: [] },
+    ],
+    [{ BROKER_AUTH_SECRET_HASH: HASH }, { brokerSecretHash: HASH }],
+    [{ MQTT_BROKER_URL: 'mqtt://host' }, { mqttBrokerUrl: 'mqtt://host' }],
+    [{ MQTT_BROKER_URL: 'ws://host' }, { mqttBrokerUrl: 'ws://host' }],
+    [{ MQTT_BROKER_URL: 'wss://host' }, { mqttBrokerUrl: 'wss://host' }],
+    [
+      {
+        ...{ ADMIN_JWT_ISSUER: 'https://i', ADMIN_JWT_AUDIENCE: 'a', ADMIN_JWT_JWKS_URL: 'https://k' },
+        ...{ ADMIN_JWT_AUDIENCE_CLAIM: 'client_id', ADMIN_JWT_SCOPE_CLAIM: 'groups' },
+        ...{ ADMIN_JWT_READ_SCOPE: 'berth/read', ADMIN_JWT_WRITE_SCOPE: 'berth/write' },
+      },
+      {
+        adminJwt: {
+          ...{ issuer: 'https://i', audience: 'a', jwksUrl: 'https://k' },
+          ...{ audienceClaim: 'client_id', scopeClaim: 'groups' },
+          scopes: { read: 'berth/read', write: 'berth/write' },
+        },
+      },
+    ],
+  ])('with %j', (env, expected) => {
+    expect(readSettings({ ...good, ...env })).toMatchObject(expected);
+  });
+
+  it('a choice that does not exist is named, with those that do', () => {
+    expect(() => readSettings({ ...good, LEGACY_HASHES: 'no' })).toThrow(
+      'LEGACY_HASHES is "no": it must be upgrade or keep, or unset.',
+    );
+  });
+
+  it('a seal key of 32 bytes may be hex or base64, which can look like hex', () => {
+    const keyOf = (text: string) => readSettings({ ...good, BERTH_SEAL_KEY: text }).sealKeys[0]?.key.toString('hex');
+    expect(keyOf(HASH)).toBe(HASH);
+    expect(keyOf(HASH.toUpperCase())).toBe(HASH);
+    const bytes = Buffer.alloc(32, 0xb6);
+    expect(keyOf(bytes.toString('base64'))).toBe(bytes.toString('hex'));
+  });
+
+  it('a generation has up to 16 letters and digits', () => {
+    const { peppers } = readSettings({ ...good, BERTH_PEPPER: `Spring2026:${'n'.repeat(32)}` });
+    expect(texts(peppers)).toEqual([['Spring2026', 'n'.repeat(32)]]);
+  });
+
+  it('a value of Secrets Manager is used for SECRETS_TTL_SECONDS, by default 5 minutes', () => {
+    const before = process.env.SECRETS_TTL_SECONDS;
+    try {
+      delete process.env.SECRETS_TTL_SECONDS;
+      expect(secretsTtlMs()).toBe(300_000);
+      process.env.SECRETS_TTL_SECONDS = '2';
+      expect(secretsTtlMs()).toBe(2_000);
+      process.env.SECRETS_TTL_SECONDS = 'x';
+      expect(secretsTtlMs()).toBe(300_000);
+    } finally {
+      if (before === undefined) delete process.env.SECRETS_TTL_SECONDS;
+      else process.env.SECRETS_TTL_SECONDS = before;
+    }
   });
 });
