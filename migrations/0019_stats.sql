@@ -27,20 +27,26 @@ comment on column event_counts.kind is 'registered, moved, refused';
 comment on column event_counts.code is 'refused: the code of the problem';
 
 -- Ids do not become visible in their order: a transaction that took a lower id may commit later. The mark is the highest id that
--- a run has seen, and the transaction that saw it. When all transactions before it have ended, no event up to the mark can appear.
+-- a run has seen, with the transactions that were writing events then. When all of these have ended, no event up to the mark can
+-- appear any more. Who writes an event has its lock on the table before it takes an id.
 create table if not exists event_counting (
-  only_row   boolean primary key default true check (only_row),
-  counted_id bigint not null,
-  counted_at timestamptz,
-  marked_id  bigint not null,
-  marked_xid xid8 not null,
-  marked_at  timestamptz not null
+  only_row     boolean primary key default true check (only_row),
+  step         bigint not null default 0,
+  counted_id   bigint not null,
+  counted_at   timestamptz,
+  marked_id    bigint not null,
+  marked_at    timestamptz not null,
+  writers      text[] not null default '{}',
+  has_settled  boolean not null default false
 ) with (fillfactor = 50);
 comment on table event_counting is 'The only row: how far event_counts goes';
+comment on column event_counting.step is 'Rises with each change: a run that was overtaken changes nothing';
 comment on column event_counting.counted_id is 'Every event up to this id is counted';
 comment on column event_counting.counted_at is 'Every event committed before this time is counted; NULL: not all yet';
+comment on column event_counting.writers is 'pg_locks.virtualtransaction of those that were writing events when the mark was set';
+comment on column event_counting.has_settled is 'Whether a statement has seen that all of them have ended. Snapshots of later statements have all events up to the mark';
 
--- Begins at the first event: the history is counted, too.
-insert into event_counting (counted_id, marked_id, marked_xid, marked_at)
-select least(coalesce(min(id), 1) - 1, coalesce(max(id), 0)), coalesce(max(id), 0), pg_current_xact_id(), now() from device_events
+-- Begins at the first event: the history is counted, too. Of this first mark the writers are not known.
+insert into event_counting (counted_id, marked_id, marked_at)
+select id, id, now() from (select coalesce(min(id), 1) - 1 as id from device_events) first
 on conflict do nothing;

@@ -115,11 +115,13 @@ devices.former_closed_at timestamp with time zone
 devices.region text
 devices.tags jsonb
 event_counting.only_row boolean not null default true
+event_counting.step bigint not null default 0
 event_counting.counted_id bigint not null
 event_counting.counted_at timestamp with time zone
 event_counting.marked_id bigint not null
-event_counting.marked_xid xid8 not null
 event_counting.marked_at timestamp with time zone not null
+event_counting.writers text[] not null default '{}'::text[]
+event_counting.has_settled boolean not null default false
 event_counts.resolution text not null
 event_counts.at timestamp with time zone not null
 event_counts.kind text not null

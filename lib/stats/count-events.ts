@@ -5,69 +5,71 @@ import { kept } from './kept.ts';
 
 /** Ids that one statement looks at. It takes about 50 ms. */
 const BATCH = 20_000;
-/** A transaction that has taken an id has committed by then, as a rule. */
-const SETTLING_MS = 1_000;
+/** How long a run waits for transactions that were writing events when it began, and how often it looks. */
+const PATIENCE_MS = 2_000;
+const PAUSE_MS = 100;
 /** After this time a statement is repeated. It may pass the end of the run's time. */
 const STEP_MS = 5_000;
 
-type Step = { counted: number; is_settled: boolean; is_last: boolean };
+/** `settle`: waits for writers; `count`: more to count; `marked`: all was counted, and there is a new mark. */
+type Step = { counted: number; next: 'settle' | 'count' | 'marked' };
 
 /**
  * Counts the events that were recorded since the last run, by minute and hour, each exactly once. What was recorded before
- * this run began is counted when it ends, unless a transaction is open: then the next run counts it.
+ * this run began is counted when it ends, unless a transaction that writes events is open: then the next run counts it.
  *
  * @param size number of ids that one statement looks at
- * @returns the number of events that were looked at
+ * @returns the number of events that were counted
  */
 export async function countEvents(ctx: Context, size = BATCH): Promise<number> {
   const old = await countUpToMark(ctx, size);
-  if (Date.now() >= ctx.deadline) return old;
-  // Now there is a mark of this run.
-  await sleep(SETTLING_MS);
-  return old + (await countUpToMark(ctx, size));
+  // Now there is a mark of this run, unless another run is at it.
+  if (!old.isMarked || Date.now() >= ctx.deadline) return old.counted;
+  return old.counted + (await countUpToMark(ctx, size)).counted;
 }
 
-async function countUpToMark(ctx: Context, size: number): Promise<number> {
-  let counted = 0;
-  for (;;) {
+async function countUpToMark(ctx: Context, size: number): Promise<{ counted: number; isMarked: boolean }> {
+  const patience = Date.now() + PATIENCE_MS;
+  for (let counted = 0; ; ) {
     const step = await countStep(ctx, size);
     counted += step?.counted ?? 0;
-    // No step: another run has counted meanwhile, and continues.
-    if (!step?.is_settled || step.is_last || Date.now() >= ctx.deadline) return counted;
+    // No step: another run has made it, and continues.
+    const isOver = !step || Date.now() >= ctx.deadline || (step.next === 'settle' && Date.now() >= patience);
+    if (isOver || step.next === 'marked') return { counted, isMarked: step?.next === 'marked' };
+    if (step.next === 'settle') await sleep(PAUSE_MS);
   }
 }
 
 /**
- * One unit of work: counts the next ids up to the mark, and sets the next mark when it is reached. The update of the row is
- * the claim, so a run that is overtaken counts nothing, and a repetition counts what follows.
+ * One unit of work: finds out whether the mark has settled, or counts the next ids up to it, and sets the next mark when it is
+ * reached. The update of the row is the claim: a run that is overtaken counts nothing, and a repetition makes the next step.
  */
 async function countStep(ctx: Context, size: number): Promise<Step | undefined> {
   const [step] = await query<Step>(
     { ...ctx, deadline: Date.now() + STEP_MS },
     (sql) => sql`
-      with mark as materialized (
-        select counted_id, marked_id, marked_xid, marked_at,
-               -- Every transaction that had taken an id up to the mark had written before, so its number is lower.
-               marked_xid < pg_snapshot_xmin(pg_current_snapshot()) as is_settled,
-               -- The rows come from another server, which counts transactions differently.
-               marked_xid > pg_current_xact_id() as is_foreign
-        from event_counting
+      with writer as materialized (
+        select virtualtransaction as id from pg_locks
+        where relation = 'device_events'::regclass and mode = 'RowExclusiveLock' and granted
+          and database = (select oid from pg_database where datname = current_database())
       ), next as materialized (
-        select *, upto_id = marked_id and is_settled as is_reached
-        from mark
+        select *, has_settled and upto_id = marked_id as is_reached
+        from event_counting
         cross join lateral (
-          select case when is_settled then least(marked_id, counted_id + ${size}::integer) else counted_id end as upto_id) u
+          select case when has_settled then least(marked_id, counted_id + ${size}::integer) else counted_id end as upto_id) u
       ), claimed as (
         update event_counting c
-        set counted_id = next.upto_id,
+        set step = c.step + 1,
+            counted_id = next.upto_id,
             counted_at = case when is_reached then next.marked_at else c.counted_at end,
-            marked_id = case when is_reached or is_foreign
-              then greatest(next.marked_id, (select max(id) from device_events)) else c.marked_id end,
-            marked_xid = case when is_reached or is_foreign then pg_current_xact_id() else c.marked_xid end,
-            marked_at = case when is_reached or is_foreign then now() else c.marked_at end
+            marked_id = case when is_reached then greatest(next.marked_id, (select max(id) from device_events)) else c.marked_id end,
+            marked_at = case when is_reached then now() else c.marked_at end,
+            writers = case when is_reached then array(select id from writer) else c.writers end,
+            has_settled = not is_reached
+              and (next.has_settled or not exists (select from writer where writer.id = any(next.writers)))
         from next
-        where c.counted_id = next.counted_id and c.marked_xid = next.marked_xid
-        returning next.counted_id as after_id, next.upto_id, next.is_settled, next.is_reached
+        where c.step = next.step
+        returning next.counted_id as after_id, next.upto_id, is_reached, c.has_settled
       ), event as materialized (
         select e.at, e.type as kind, case when e.type = 'refused' then coalesce(e.reason, '') else '' end as code
         from claimed join device_events e on e.id > claimed.after_id and e.id <= claimed.upto_id
@@ -80,7 +82,9 @@ async function countStep(ctx: Context, size: number): Promise<Step | undefined> 
         group by 1, 2, 3, 4
         on conflict (resolution, at, kind, code) do update set events = c.events + excluded.events
       )
-      select (select count(*)::integer from event) as counted, is_settled, is_reached as is_last from claimed`,
+      select (select count(*)::integer from event) as counted,
+             case when is_reached then 'marked' when has_settled then 'count' else 'settle' end as next
+      from claimed`,
   );
   return step;
 }

@@ -80,9 +80,9 @@ async function open(token: string | undefined): Promise<void> {
   const session = reply?.data ?? { actor: '', scopes: [] };
   const before = state.value.name === 'signed-in' ? state.value.session.actor : session.actor;
   state.value = { name: 'signed-in', session, hasExpired: false };
+  if (before !== session.actor) forgetEverything();
   // After an expired credential, the page shows failures.
-  if (before === session.actor) refreshEverything();
-  else forgetEverything();
+  refreshEverything();
 }
 
 /**

@@ -32,6 +32,12 @@ describePanel('devices', () => {
     await page.waitForURL(/search=PUMP/);
     const link = page.getByRole('link', { name });
     await link.waitFor();
+    // Back leads to the list without the search, not to the page before it.
+    await page.goBack();
+    await expect.poll(() => page.url()).toMatch(/\/devices$/);
+    await expect.poll(() => page.getByRole('searchbox', { name: 'Search' }).inputValue()).toBe('');
+    await page.goForward();
+    await page.waitForURL(/search=PUMP/);
     expect(await page.getByRole('table', { name: 'Devices' }).getByRole('row').count()).toBe(2);
     await link.focus();
     await page.keyboard.press('Enter');
@@ -76,14 +82,19 @@ describePanel('devices', () => {
     await page.waitForURL(/\/devices$/);
   });
 
-  it('asks for nothing while there is nothing to do, and again when the window gets the focus', async ({ panel }) => {
+  it('asks the API for nothing while there is nothing to do, and again when the window gets the focus', async ({
+    panel,
+  }) => {
     const { page, show } = panel;
     const { uuid } = await register(panel, ['Quiet']);
     await show(`/devices/${uuid}`);
     await page.getByRole('table', { name: /Events/ }).waitFor();
     await page.waitForLoadState('networkidle');
     const asked: string[] = [];
-    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    page.on('request', (request) => {
+      const { pathname } = new URL(request.url());
+      if (pathname.startsWith('/api/')) asked.push(pathname);
+    });
     await page.waitForTimeout(3_000);
     expect(asked).toEqual([]);
     await page.evaluate('dispatchEvent(new Event("focus"))');

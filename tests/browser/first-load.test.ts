@@ -28,7 +28,7 @@ describePanel('the first load', () => {
     const transfers = await transfersOf(page);
     await show(path);
     await settled(page);
-    const files = transfers.filter(({ type, path: file }) => type !== 'Fetch' && !/uplot/i.test(file));
+    const files = transfers.filter(({ type, path: file }) => type !== 'Fetch' && !/\/plot-/.test(file));
     const bytes = files.reduce((sum, one) => sum + one.bytes, 0);
     console.log(`first load of ${path}: ${bytes} bytes in ${files.length} files`);
     expect(files.length).toBeGreaterThan(2);

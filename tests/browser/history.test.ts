@@ -138,4 +138,28 @@ describePanel('two operators edit one broker', () => {
     await dialog.getByRole('button', { name: 'Merge' }).click();
     expect(await page.getByRole('button', { name: 'Save' }).isDisabled()).toBe(true);
   });
+
+  it('an action that the page offers is refused when the page is stale; the page then shows the new state', async ({
+    panel,
+  }) => {
+    const { page, show, api, expectError } = panel;
+    const { broker } = await createSamples(panel, 'Stale');
+    await show(`/brokers/${broker}`);
+    expectError(/status of 412/);
+    for (const verb of ['Drain', 'Delete']) {
+      await page.getByRole('button', { name: verb, exact: true }).click();
+      const dialog = page.getByRole('dialog');
+      const region = `before ${verb}`;
+      await api('PUT', `/mqtt/brokers/${broker}`, { region });
+      await dialog.getByRole('button', { name: verb, exact: true }).click();
+      await dialog.getByText('Read it again, then decide.').waitFor();
+      await page.getByText(region).waitFor();
+      await dialog.getByRole('button', { name: 'Cancel' }).click();
+      await dialog.waitFor({ state: 'detached' });
+    }
+    expect(await api('GET', `/mqtt/brokers/${broker}`)).toMatchObject({ data: { accepts_new_devices: true } });
+    await page.getByRole('button', { name: 'Drain', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Drain', exact: true }).click();
+    await page.getByText('It is draining').waitFor();
+  });
 });

@@ -290,6 +290,20 @@ describe('the schedule', () => {
     });
     await client.end();
   });
+
+  it('counts devices and moves: GET /stats has those of the job', async () => {
+    const get = async () => {
+      const headers = { authorization: `Bearer ${local.adminToken}` };
+      const reply = await fetch(`${local.url}/api/v1/stats?resolution=hour`, { headers });
+      const { brokers, points } = (await reply.json()) as Record<string, { [name: string]: number }[]>;
+      const resolved = brokers?.find(({ id }) => id === local.brokers[1]?.id)?.resolved ?? 0;
+      return { resolved, moved: (points ?? []).reduce((sum, point) => sum + (point.moved ?? 0), 0) };
+    };
+    for (const end = Date.now() + 130_000; Date.now() < end && (await get()).moved < 20_000; ) await sleep(1_000);
+    const { resolved, moved } = await get();
+    expect(moved).toBeGreaterThanOrEqual(20_000);
+    expect(resolved).toBeGreaterThanOrEqual(20_000);
+  });
 });
 
 describe('stopping', () => {

@@ -210,6 +210,12 @@ describe('provisioning keys', () => {
     ]);
   });
 
+  it('an order of a key that is repeated with its Idempotency-Key is recorded once', async () => {
+    const order = () => send('POST', KEYS, { body: { fleetId: 'f' }, headers: { 'idempotency-key': 'k' } });
+    expect([(await order()).status, (await order()).status]).toEqual([201, 201]);
+    expect(await types()).toEqual(['key-issued']);
+  });
+
   it('another reason for a revoked key is a change', async () => {
     const { id } = await issueKey();
     await send('DELETE', `${KEYS}/${id}`, { body: { reason: 'old' } });

@@ -73,6 +73,13 @@ it('docs/deploy.md states the reserved concurrency of serverless.yml', () => {
   expect(guide).toContain(`less than ${inProd + 100} (\`dev\`: ${inDev + 100})`);
 });
 
+it('docs/deploy.md states how many routes have metrics of their own, and what they cost at most', () => {
+  const functions = Object.values(serverless.functions) as { events?: { httpApi?: unknown }[] }[];
+  const routes = functions.flatMap(({ events = [] }) => events.filter(({ httpApi }) => httpApi)).length;
+  const dollars = Math.ceil(routes * 6 * 0.3);
+  expect(text('docs/deploy.md')).toContain(`| ≤ ${dollars} | ≤ ${dollars} | ${routes} routes × 6 × 0.30`);
+});
+
 it('CONTRIBUTING explains every folder of the project and of lib', () => {
   const folders = ['.', 'lib'].flatMap((dir) =>
     readdirSync(path.join(ROOT, dir), { withFileTypes: true })

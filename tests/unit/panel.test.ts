@@ -7,7 +7,7 @@ import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { reloadSettings } from '../../lib/settings/settings.ts';
 import { buildPanelIfChanged } from '../../tools/build-panel.ts';
-import { type Call, call, eventFor, lambdaContext } from '../support/api.ts';
+import { type Call, call, eventFor, lambdaContext, loadAll } from '../support/api.ts';
 import { bundleFunction } from '../support/bundle.ts';
 
 const DIST = new URL('../../panel/dist/', import.meta.url);
@@ -18,7 +18,8 @@ let manifest: Manifest;
 beforeAll(async () => {
   await buildPanelIfChanged();
   manifest = JSON.parse(readFileSync(new URL('manifest.json', DIST), 'utf8'));
-});
+  await loadAll();
+}, 60_000);
 beforeEach(() => setEnv({}));
 
 function setEnv(env: Record<string, string>): void {

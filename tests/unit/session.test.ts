@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256Hex } from '../../lib/crypto/hash.ts';
 import { reloadSettings } from '../../lib/settings/settings.ts';
-import { type Call, call } from '../support/api.ts';
+import { type Call, call, loadAll } from '../support/api.ts';
 import { type Issuer, startOidcIssuer } from '../support/oidc-issuer.ts';
 
 let issuer: Issuer;
 beforeAll(async () => {
   issuer = await startOidcIssuer();
-});
+  await loadAll();
+}, 60_000);
 afterAll(() => issuer.close());
 
 function setEnv(env: Record<string, string>): void {

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useRef } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { announce } from '../announce.ts';
 import { type Reply, type Request, send } from '../api/client.ts';
 import { Failure } from '../api/failure.ts';
@@ -31,6 +31,13 @@ type Options<T> = {
 export function useAction<T>({ changes, done, message, check }: Options<T>): Action<T> {
   const state = useSignal<{ isBusy: boolean; failure?: Failure; outcome?: Outcome }>({ isBusy: false });
   const isRunning = useRef(false);
+  const isShown = useRef(true);
+  useEffect(
+    () => () => {
+      isShown.current = false;
+    },
+    [],
+  );
   const run = async (request: Request) => {
     if (isRunning.current) return undefined;
     isRunning.current = true;
@@ -40,7 +47,8 @@ export function useAction<T>({ changes, done, message, check }: Options<T>): Act
       state.value = { isBusy: false };
       changed(...changes);
       if (message) announce(typeof message === 'string' ? message : message(reply.data));
-      done?.(reply);
+      // Who has left the page must not be taken elsewhere.
+      if (isShown.current) done?.(reply);
       return reply;
     } catch (failure) {
       if (!(failure instanceof Failure)) throw failure;

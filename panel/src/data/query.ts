@@ -127,8 +127,7 @@ export function forgetEverything(): void {
     entry.fetching?.abort();
     entry.fetching = undefined;
     entry.known.value = { isLoading: true };
-    if (entry.users > 0) refetch(entry);
-    else entries.delete(path);
+    if (entry.users === 0) entries.delete(path);
   }
 }
 

@@ -23,7 +23,7 @@ export default function ApiReference() {
       }
     >
       <Filters>
-        <TextFilter name="search" label="Search" placeholder="method, path or words" />
+        <TextFilter name="search" label="Search" placeholder="path or words" />
       </Filters>
       <Loaded known={known} path={DOCUMENT}>
         {(document) => <Groups document={document} />}

@@ -2,7 +2,7 @@ import { useLocation, useRoute } from 'preact-iso/router';
 import { DEVICES, devicePath } from '../api/paths.ts';
 import type { DeviceEvent, GetDevicesUuidEventsReply, GetDevicesUuidReply } from '../api/types.ts';
 import { useBrokers } from '../data/brokers.ts';
-import { type Known, refresh, useListQuery, useQuery } from '../data/query.ts';
+import { type Known, useListQuery, useQuery } from '../data/query.ts';
 import { canWrite } from '../session.ts';
 import { Badge, type Tone } from '../ui/badge.tsx';
 import { BrokerLink } from '../ui/broker-parts.tsx';
@@ -37,7 +37,7 @@ export default function Device() {
     >
       {isGone ? <Gone uuid={uuid} /> : <Content known={known} path={path} />}
       {known.data && !isGone && open && canWrite.value && (
-        <DeviceDialog doing={open} reply={known.data} etag={known.etag} refetch={() => refresh(path)} onClose={close} />
+        <DeviceDialog doing={open} reply={known.data} etag={known.etag} onClose={close} />
       )}
       <History uuid={uuid} />
       <Curl request={{ method: 'GET', path }} />

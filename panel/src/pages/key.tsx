@@ -79,7 +79,9 @@ export default function Key() {
               </Section>
             )}
             <Curl request={{ method: 'GET', path }} />
-            {isRevoking.value && <Revoke of={loaded} path={path} onClose={() => (isRevoking.value = false)} />}
+            {isRevoking.value && (
+              <Revoke of={loaded} etag={known.etag} path={path} onClose={() => (isRevoking.value = false)} />
+            )}
           </>
         )}
       </Loaded>
@@ -251,7 +253,17 @@ function sameValue(key: ProvisioningKey, name: string, value: unknown): boolean 
   return Date.parse(String(now)) === Date.parse(String(value));
 }
 
-function Revoke({ of, path, onClose }: { of: ProvisioningKey; path: string; onClose: () => void }) {
+function Revoke({
+  of,
+  etag,
+  path,
+  onClose,
+}: {
+  of: ProvisioningKey;
+  etag: string | undefined;
+  path: string;
+  onClose: () => void;
+}) {
   const reason = useSignal('');
   const action = useAction<{ status: string }>({
     changes: [KEYS, FLEETS, EVENTS],
@@ -259,7 +271,8 @@ function Revoke({ of, path, onClose }: { of: ProvisioningKey; path: string; onCl
     done: onClose,
     check: async () => (await get<ProvisioningKey>(path))?.data.is_active === false,
   });
-  const request: Request = { method: 'DELETE', path, body: reason.value ? { reason: reason.value } : {} };
+  const body = reason.value ? { reason: reason.value } : {};
+  const request: Request = { method: 'DELETE', path, body, ifMatch: etag };
   return (
     <ConfirmDialog
       title="Revoke this key?"

@@ -115,7 +115,7 @@ function ChangeDialog({ doing, broker, etag, onClose }: DialogProps & { doing: E
 /** At most this many devices are moved by the deletion itself. */
 const MAX_MOVED = 10_000;
 
-function DeleteDialog({ broker, onClose }: Omit<DialogProps, 'doing'>) {
+function DeleteDialog({ broker, etag, onClose }: Omit<DialogProps, 'doing'>) {
   const { route } = useLocation();
   const { all } = useCounts();
   const brokers = useBrokers();
@@ -124,7 +124,8 @@ function DeleteDialog({ broker, onClose }: Omit<DialogProps, 'doing'>) {
   const exact = useAssigned(broker.id);
   const assigned = exact.devices ?? counts?.assigned_count ?? 0;
   const options = targetOptions(brokers).filter(([id]) => id !== String(broker.id));
-  const request: Request = { method: 'DELETE', path: withQuery(brokerPath(broker.id), { reassign_to: target }) };
+  const path = withQuery(brokerPath(broker.id), { reassign_to: target });
+  const request: Request = { method: 'DELETE', path, ifMatch: etag };
   const check = async () => {
     try {
       await get(brokerPath(broker.id));

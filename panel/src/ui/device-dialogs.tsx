@@ -13,7 +13,7 @@ import { Code, Name } from './name.tsx';
 
 export const DEVICE_DIALOGS = ['broker', 'edit', 'activate', 'deactivate', 'rotate', 'delete'] as const;
 export type DeviceDoing = (typeof DEVICE_DIALOGS)[number];
-type Props = { reply: GetDevicesUuidReply; etag: string | undefined; refetch: () => void; onClose: () => void };
+type Props = { reply: GetDevicesUuidReply; etag: string | undefined; onClose: () => void };
 
 const CHANGES = [DEVICES, BROKERS, KEYS, STATS, EVENTS];
 
@@ -36,7 +36,7 @@ export function DeviceDialog({ doing, ...props }: Props & { doing: DeviceDoing }
 
 /** A PUT of the device. After 412 the page shows what it is now, and the next attempt is about that. */
 function useChange(
-  { reply, refetch, onClose }: Props,
+  { reply, onClose }: Props,
   message: string,
   isMade: (now: GetDevicesUuidReply) => boolean,
 ): Action<unknown> {
@@ -50,9 +50,6 @@ function useChange(
       return now && isMade(now.data);
     },
   });
-  useEffect(() => {
-    if (action.failure?.code === 'precondition-failed') refetch();
-  }, [action.failure]);
   return action;
 }
 

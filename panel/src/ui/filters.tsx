@@ -31,7 +31,7 @@ function useFilter(name: string): [value: string, set: (value: string, replace?:
   return [query[name] ?? '', set];
 }
 
-/** Text, used as it is typed. Steps of typing replace each other in the history. */
+/** Text, used as it is typed. Its first step is an entry of the history, and the others replace it. */
 export function TextFilter({
   name,
   label,
@@ -47,12 +47,18 @@ export function TextFilter({
   const [value, set] = useFilter(name);
   const [typed, setTyped] = useState(value);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  useEffect(() => setTyped(value), [value]);
+  useEffect(() => {
+    // What is being typed is newer than what the URL has.
+    if (timer.current === undefined) setTyped(value);
+  }, [value]);
   useEffect(() => () => clearTimeout(timer.current), []);
   const type = (text: string) => {
     setTyped(text);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => set(text, true), TYPING_MS);
+    timer.current = setTimeout(() => {
+      timer.current = undefined;
+      set(text, value !== '');
+    }, TYPING_MS);
   };
   return (
     <div class="filter">

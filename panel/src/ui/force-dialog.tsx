@@ -1,9 +1,7 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect } from 'preact/hooks';
 import type { Request } from '../api/client.ts';
 import type { Failure } from '../api/failure.ts';
 import { useAction } from '../data/action.ts';
-import { refresh } from '../data/query.ts';
 import { withQuery } from '../url-state.ts';
 import { ConfirmDialog } from './dialog.tsx';
 import { counted } from './number.tsx';
@@ -50,10 +48,6 @@ export function ForceDialog({
     done: onDone ?? onClose,
   });
   const { failure } = action;
-  useEffect(() => {
-    // Then the next attempt is about the broker as it is now.
-    if (failure?.code === 'precondition-failed') refresh(brokerPathOf(request));
-  }, [failure]);
   const isForced = failure !== undefined && FORCEABLE.includes(failure.code);
   const affected = isForced ? affectedBy(failure) : undefined;
   return (
@@ -77,10 +71,6 @@ export function ForceDialog({
       )}
     </ConfirmDialog>
   );
-}
-
-function brokerPathOf({ path }: Request): string {
-  return path.split('?')[0] as string;
 }
 
 function affectedBy({ body }: Failure): number | undefined {
