@@ -43,6 +43,7 @@ const TESTS: Record<string, string[]> = {
   'lib/devices/mqtt-reply.ts': ['unit/device-replies'],
   'lib/devices/row.ts': ['unit/device-replies', 'integration/devices'],
   'lib/events': ['integration/device-events', 'integration/purge-events', 'integration/faults'],
+  'lib/fields.ts': ['unit/fields'],
   'lib/http': ['unit/body', 'unit/csv', 'unit/endpoint', 'unit/headers', 'unit/problems'],
   'lib/http/admin.ts': ['integration/secrets'],
   'lib/http/broker-auth.ts': ['integration/mqtt-auth'],
