@@ -61,8 +61,9 @@ export async function startSession(): Promise<void> {
 
 function startFailed(failure: unknown): State {
   if (!(failure instanceof Failure)) throw failure;
+  if (failure.status !== 401) return { name: 'failed', failure };
   sessionStorage.removeItem(KEY);
-  return failure.status === 401 ? { name: 'signed-out' } : { name: 'failed', failure };
+  return { name: 'signed-out' };
 }
 
 /**

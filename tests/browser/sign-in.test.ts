@@ -21,7 +21,7 @@ beforeEach(() => {
 function setEnv(more: Record<string, string>): void {
   Object.assign(process.env, {
     ...{ ADMIN_AUTH: 'jwt', ADMIN_JWT_ISSUER: issuer.url, ADMIN_JWT_AUDIENCE: 'berth' },
-    ...{ PANEL_OIDC_CLIENT_ID: 'panel', BERTH_STAGE: 'prod', ...more },
+    ...{ ADMIN_JWT_JWKS_URL: '', PANEL_OIDC_CLIENT_ID: 'panel', BERTH_STAGE: 'prod', ...more },
   });
   reloadSettings();
 }
@@ -62,6 +62,19 @@ describePanel('sign-in at an issuer', () => {
     const { page, signIn } = await signInPage(panel, '/api-reference');
     await signIn();
     await page.getByText('read only').waitFor();
+  });
+
+  it('a Berth that cannot check the credential for a moment does not sign anybody out', async ({ panel }) => {
+    const { page, signIn } = await signInPage(panel, '/api-reference');
+    await signIn();
+    await page.getByText('admin:operator-7').waitFor();
+    panel.expectError(/status of 503/);
+    setEnv({ ADMIN_JWT_JWKS_URL: 'http://127.0.0.1:9/keys' });
+    await page.reload();
+    await page.getByRole('alert').getByText('issuer-unavailable').waitFor();
+    setEnv({});
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByText('admin:operator-7').waitFor();
   });
 
   it('says why the issuer refused, and signs in at the second attempt', async ({ panel }) => {
