@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
 import { useLocation } from 'preact-iso/router';
 import { dismiss, toasts } from './announce.ts';
 import { NAVIGATION } from './routes.ts';
@@ -29,6 +30,14 @@ export function Layout({ children }: { children: ComponentChildren }) {
 
 function Side() {
   const { path } = useLocation();
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a narrow screen the links scroll sideways.
+    const here = nav.current?.querySelector<HTMLElement>('[aria-current]');
+    if (!nav.current || !here) return;
+    const [box, link] = [nav.current.getBoundingClientRect(), here.getBoundingClientRect()];
+    nav.current.scrollLeft += link.left - box.left - (box.width - link.width) / 2;
+  }, [path]);
   return (
     <header class="side">
       <a class="brand" href="/">
@@ -39,7 +48,7 @@ function Side() {
         Berth
       </a>
       <PaletteKey />
-      <nav aria-label="Main">
+      <nav aria-label="Main" ref={nav}>
         <ul>
           {NAVIGATION.map(([href, label]) => {
             const isHere = href === '/' ? path === '/' : path === href || path.startsWith(`${href}/`);
@@ -64,7 +73,7 @@ function Side() {
 function ThemeChoice() {
   return (
     <label class="theme">
-      Theme
+      <span class="theme-label">Theme</span>
       <select value={theme.value} onChange={(event) => setTheme(event.currentTarget.value as Theme)}>
         {THEMES.map((one) => (
           <option key={one} value={one}>

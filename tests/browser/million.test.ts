@@ -1,17 +1,17 @@
 import { execFileSync } from 'node:child_process';
 import pg from 'pg';
 import type { Page } from 'playwright-core';
-import { describe, expect } from 'vitest';
+import { expect } from 'vitest';
 import { watchInteractions } from '../support/interactions.ts';
 import { describePanel, it, type Panel, settled } from '../support/panel.ts';
 
-/** `npm run panel-trial` sets it to 1,000,000: too long for every run. */
-const DEVICES = Number(process.env.PANEL_DEVICES ?? 0);
+/** `npm run panel-trial` sets it to 1,000,000, which is too long for every run. */
+const DEVICES = Number(process.env.PANEL_DEVICES ?? 1_000);
 const MAX_REQUEST_MS = 300;
 const MAX_INTERACTION_MS = 200;
 /** The function's first request loads it, and the first statement plans it. */
-const WARM_UP = 2;
-const ROUNDS = 5;
+const WARM_UP = 1;
+const ROUNDS = DEVICES > 1_000 ? 5 : 1;
 
 /** Every list with each of its filters and orders, as the panel's pages ask for them. */
 const PAGES = [
@@ -22,50 +22,48 @@ const PAGES = [
   ...['/devices?fleet_id=seed-2&device_type=gateway&broker_id=2', '/devices?region=none', '/devices?tags=site:none'],
 ];
 
-describe.runIf(DEVICES > 0)(`with ${DEVICES} devices`, () => {
-  describePanel('the panel', () => {
-    it('every list, filter, page and search is answered within 300 ms', async ({ panel }) => {
-      await seed(panel);
-      const front = await panel.front();
-      const page = await panel.open(`${front.url}/devices`);
-      await settled(page);
-      const middle = await placeInTheMiddle(panel);
-      const paths = [...PAGES, `/devices?after=${middle}`, `/devices?after=${middle}&fleet_id=seed-3`];
-      for (let round = 0; round < WARM_UP + ROUNDS; round++) {
-        if (round === WARM_UP) front.passed.length = 0;
-        for (const path of paths) await show(page, `${front.url}${path}`);
-      }
-      const worst = slowest(front.passed.filter(({ path }) => path.startsWith('/api/')));
-      console.table(worst);
-      expect(worst.filter(({ median }) => median > MAX_REQUEST_MS)).toEqual([]);
-    }, 900_000);
+describePanel('the panel with many devices', () => {
+  it('every list, filter, page and search is answered within 300 ms', { timeout: 900_000 }, async ({ panel }) => {
+    await seed(panel);
+    const front = await panel.front();
+    const page = await panel.open(`${front.url}/devices`);
+    await settled(page);
+    const middle = await placeInTheMiddle(panel);
+    const paths = [...PAGES, `/devices?after=${middle}`, `/devices?after=${middle}&fleet_id=seed-3`];
+    for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+      if (round === WARM_UP) front.passed.length = 0;
+      for (const path of paths) await show(page, `${front.url}${path}`);
+    }
+    const worst = slowest(front.passed.filter(({ path }) => path.startsWith('/api/')));
+    if (DEVICES > 1_000) console.table(worst);
+    expect(worst.filter(({ median }) => median > MAX_REQUEST_MS)).toEqual([]);
+  });
 
-    it('every interaction is painted within 200 ms', async ({ panel }) => {
-      const { page, show: showPath } = panel;
-      await showPath('/devices');
+  it('every interaction is painted within 200 ms', { retry: 2 }, async ({ panel }) => {
+    const { page, show: showPath } = panel;
+    await showPath('/devices');
+    await settled(page);
+    const read = await watchInteractions(page);
+    const search = page.getByRole('searchbox').first();
+    await search.pressSequentially('Seeded 12', { delay: 30 });
+    await page.waitForURL(/search=/);
+    await settled(page);
+    await page.getByRole('link', { name: 'Next' }).click();
+    await page.waitForURL(/after=/);
+    await settled(page);
+    await page.goBack();
+    await page.getByRole('rowheader').first().getByRole('link').click();
+    await page.waitForURL(/devices\/[0-9a-f]/);
+    await settled(page);
+    for (const name of ['Brokers', 'Provisioning keys', 'Bulk-assign', 'History', 'Overview', 'Devices']) {
+      await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name }).click();
       await settled(page);
-      const read = await watchInteractions(page);
-      const search = page.getByRole('searchbox').first();
-      await search.pressSequentially('Seeded 12', { delay: 30 });
-      await page.waitForURL(/search=/);
-      await settled(page);
-      await page.getByRole('link', { name: 'Next' }).click();
-      await page.waitForURL(/after=/);
-      await settled(page);
-      await page.goBack();
-      await page.getByRole('rowheader').first().getByRole('link').click();
-      await page.waitForURL(/devices\/[0-9a-f]/);
-      await settled(page);
-      for (const name of ['Brokers', 'Provisioning keys', 'Bulk-assign', 'History', 'Overview', 'Devices']) {
-        await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name }).click();
-        await settled(page);
-      }
-      const interactions = await read();
-      const longest = interactions.toSorted((a, b) => b.duration - a.duration).slice(0, 5);
-      console.table(longest);
-      expect(interactions.length).toBeGreaterThan(10);
-      expect(longest[0]?.duration).toBeLessThan(MAX_INTERACTION_MS);
-    });
+    }
+    const interactions = await read();
+    const longest = interactions.toSorted((a, b) => b.duration - a.duration).slice(0, 5);
+    if (DEVICES > 1_000) console.table(longest);
+    expect(interactions.length).toBeGreaterThan(10);
+    expect(longest[0]?.duration).toBeLessThan(MAX_INTERACTION_MS);
   });
 });
 
