@@ -40,8 +40,7 @@ export async function bundleFunction(name: string, dir: string, root = ROOT): Pr
 
 function deployedOptions(root: string): BuildOptions {
   const yaml = parse(readFileSync(path.join(root, 'serverless.yml'), 'utf8'));
-  // What only the plugin for serverless knows is left out.
-  const { exclude, outputFileExtension, plugins, watch: _watch, ...options } = yaml.custom.esbuild;
+  const { exclude, outputFileExtension, plugins, watch, ...options } = yaml.custom.esbuild;
   return {
     ...options,
     external: exclude,
