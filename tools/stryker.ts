@@ -27,6 +27,7 @@ const TESTS: Record<string, string[]> = {
     ...['unit/broker-address', 'integration/brokers', 'integration/withdrawals'],
     ...['integration/brokers-document', 'integration/brokers-connection', 'integration/check-certificates'],
   ],
+  'lib/brokers/columns.ts': ['unit/broker-columns'],
   'lib/crypto': ['unit/seal', 'unit/secrets', 'unit/hash-forms', 'integration/legacy-hashes'],
   'lib/database': [
     ...['unit/database-login', 'unit/database-retry', 'unit/database-token', 'unit/migrate-function'],
