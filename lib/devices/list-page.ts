@@ -137,8 +137,8 @@ function firstOf(sql: Sql, filters: Filters, after: number, count: number): Frag
       (select d.* from devices d where not coalesce(d.is_active, true) and d.id > ${after} order by d.id limit ${count})`;
   }
   if (region !== undefined) return of(sql`d.region`, region);
+  if (device_type !== undefined) return of(sql`d.device_type`, device_type);
   if (fleet_id !== undefined) return of(sql`d.fleet_id`, fleet_id);
   if (broker_id !== undefined) return of(sql`d.mqtt_broker_id`, broker_id);
-  if (device_type !== undefined) return of(sql`d.device_type`, device_type);
   return sql`(select d.* from devices d where d.id > ${after} order by d.id limit ${count})`;
 }

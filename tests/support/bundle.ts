@@ -40,7 +40,7 @@ export async function bundleFunction(name: string, dir: string, root = ROOT): Pr
 
 function deployedOptions(root: string): BuildOptions {
   const yaml = parse(readFileSync(path.join(root, 'serverless.yml'), 'utf8'));
-  const { exclude, outputFileExtension, plugins, ...options } = yaml.custom.esbuild;
+  const { exclude, outputFileExtension, plugins, watch, ...options } = yaml.custom.esbuild;
   return {
     ...options,
     external: exclude,

@@ -106,8 +106,9 @@ function FirstSteps({ stats: { brokers } }: { stats: GetStatsReply }) {
       </Empty>
     );
   }
+  if (countedAt(brokers) === undefined) return null;
   return (
-    <Empty title="No device has been counted yet">
+    <Empty title="There is no device yet">
       <p>Register one with a provisioning key. Devices are counted every minute.</p>
       <LinkButton href="/keys">Show the keys</LinkButton>
     </Empty>
@@ -194,7 +195,7 @@ function Activity({ stats }: { stats: GetStatsReply }) {
     <Section
       title="Registrations and refusals"
       actions={
-        <nav class="row choice" aria-label="Resolution">
+        <nav class="row spans" aria-label="Resolution">
           <a href={withQuery(url, { by: undefined })} aria-current={resolution === 'minute' ? 'true' : undefined}>
             3 hours by minute
           </a>
