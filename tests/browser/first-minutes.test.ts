@@ -15,9 +15,10 @@ describePanel('the first minutes', () => {
   }) => {
     const { page, stack, show, api } = panel;
     const address = new URL((stack.brokers[0] as { url: string }).url);
+    const menu = page.getByRole('navigation', { name: 'Main' });
     await show('/');
 
-    await page.getByRole('link', { name: 'Brokers', exact: true }).click();
+    await menu.getByRole('link', { name: 'Brokers' }).click();
     await page.getByRole('link', { name: 'Add a broker' }).click();
     await page.getByLabel('Name required').fill('Harbour');
     await page.getByLabel('Host').fill('localhost');
@@ -31,7 +32,7 @@ describePanel('the first minutes', () => {
     await page.getByRole('button', { name: 'Test the connection' }).click();
     await page.getByText('A device can connect with these settings.').waitFor();
 
-    await page.getByRole('link', { name: 'Provisioning keys' }).click();
+    await menu.getByRole('link', { name: 'Provisioning keys' }).click();
     await page.getByRole('link', { name: 'Issue a key' }).click();
     await page.getByLabel('Fleet').fill('first');
     await page.getByRole('button', { name: 'Issue the key' }).click();
@@ -49,7 +50,7 @@ describePanel('the first minutes', () => {
     expect(await api('GET', `/devices/${uuid}`)).toMatchObject({ resolved_broker: { name: 'Harbour' } });
 
     execFileSync(process.execPath, ['local/seed.ts', String(DEVICES)], { cwd: stack.dir, stdio: 'pipe' });
-    await page.getByRole('link', { name: 'Bulk-assign' }).click();
+    await menu.getByRole('link', { name: 'Bulk-assign' }).click();
     await page.getByRole('link', { name: 'Move devices' }).click();
     await page.getByLabel('Every device').check();
     await page.getByRole('combobox', { name: /^Broker/ }).selectOption({ label: 'Harbour' });
