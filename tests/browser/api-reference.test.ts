@@ -22,7 +22,7 @@ describePanel('the API page', () => {
     await route.locator('summary').first().focus();
     await page.keyboard.press('Enter');
     await page.getByRole('table', { name: 'Parameters' }).waitFor({ state: 'detached' });
-    expect(page.url()).not.toContain('route=');
+    await page.waitForURL((url) => !url.searchParams.has('route'));
   });
 
   it('the command of a route works when pasted', async ({ panel }) => {

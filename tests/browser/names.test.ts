@@ -10,7 +10,7 @@ describePanel('names that somebody else chose', () => {
       const { page, show } = panel;
       const { broker, key, device, job } = await createSamples(panel, name);
       const paths = [
-        ...['/', '/brokers', '/devices', '/keys', '/jobs', '/jobs/new', '/history'],
+        ...['/brokers', '/devices', '/keys', '/jobs', '/jobs/new', '/history'],
         ...[`/brokers/${broker}`, `/brokers/${broker}/edit`, `/devices/${device}`, `/keys/${key}`, `/jobs/${job}`],
       ];
       await page.setViewportSize({ width: 390, height: 844 });
