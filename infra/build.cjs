@@ -31,7 +31,7 @@ async function buildPanel() {
 
 /**
  * serverless-offline runs all functions from one folder, where serverless-esbuild puts no files of a single function. Links,
- * so that a panel that is built again is served at once.
+ * so that a panel that is built again is served immediately.
  */
 function linkPanelFiles(root, buildDir) {
   for (const name of [path.join('panel', 'dist'), 'docs']) {

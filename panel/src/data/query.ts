@@ -21,7 +21,7 @@ type Entry = {
   isStale: boolean;
 };
 
-/** A page that is left and opened again shows at once what it had. */
+/** A page that is left and opened again immediately shows what it had. */
 const MAX_ENTRIES = 60;
 const entries = new Map<string, Entry>();
 

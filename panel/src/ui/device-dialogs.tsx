@@ -109,7 +109,7 @@ function BrokerDialog(props: Props) {
       <CheckField
         form={form}
         name="close_former"
-        label="Refuse it at its former broker at once"
+        label="Refuse it at its former broker immediately"
         hint="It is offline until it asks for its broker, even if it knows no other one."
       />
     </ConfirmDialog>
@@ -169,7 +169,7 @@ function ActiveDialog(props: Props & { isActive: boolean }) {
       <p>
         {isActive
           ? 'Its MQTT user works again, and it may ask for its broker.'
-          : 'Its MQTT user stops working at once, and Berth refuses it everywhere. Nothing is deleted; you can activate it again.'}
+          : 'Its MQTT user stops working immediately, and Berth refuses it everywhere. Nothing is deleted; you can activate it again.'}
       </p>
       <TextField form={form} name="reason" label="Reason" />
     </ConfirmDialog>
@@ -190,7 +190,7 @@ function RotateDialog(props: Props) {
       onClose={props.onClose}
     >
       <p>
-        The password ends at once. The device gets the next one when it asks for its broker or registers again; its
+        The password ends immediately. The device gets the next one when it asks for its broker or registers again; its
         agent does so after a refused login.
       </p>
     </ConfirmDialog>
@@ -220,8 +220,8 @@ function DeleteDialog(props: Props) {
         <Name text={device_name} fallback={uuid} /> (<Code text={uuid} />)
       </p>
       <p>
-        Its MQTT user stops working at once, and its place on the provisioning key is free. A deletion cannot be undone,
-        but the device may register again. Its history is kept.
+        Its MQTT user stops working immediately, and its place on the provisioning key is free. A deletion cannot be
+        undone, but the device may register again. Its history is kept.
       </p>
     </ConfirmDialog>
   );
