@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { announce } from '../announce.ts';
 import { type Reply, type Request, send } from '../api/client.ts';
 import { Failure } from '../api/failure.ts';
-import { changed } from './query.ts';
+import { changed, gone } from './query.ts';
 
 export type Action<T> = {
   /** Sends the request, unless one is under way. */
@@ -20,6 +20,8 @@ export type Outcome = 'checking' | 'made' | 'not-made' | 'unknown';
 type Options<T> = {
   /** What the change makes stale: prefixes of paths of the API. */
   changes: string[];
+  /** The path of what it deletes. */
+  removes?: string;
   done?: (reply: Reply<T>) => void;
   /** Said when it is done. */
   message?: string | ((data: T) => string);
@@ -28,7 +30,7 @@ type Options<T> = {
 };
 
 /** A request that changes something: busy, failed, done, or with an unknown outcome, which it then finds out. */
-export function useAction<T>({ changes, done, message, check }: Options<T>): Action<T> {
+export function useAction<T>({ changes, removes, done, message, check }: Options<T>): Action<T> {
   const state = useSignal<{ isBusy: boolean; failure?: Failure; outcome?: Outcome }>({ isBusy: false });
   const isRunning = useRef(false);
   const isShown = useRef(true);
@@ -45,6 +47,7 @@ export function useAction<T>({ changes, done, message, check }: Options<T>): Act
     try {
       const reply = await send<T>(request);
       state.value = { isBusy: false };
+      if (removes) gone(removes);
       changed(...changes);
       if (message) announce(typeof message === 'string' ? message : message(reply.data));
       // Who has left the page must not be taken elsewhere.

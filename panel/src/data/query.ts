@@ -19,6 +19,8 @@ type Entry = {
   users: number;
   fetching?: AbortController | undefined;
   isStale: boolean;
+  /** It was deleted here: nothing asks for it again. */
+  isGone?: boolean;
 };
 
 /** A page that is left and opened again immediately shows what it had. */
@@ -79,11 +81,12 @@ function release(entry: Entry): void {
   if (entry.users > 0) return;
   entry.fetching?.abort();
   entry.fetching = undefined;
+  if (entry.isGone) entries.delete(entry.path);
 }
 
 /** Fetches again, unless that is under way. */
 async function refetch(entry: Entry): Promise<void> {
-  if (entry.fetching) return;
+  if (entry.fetching || entry.isGone) return;
   const controller = new AbortController();
   entry.fetching = controller;
   entry.isStale = false;
@@ -119,6 +122,14 @@ export function changed(...prefixes: string[]): void {
     if (entry.users > 0) refetch(entry);
     else entries.delete(path);
   }
+}
+
+/** After a deletion: its page shows what it had until it is left, and asks for nothing that is no longer there. */
+export function gone(path: string): void {
+  const entry = entries.get(path);
+  if (!entry) return;
+  entry.isGone = true;
+  if (entry.users === 0) entries.delete(path);
 }
 
 /** Another operator must not see what the former one saw. */

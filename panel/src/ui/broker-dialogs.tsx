@@ -143,6 +143,7 @@ function DeleteDialog({ broker, etag, onClose }: Omit<DialogProps, 'doing'>) {
       devices={target === '' ? undefined : assigned}
       isWaiting={exact.isCounting}
       changes={CHANGES}
+      removes={brokerPath(broker.id)}
       {...{ request, check, onClose }}
       onDone={() => route('/brokers', true)}
     >

@@ -203,6 +203,7 @@ function DeleteDialog(props: Props) {
   const path = devicePath(uuid);
   const action = useAction<unknown>({
     changes: CHANGES,
+    removes: path,
     message: 'Device deleted',
     done: () => route('/devices', true),
     check: () => isGone(path),

@@ -18,6 +18,8 @@ type Props = {
   devices?: number | undefined;
   isWaiting?: boolean;
   changes: string[];
+  /** The path of what the request deletes. */
+  removes?: string;
   message: string;
   check?: () => Promise<boolean | undefined>;
   onClose: () => void;
@@ -35,6 +37,7 @@ export function ForceDialog({
   request,
   devices,
   changes,
+  removes,
   message,
   check,
   onClose,
@@ -44,6 +47,7 @@ export function ForceDialog({
   const action = useAction({
     changes,
     message,
+    ...(removes ? { removes } : {}),
     ...(check ? { check } : {}),
     done: onDone ?? onClose,
   });
