@@ -20,6 +20,8 @@ const COLD_CALL = fileURLToPath(new URL('cold-call.mjs', import.meta.url));
 const SECONDS_EACH = 0.3;
 const BROKER_SECRET = 'broker-secret-of-the-bench';
 const EMPTY = 'an empty handler';
+/** They are started without a request, and do nothing when there is nothing to do. */
+const SCHEDULED = ['bulk-assign-worker', 'bulk-assign-unassigned'];
 
 /**
  * A function as it is deployed: its module in `dir`, the export that Lambda calls, and the size of what is loaded at
@@ -104,9 +106,20 @@ function firstEvent(name: string, { key, device }: Side): object | undefined {
       params,
       body: { device_name: randomUUID() },
     },
-    devices: { route: 'GET /api/v1/devices', headers: asAdmin },
-    'provisioning-keys': { route: 'GET /api/v1/provisioning-keys', headers: asAdmin, query: { fleetId: 'fleet-0' } },
-    brokers: { route: 'GET /api/v1/mqtt/brokers', headers: asAdmin },
+    'operator-reads': { route: 'GET /api/v1/devices', headers: asAdmin },
+    devices: { route: 'POST /api/v1/devices/{uuid}/rotate-credentials', headers: asAdmin, params },
+    'provisioning-keys': {
+      route: 'PUT /api/v1/provisioning-keys/{id}',
+      headers: asAdmin,
+      params: { id: key.id },
+      body: { description: randomUUID() },
+    },
+    brokers: {
+      route: 'PUT /api/v1/mqtt/brokers/{id}',
+      headers: asAdmin,
+      params: { id: '1' },
+      body: { description: randomUUID() },
+    },
     'mqtt-auth': {
       route: 'POST /api/v1/mqtt/auth/user',
       headers: asBroker,
@@ -117,10 +130,9 @@ function firstEvent(name: string, { key, device }: Side): object | undefined {
       headers: asAdmin,
       body: { filter: { fleet_id: 'fleet-0' }, target: { mqtt_broker_id: null }, dry_run: true },
     },
-    'bulk-assign-jobs': { route: 'GET /api/v1/devices/bulk-assign', headers: asAdmin },
   };
   if (calls[name]) return eventOf({ name, ...calls[name] });
-  return name.startsWith('bulk-assign-') || name === EMPTY ? { time: new Date().toISOString() } : undefined;
+  return SCHEDULED.includes(name) || name === EMPTY ? { time: new Date().toISOString() } : undefined;
 }
 
 async function startCold(side: Side, { name, dir, module, exportName }: Bundle): Promise<Times> {

@@ -61,7 +61,12 @@ describePanel('the first minutes', () => {
     await confirmNumber(page, page.getByRole('button', { name: 'Undo …' }), 'Undo');
     await page.getByText('undoes').waitFor();
     await page.getByText('finished', { exact: true }).waitFor({ timeout: WORKER_MS });
-    const undone = await api<{ moved: number }>('GET', `/devices/bulk-assign/${page.url().split('/').at(-1)}`);
-    expect(undone.moved).toBe(moves);
+    const undone = await api<{ moved: number; skipped: number }>(
+      'GET',
+      `/devices/bulk-assign/${page.url().split('/').at(-1)}`,
+    );
+    // Other tests' devices may have come from brokers that are inactive or deleted now: those are skipped.
+    expect(undone.moved + undone.skipped).toBe(moves);
+    expect(undone.moved).toBeGreaterThanOrEqual(DEVICES);
   }, 240_000);
 });
