@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
-import { describePanel, it } from '../support/panel.ts';
+import { describePanel, it, WORKER_MS } from '../support/panel.ts';
 
 const COUNT = 10_000;
 
@@ -44,7 +44,7 @@ describePanel('bulk-assign', () => {
     await page.keyboard.type(devices);
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: /^Job \d+$/ }).waitFor();
-    await page.getByText('finished', { exact: true }).waitFor();
+    await page.getByText('finished', { exact: true }).waitFor({ timeout: WORKER_MS });
     const job = Number(page.url().split('/').at(-1));
     expect(await api('GET', `/devices/bulk-assign/${job}`)).toMatchObject({ moved: preview.would_move });
 
@@ -53,15 +53,17 @@ describePanel('bulk-assign', () => {
     await page.getByLabel(/^Type .* to confirm$/).focus();
     await page.keyboard.type(devices);
     await page.keyboard.press('Enter');
-    await page.getByRole('heading', { name: `Job ${job + 1}` }).waitFor();
-    await page.getByText('finished', { exact: true }).waitFor();
+    // Another job. Ids may have gaps.
+    await page.waitForURL(({ pathname }) => /^\/jobs\/\d+$/.test(pathname) && pathname !== `/jobs/${job}`);
+    await page.getByText('undoes').waitFor();
+    await page.getByText('finished', { exact: true }).waitFor({ timeout: WORKER_MS });
     const again = await api<{ would_move: number }>('POST', '/devices/bulk-assign', {
       filter: { fleet_id: 'seed-1' },
       target: { mqtt_broker_id: second.id },
       dry_run: true,
     });
     expect(again.would_move).toBe(preview.would_move);
-  });
+  }, 240_000);
 
   it('another filter needs another dry run', async ({ panel }) => {
     const { page, show } = panel;

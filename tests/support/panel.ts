@@ -108,6 +108,9 @@ export async function settled(page: Page): Promise<void> {
   await expect.poll(() => loading.count(), { timeout: PATIENCE_MS }).toBe(0);
 }
 
+/** What a request does not finish within 2 s, the worker does within a minute. */
+export const WORKER_MS = 90_000;
+
 /**
  * Opens a dialog that asks for the number of devices, types the number that it names, and confirms.
  * @returns the number
