@@ -1,15 +1,6 @@
 import type { Fragment, Sql } from '../database/db.ts';
 import { devicesAlike } from '../resolution/alike.ts';
 
-/** SQL: the number of devices that resolve to the default broker because no earlier step decides. */
-export function followingDefault(sql: Sql): Fragment {
-  return sql`
-    (select coalesce(sum(alike.devices), 0)
-     from ${devicesAlike(sql, sql`true`)} alike
-     cross join lateral berth_resolved(null, alike.mqtt_broker_id, alike.provisioned_by_key_id, false) resolved
-     where resolved.source = 'default')::integer`;
-}
-
 /**
  * SQL: the number of devices that have no broker once broker `id` is withdrawn. Zero, without a look at the devices, while
  * the broker is inactive or another one is the active default.

@@ -2,19 +2,12 @@ import * as z from 'zod/mini';
 import type { Context } from '../context.ts';
 import { query } from '../database/db.ts';
 import { violates } from '../database/violates.ts';
-import {
-  brokerDraining,
-  brokerInactive,
-  brokerNotFound,
-  deviceNotFound,
-  nothingToUpdate,
-  Problem,
-  preconditionFailed,
-} from '../errors.ts';
+import { brokerNotFound, deviceNotFound, nothingToUpdate, Problem, preconditionFailed } from '../errors.ts';
 import { isRepeated, recordEvents } from '../events/record.ts';
 import { optionalText, requiredText, rowId } from '../fields.ts';
 import { closeFormer, leaveBroker } from '../resolution/leave.ts';
 import { type BrokerColumns, getBrokerConfigForDevice, resolvedBroker } from '../resolution/resolve.ts';
+import { type Target, targetProblem } from '../resolution/target.ts';
 import { type DeviceRow, deviceJson, deviceTag, formatDevice, formatResolvedBroker, usernamesOf } from './row.ts';
 
 export const updateDeviceBody = z.strictObject({
@@ -38,7 +31,7 @@ type Outcome = {
   found: boolean;
   tag_matches: boolean | null;
   /** Null: the broker to assign does not exist, or none is to be assigned. */
-  target: { refusal: 'inactive' | 'draining' | null } | null;
+  target: Target | null;
   /** Null: the request is refused. */
   device: DeviceRow | null;
   tag: string | null;
@@ -138,10 +131,7 @@ export async function updateDevice(ctx: Context, uuid: string, update: DeviceUpd
   const { found, tag_matches, target, device, tag } = outcome as Outcome;
   if (!found) throw new Problem(deviceNotFound);
   if (!tag_matches) throw new Problem(preconditionFailed);
-  if (!device || !tag) {
-    if (!target) throw new Problem(brokerNotFound);
-    throw new Problem(target.refusal === 'draining' ? brokerDraining : brokerInactive);
-  }
+  if (!device || !tag) throw targetProblem(target);
   const broker = resolvedBroker(outcome as Outcome);
   return { body: { device: formatDevice(device), resolved_broker: formatResolvedBroker(broker) }, tag };
 }

@@ -5,11 +5,11 @@ import { query, type Sql } from '../database/db.ts';
 import { violates } from '../database/violates.ts';
 import { brokerNotFound, Problem } from '../errors.ts';
 import { recordOperatorEvents } from '../events/record.ts';
+import { type Target, targetProblem } from '../resolution/target.ts';
 import { settings } from '../settings/settings.ts';
 import type { createKeyBody } from './input.ts';
 import { keyOfOrder, randomKey } from './new-key.ts';
 import { recordedKey } from './row.ts';
-import { type Target, targetProblem } from './target.ts';
 
 type Outcome = { target: Target | null; expires_at: Date | null };
 

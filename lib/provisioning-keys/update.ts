@@ -3,10 +3,10 @@ import { type Fragment, query, type Sql } from '../database/db.ts';
 import { violates } from '../database/violates.ts';
 import { brokerNotFound, nothingToUpdate, Problem, provisioningKeyNotFound } from '../errors.ts';
 import { recordOperatorEvents } from '../events/record.ts';
+import { type Target, targetProblem } from '../resolution/target.ts';
 import { refuseChangedKey } from './get.ts';
 import type { KeyUpdate } from './input.ts';
 import { keyTag, type ListedKey, listedColumns, recordedKey } from './row.ts';
-import { type Target, targetProblem } from './target.ts';
 
 type Outcome = {
   found: boolean;

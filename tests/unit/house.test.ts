@@ -18,7 +18,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'lib/events': ['lib/settings', 'lib/database'],
   'lib/resolution': ['lib/settings', 'lib/database'],
   'lib/brokers': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/mqtt', 'lib/events', 'lib/resolution'],
-  'lib/provisioning-keys': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/events'],
+  'lib/provisioning-keys': ['lib/settings', 'lib/crypto', 'lib/database', 'lib/events', 'lib/resolution'],
   'lib/devices': [
     ...['lib/settings', 'lib/crypto', 'lib/database', 'lib/events', 'lib/resolution', 'lib/provisioning-keys'],
   ],
