@@ -3,7 +3,7 @@ import { App } from './app.tsx';
 import { preloadPage } from './routes.ts';
 import { startSession } from './session.ts';
 
-// At once, beside the requests of the session.
+// Before the session is known: both are fetched simultaneously.
 preloadPage(location.pathname);
 startSession();
 render(<App />, document.getElementById('app') as HTMLElement);

@@ -14,6 +14,7 @@ import { Curl } from '../ui/curl.tsx';
 import { ConfirmDialog } from '../ui/dialog.tsx';
 import { type Change, Diff } from '../ui/diff.tsx';
 import { changesOf, useForm, type Values } from '../ui/form.tsx';
+import { FormBox } from '../ui/form-box.tsx';
 import { Loaded } from '../ui/loaded.tsx';
 import { changedMeanwhile, MergeDialog, MergedNote } from '../ui/merge-dialog.tsx';
 import { counted } from '../ui/number.tsx';
@@ -105,14 +106,7 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
     else action.run(request);
   };
   return (
-    <form
-      class="form"
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-        submit();
-      }}
-    >
+    <FormBox class="form" onSubmit={submit}>
       <BrokerFields form={form} stored={broker} />
       {isMerged && <MergedNote />}
       {!toConfirm && <ActionProblem action={action} shownFields={Object.keys(form.values)} />}
@@ -158,7 +152,7 @@ function EditForm({ broker, known }: { broker: Broker; known: Known<GetMqttBroke
           <Diff changes={diffOf(base.values, form.values, Object.keys(changes))} />
         </ConfirmDialog>
       )}
-    </form>
+    </FormBox>
   );
 }
 

@@ -11,6 +11,7 @@ import { BROKER_SECRETS, BrokerFields, brokerBody, newBroker } from '../ui/broke
 import { Button, LinkButton } from '../ui/button.tsx';
 import { Curl } from '../ui/curl.tsx';
 import { CheckField, filledOf, useForm } from '../ui/form.tsx';
+import { FormBox } from '../ui/form-box.tsx';
 import { Page } from '../ui/page.tsx';
 import { ActionProblem } from '../ui/problem.tsx';
 import { ReadOnly } from '../ui/read-only.tsx';
@@ -42,14 +43,7 @@ export default function BrokerNew() {
   };
   return (
     <Page title="New broker" above={[['Brokers', '/brokers']]}>
-      <form
-        class="form"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          submit();
-        }}
-      >
+      <FormBox class="form" onSubmit={submit}>
         <BrokerFields form={form}>
           {!hasDefault && (
             <CheckField
@@ -73,7 +67,7 @@ export default function BrokerNew() {
           <LinkButton href="/brokers">Cancel</LinkButton>
         </div>
         <Curl request={request} secrets={BROKER_SECRETS} />
-      </form>
+      </FormBox>
     </Page>
   );
 }

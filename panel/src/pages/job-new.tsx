@@ -15,6 +15,7 @@ import { Button, LinkButton } from '../ui/button.tsx';
 import { Curl } from '../ui/curl.tsx';
 import { ConfirmDialog } from '../ui/dialog.tsx';
 import { AreaField, CheckField, SelectField, TextField, useForm, type Values } from '../ui/form.tsx';
+import { FormBox } from '../ui/form-box.tsx';
 import { FilterText } from '../ui/job-text.tsx';
 import { Name } from '../ui/name.tsx';
 import { Count, counted } from '../ui/number.tsx';
@@ -82,14 +83,7 @@ function JobForm() {
   const current = shown.value?.body === key ? shown.value : undefined;
   return (
     <>
-      <form
-        class="form"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          dryRun();
-        }}
-      >
+      <FormBox class="form" onSubmit={dryRun}>
         <fieldset>
           <legend>Which devices</legend>
           <CheckField form={form} name="all" label="Every device" />
@@ -134,7 +128,7 @@ function JobForm() {
           <LinkButton href="/jobs">Cancel</LinkButton>
         </div>
         <Curl request={{ method: 'POST', path: JOBS, body: { ...body, dry_run: true } }} />
-      </form>
+      </FormBox>
       <div aria-live="polite">
         {current && (
           <Preview

@@ -3,6 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { useLocation, useRoute } from 'preact-iso/router';
 import { announce } from '../announce.ts';
 import { get, type Request } from '../api/client.ts';
+import { PostDevicesBulkAssignIdRevertBody } from '../api/constraints.ts';
 import { DEVICES, EVENTS, JOBS, STATS, SUMMARY } from '../api/paths.ts';
 import type { GetDevicesBulkAssignIdDevicesReply, Job, JobDevice, JobPreview } from '../api/types.ts';
 import { type Action, useAction } from '../data/action.ts';
@@ -16,6 +17,7 @@ import { ConfirmDialog } from '../ui/dialog.tsx';
 import { Empty } from '../ui/empty.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { Filters, SelectFilter } from '../ui/filters.tsx';
+import { filledOf, TextField, useForm } from '../ui/form.tsx';
 import { FilterText, isOpen, JobState, JobTarget } from '../ui/job-text.tsx';
 import { Loaded } from '../ui/loaded.tsx';
 import { Code, Name } from '../ui/name.tsx';
@@ -228,27 +230,21 @@ function Resume({ job, path, action, onClose }: DialogProps) {
 }
 
 function Revert({ job, path, action, onClose }: DialogProps) {
-  const reason = useSignal('');
-  const body = reason.value ? { reason: reason.value } : {};
-  const request: Request = { method: 'POST', path: `${path}/revert`, body };
+  const form = useForm(PostDevicesBulkAssignIdRevertBody, () => ({ reason: '' }));
+  const request: Request = { method: 'POST', path: `${path}/revert`, body: filledOf(form) };
   return (
-    <ConfirmDialog title={`Undo job ${job.id}?`} verb="Undo" {...{ request, action, onClose }} devices={job.moved}>
+    <ConfirmDialog
+      title={`Undo job ${job.id}?`}
+      verb="Undo"
+      {...{ request, action, onClose }}
+      devices={job.moved}
+      onSubmit={form.check}
+    >
       <p>
         Each of the {counted(job.moved, 'device')} that is still where this job put it returns to its previous broker.
         What somebody moved since is skipped.
       </p>
-      <div class="field">
-        <label for="revert-reason">Reason</label>
-        <input
-          id="revert-reason"
-          dir="auto"
-          maxLength={1000}
-          autocomplete="off"
-          value={reason.value}
-          onInput={(event) => (reason.value = event.currentTarget.value)}
-        />
-        <p class="hint">For the record</p>
-      </div>
+      <TextField form={form} name="reason" label="Reason" />
     </ConfirmDialog>
   );
 }

@@ -14,6 +14,7 @@ import { Button, LinkButton } from '../ui/button.tsx';
 import { CopyButton } from '../ui/copy.tsx';
 import { Curl } from '../ui/curl.tsx';
 import { filledOf, SelectField, TextField, useForm } from '../ui/form.tsx';
+import { FormBox } from '../ui/form-box.tsx';
 import { Page, Section } from '../ui/page.tsx';
 import { ActionProblem } from '../ui/problem.tsx';
 import { ReadOnly } from '../ui/read-only.tsx';
@@ -61,14 +62,7 @@ function KeyForm({ onIssued }: { onIssued: (key: IssuedProvisioningKey) => void 
   };
   useEffect(() => form.fail(action.failure), [action.failure]);
   return (
-    <form
-      class="form"
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-        submit();
-      }}
-    >
+    <FormBox class="form" onSubmit={submit}>
       <div class="fields">
         <TextField form={form} name="fleet_id" label="Fleet" />
         <TextField form={form} name="description" label="Description" hint="For you: shown in the list of keys" />
@@ -95,7 +89,7 @@ function KeyForm({ onIssued }: { onIssued: (key: IssuedProvisioningKey) => void 
         <LinkButton href="/keys">Cancel</LinkButton>
       </div>
       <Curl request={request} />
-    </form>
+    </FormBox>
   );
 }
 

@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { useRoute } from 'preact-iso/router';
 import { get, type Request } from '../api/client.ts';
-import { PutProvisioningKeysIdBody } from '../api/constraints.ts';
+import { PutProvisioningKeysIdBody, Revocation } from '../api/constraints.ts';
 import { EVENTS, FLEETS, KEYS } from '../api/paths.ts';
 import type { ProvisioningKey, PutProvisioningKeysIdReply } from '../api/types.ts';
 import { useAction } from '../data/action.ts';
@@ -13,7 +13,8 @@ import { Button, ForWriters, LinkButton } from '../ui/button.tsx';
 import { Curl } from '../ui/curl.tsx';
 import { ConfirmDialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
-import { changesOf, SelectField, TextField, useForm, type Values } from '../ui/form.tsx';
+import { changesOf, filledOf, SelectField, TextField, useForm, type Values } from '../ui/form.tsx';
+import { FormBox } from '../ui/form-box.tsx';
 import { KeyState, KeyUse } from '../ui/key-state.tsx';
 import { Loaded } from '../ui/loaded.tsx';
 import { changedMeanwhile, MergeDialog, MergedNote } from '../ui/merge-dialog.tsx';
@@ -182,14 +183,7 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
   const hasChanges = Object.keys(wanted).length > 0;
   return (
     <Section title="Change it">
-      <form
-        class="form"
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (hasChanges && form.check()) action.run(request);
-        }}
-      >
+      <FormBox class="form" onSubmit={() => hasChanges && form.check() && action.run(request)}>
         <div class="fields">
           <TextField form={form} name="description" label="Description" hint="For you: shown in the list of keys" />
           <TextField form={form} name="max_devices" label="Places" />
@@ -235,7 +229,7 @@ function Edit({ of, etag, path }: { of: ProvisioningKey; etag: string | undefine
           </Button>
         </div>
         {hasChanges && <Curl request={request} />}
-      </form>
+      </FormBox>
     </Section>
   );
 }
@@ -264,15 +258,14 @@ function Revoke({
   path: string;
   onClose: () => void;
 }) {
-  const reason = useSignal('');
+  const form = useForm(Revocation, () => ({ reason: '' }));
   const action = useAction<{ status: string }>({
     changes: [KEYS, FLEETS, EVENTS],
     message: 'Key revoked',
     done: onClose,
     check: async () => (await get<ProvisioningKey>(path))?.data.is_active === false,
   });
-  const body = reason.value ? { reason: reason.value } : {};
-  const request: Request = { method: 'DELETE', path, body, ifMatch: etag };
+  const request: Request = { method: 'DELETE', path, body: filledOf(form), ifMatch: etag };
   return (
     <ConfirmDialog
       title="Revoke this key?"
@@ -281,23 +274,13 @@ function Revoke({
       request={request}
       action={action}
       onClose={onClose}
+      onSubmit={form.check}
     >
       <p>
         No new device can register with it, and this cannot be undone. The{' '}
         {counted(of.devices_provisioned ?? 0, 'device')} that registered with it keep working.
       </p>
-      <div class="field">
-        <label for="revoke-reason">Reason</label>
-        <input
-          id="revoke-reason"
-          dir="auto"
-          maxLength={1000}
-          autocomplete="off"
-          value={reason.value}
-          onInput={(event) => (reason.value = event.currentTarget.value)}
-        />
-        <p class="hint">For the record</p>
-      </div>
+      <TextField form={form} name="reason" label="Reason" />
     </ConfirmDialog>
   );
 }

@@ -140,7 +140,13 @@ function optionsOf(
   onPoint: (index: number | undefined) => void,
 ): UPlot.Options {
   const style = getComputedStyle(box);
-  const colour = (name: string) => style.getPropertyValue(name).trim();
+  // As a style, because the variable itself is light-dark(), which a canvas does not know.
+  const colour = (name: string) => {
+    box.style.color = `var(${name})`;
+    const { color } = style;
+    box.style.color = '';
+    return color;
+  };
   const font = `12px ${style.fontFamily}`;
   const axis = {
     stroke: colour('--muted'),

@@ -4,6 +4,7 @@ import type { Request } from '../api/client.ts';
 import type { Action } from '../data/action.ts';
 import { Button } from './button.tsx';
 import { Curl } from './curl.tsx';
+import { FormBox } from './form-box.tsx';
 import { formatted } from './number.tsx';
 import { ActionProblem } from './problem.tsx';
 
@@ -59,12 +60,8 @@ export function ConfirmDialog({ kind = 'primary', devices = 0, isWaiting = false
   const isConfirmed = !mustType || Number(typed.replace(/[\s,.]/g, '')) === devices;
   return (
     <Dialog title={title} onClose={onClose}>
-      <form
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          // A form may contain this dialog, and must not be submitted with it.
-          event.stopPropagation();
+      <FormBox
+        onSubmit={() => {
           if (isConfirmed && !isWaiting && props.onSubmit?.() !== false) action.run(request);
         }}
       >
@@ -92,7 +89,7 @@ export function ConfirmDialog({ kind = 'primary', devices = 0, isWaiting = false
           </Button>
         </div>
         <Curl request={request} {...(secrets ? { secrets } : {})} />
-      </form>
+      </FormBox>
     </Dialog>
   );
 }

@@ -110,8 +110,6 @@ type FieldProps = {
 function Field({ form, name, label, hint, children }: FieldProps & { children: ComponentChildren }) {
   const id = form.idOf(name);
   const rule = form.rules[name];
-  const text = hint ?? rule?.description;
-  const error = form.errors[name];
   return (
     <div class="field">
       <label for={id}>
@@ -119,6 +117,18 @@ function Field({ form, name, label, hint, children }: FieldProps & { children: C
         {rule?.required && <span class="required"> required</span>}
       </label>
       {children}
+      <FieldNotes {...{ form, name, hint }} />
+    </div>
+  );
+}
+
+/** What is wrong with a field, and what its value means. */
+function FieldNotes({ form, name, hint }: Omit<FieldProps, 'label'>) {
+  const id = form.idOf(name);
+  const error = form.errors[name];
+  const text = hint ?? form.rules[name]?.description;
+  return (
+    <>
       {error && (
         <p class="field-error" id={`${id}-error`}>
           {error}
@@ -129,7 +139,7 @@ function Field({ form, name, label, hint, children }: FieldProps & { children: C
           {text}
         </p>
       )}
-    </div>
+    </>
   );
 }
 
@@ -222,7 +232,6 @@ export function SelectField({ options, ...props }: FieldProps & { options: [valu
 export function CheckField(props: FieldProps) {
   const { form, name, label, hint } = props;
   const id = form.idOf(name);
-  const text = hint ?? form.rules[name]?.description;
   return (
     <div class="field check">
       <label for={id}>
@@ -234,16 +243,7 @@ export function CheckField(props: FieldProps) {
         />
         {label}
       </label>
-      {form.errors[name] && (
-        <p class="field-error" id={`${id}-error`}>
-          {form.errors[name]}
-        </p>
-      )}
-      {text && (
-        <p class="hint" id={`${id}-hint`}>
-          {text}
-        </p>
-      )}
+      <FieldNotes {...{ form, name, hint }} />
     </div>
   );
 }

@@ -9,6 +9,7 @@ import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
 import { changesBetween, Diff, shown } from './diff.tsx';
 import type { Values } from './form.tsx';
+import { FormBox } from './form-box.tsx';
 import { Name } from './name.tsx';
 import { Time } from './time.tsx';
 
@@ -61,15 +62,7 @@ export function MergeDialog({ what, before, now, base, theirs, mine, onMerge, on
   };
   return (
     <Dialog title={`Somebody changed this ${what.noun} meanwhile`} onClose={onClose} isWide>
-      <form
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          // A form may contain this dialog, and must not be submitted with it.
-          event.stopPropagation();
-          if (isDecided) merge();
-        }}
-      >
+      <FormBox onSubmit={() => isDecided && merge()}>
         <div class="dialog-text">
           <LastChange {...what} />
           {changes.length > 0 ? (
@@ -96,7 +89,7 @@ export function MergeDialog({ what, before, now, base, theirs, mine, onMerge, on
             Merge
           </Button>
         </div>
-      </form>
+      </FormBox>
     </Dialog>
   );
 }

@@ -14,6 +14,7 @@ import {
 } from '../session.ts';
 import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
+import { FormBox } from './form-box.tsx';
 import { Problem } from './problem.tsx';
 
 type Props = { children?: preact.ComponentChildren };
@@ -26,57 +27,19 @@ export function SignInForm({ children }: Props) {
 
 function IssuerForm({ oidc, children }: Props & { oidc: Oidc }) {
   const before = session.value.name === 'signed-out' ? session.value.failure : undefined;
-  const state = useSignal<{ isBusy: boolean; failure?: Failure | undefined }>({ isBusy: false, failure: before });
-  const submit = async () => {
-    state.value = { isBusy: true };
-    try {
-      await signInAt(oidc);
-    } catch (failure) {
-      if (!(failure instanceof Failure)) throw failure;
-      state.value = { isBusy: false, failure };
-    }
-  };
   return (
-    <form
-      class="sign-in"
-      onSubmit={(event) => {
-        event.preventDefault();
-        submit();
-      }}
-    >
+    <SignIn run={() => signInAt(oidc)} before={before} other={children}>
       <p class="hint">You sign in at {new URL(oidc.issuer).host}, which leads back here.</p>
-      <Problem failure={state.value.failure} />
-      <div class="dialog-actions">
-        {children}
-        <Button type="submit" kind="primary" isBusy={state.value.isBusy}>
-          Sign in
-        </Button>
-      </div>
-    </form>
+    </SignIn>
   );
 }
 
 function TokenForm({ children }: Props) {
   const id = useId();
   const token = useSignal('');
-  const state = useSignal<{ isBusy: boolean; failure?: Failure }>({ isBusy: false });
-  const submit = async () => {
-    state.value = { isBusy: true };
-    try {
-      await signIn(token.value.trim());
-    } catch (failure) {
-      if (!(failure instanceof Failure)) throw failure;
-      state.value = { isBusy: false, failure };
-    }
-  };
+  const entered = token.value.trim();
   return (
-    <form
-      class="sign-in"
-      onSubmit={(event) => {
-        event.preventDefault();
-        if (token.value.trim() !== '') submit();
-      }}
-    >
+    <SignIn run={() => signIn(entered)} isReady={entered !== ''} other={children}>
       <div class="field">
         <label for={id}>Admin token</label>
         <input
@@ -91,14 +54,43 @@ function TokenForm({ children }: Props) {
         />
         <p class="hint">Kept in this tab only, until it is closed.</p>
       </div>
+    </SignIn>
+  );
+}
+
+type SignInProps = {
+  run: () => Promise<unknown>;
+  /** Without it, the form does nothing. */
+  isReady?: boolean;
+  /** What failed before. */
+  before?: Failure | undefined;
+  /** Beside the button. */
+  other: preact.ComponentChildren;
+  children: preact.ComponentChildren;
+};
+
+function SignIn({ run, isReady = true, before, other, children }: SignInProps) {
+  const state = useSignal<{ isBusy: boolean; failure?: Failure | undefined }>({ isBusy: false, failure: before });
+  const submit = async () => {
+    state.value = { isBusy: true };
+    try {
+      await run();
+    } catch (failure) {
+      if (!(failure instanceof Failure)) throw failure;
+      state.value = { isBusy: false, failure };
+    }
+  };
+  return (
+    <FormBox class="sign-in" onSubmit={() => isReady && submit()}>
+      {children}
       <Problem failure={state.value.failure} />
       <div class="dialog-actions">
-        {children}
+        {other}
         <Button type="submit" kind="primary" isBusy={state.value.isBusy}>
           Sign in
         </Button>
       </div>
-    </form>
+    </FormBox>
   );
 }
 
